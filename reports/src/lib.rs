@@ -1,0 +1,1 @@
+//! Run records, histograms, charts and pages.

@@ -1,0 +1,1 @@
+//! Scenarios, campaigns, shrinking and the klamm command.

@@ -1,0 +1,1 @@
+//! The client library that applications embed: producer, consumer, admin.

@@ -1,0 +1,153 @@
+//! A broker's (and controller's) settings, and a topic's, which fall back on the broker's.
+
+use super::{ConfigError, Properties, config};
+use crate::units::Duration;
+
+config! {
+    /// A broker's or controller's settings. Sizes in bytes.
+    BrokerConfig("broker") {
+        /// Replicas that must be in sync for acks=all.
+        "min.insync.replicas" min_insync_replicas: u32 = "1";
+        /// Whether a replica that is not in sync may lead.
+        "unclean.leader.election.enable" unclean_leader_election: bool = "false";
+        /// How long a follower may lag before it leaves the ISR.
+        "replica.lag.time.max.ms" replica_lag_time_max: Duration = "30000";
+        /// How long a leader may hold a follower's fetch.
+        "replica.fetch.wait.max.ms" replica_fetch_wait_max: Duration = "500";
+        /// Bytes a follower waits for.
+        "replica.fetch.min.bytes" replica_fetch_min_bytes: i32 = "1";
+        /// Bytes a follower asks for from one partition.
+        "replica.fetch.max.bytes" replica_fetch_max_bytes: i32 = "1048576";
+        /// Bytes a follower asks for at once.
+        "replica.fetch.response.max.bytes" replica_fetch_response_max_bytes: i32 = "10485760";
+        /// A fetcher's pause after an error.
+        "replica.fetch.backoff.ms" replica_fetch_backoff: Duration = "1000";
+        /// How long a follower waits for its leader's answer.
+        "replica.socket.timeout.ms" replica_socket_timeout: Duration = "30000";
+        /// How often high watermarks are checkpointed.
+        "replica.high.watermark.checkpoint.interval.ms" hw_checkpoint_interval: Duration = "5000";
+        /// How often recovery points are checkpointed.
+        "log.flush.offset.checkpoint.interval.ms" recovery_checkpoint_interval: Duration = "60000";
+        /// How often log starts are checkpointed.
+        "log.flush.start.offset.checkpoint.interval.ms" log_start_checkpoint_interval: Duration = "60000";
+        /// Records after which a log is flushed (never, by default: replication is the durability).
+        "log.flush.interval.messages" flush_messages: i64 = "9223372036854775807";
+        /// Time after which a log is flushed; empty: never.
+        "log.flush.interval.ms" flush_interval: Option<Duration> = "";
+        /// Size at which a segment is closed.
+        "log.segment.bytes" segment_bytes: u64 = "1073741824";
+        /// Age at which a segment is closed (Kafka: `log.roll.hours` x 60).
+        "log.roll.ms" roll: Duration = "604800000";
+        /// Bytes between two entries of an index.
+        "log.index.interval.bytes" index_interval_bytes: u64 = "4096";
+        /// Bytes kept in a partition; -1: no limit.
+        "log.retention.bytes" retention_bytes: i64 = "-1";
+        /// How long records are kept; -1: for ever.
+        "log.retention.ms" retention: Duration = "604800000";
+        /// How often retention is applied.
+        "log.retention.check.interval.ms" retention_check_interval: Duration = "300000";
+        /// How long a deleted segment's files stay.
+        "log.segment.delete.delay.ms" segment_delete_delay: Duration = "60000";
+        /// The largest record batch.
+        "message.max.bytes" message_max_bytes: i32 = "1048588";
+        /// How long an idle producer's state is kept.
+        "producer.id.expiration.ms" producer_id_expiration: Duration = "86400000";
+        /// How often expired producers are looked for.
+        "producer.id.expiration.check.interval.ms" producer_id_expiration_check: Duration = "600000";
+        /// Bytes of one consumer's fetch.
+        "fetch.max.bytes" fetch_max_bytes: i32 = "57671680";
+        /// How often a broker reports to the controller.
+        "broker.heartbeat.interval.ms" heartbeat_interval: Duration = "2000";
+        /// How long a broker may be silent before it is fenced.
+        "broker.session.timeout.ms" session_timeout: Duration = "9000";
+        /// How long a starting broker tries to register.
+        "initial.broker.registration.timeout.ms" registration_timeout: Duration = "60000";
+        /// How long a broker waits for the controller's answer.
+        "controller.socket.timeout.ms" controller_socket_timeout: Duration = "30000";
+        /// How long a voter or observer waits for a fetch.
+        "controller.quorum.fetch.timeout.ms" quorum_fetch_timeout: Duration = "2000";
+        /// How long a quorum request may go unanswered.
+        "controller.quorum.request.timeout.ms" quorum_request_timeout: Duration = "2000";
+        /// Pause between quorum requests after an error.
+        "controller.quorum.retry.backoff.ms" quorum_retry_backoff: Duration = "20";
+        /// How long a controlled shutdown may take before the broker just stops.
+        "controlled.shutdown.enable" controlled_shutdown: bool = "true";
+        /// Partitions of a topic created without a number.
+        "num.partitions" num_partitions: i32 = "1";
+        /// Replicas of a topic created without a number.
+        "default.replication.factor" default_replication_factor: i32 = "1";
+        /// Whether asking for a topic's metadata creates it.
+        "auto.create.topics.enable" auto_create_topics: bool = "true";
+        /// The broker's rack.
+        "broker.rack" rack: Option<String> = "";
+    }
+}
+
+impl BrokerConfig {
+    fn validate(&mut self, _given: &Properties) -> Result<(), ConfigError> {
+        at_least("min.insync.replicas", i64::from(self.min_insync_replicas), 1)?;
+        at_least("log.segment.bytes", self.segment_bytes as i64, 1)?;
+        if self.heartbeat_interval >= self.session_timeout {
+            let why = "must be shorter than `broker.session.timeout.ms`, or every broker is fenced".to_owned();
+            return Err(ConfigError::Conflict { key: "broker.heartbeat.interval.ms".to_owned(), why });
+        }
+        Ok(())
+    }
+}
+
+fn at_least(key: &str, value: i64, least: i64) -> Result<(), ConfigError> {
+    if value >= least {
+        return Ok(());
+    }
+    Err(ConfigError::BadValue { key: key.to_owned(), value: value.to_string(), expected: format!("at least {least}") })
+}
+
+config! {
+    /// A topic's own settings; what is left empty is the broker's. Sizes in bytes.
+    TopicConfig("topic") {
+        /// Replicas that must be in sync for acks=all.
+        "min.insync.replicas" min_insync_replicas: Option<u32> = "";
+        /// Whether a replica that is not in sync may lead.
+        "unclean.leader.election.enable" unclean_leader_election: Option<bool> = "";
+        /// Size at which a segment is closed.
+        "segment.bytes" segment_bytes: Option<u64> = "";
+        /// Age at which a segment is closed.
+        "segment.ms" roll: Option<Duration> = "";
+        /// Bytes between two entries of an index.
+        "index.interval.bytes" index_interval_bytes: Option<u64> = "";
+        /// Bytes kept in a partition.
+        "retention.bytes" retention_bytes: Option<i64> = "";
+        /// How long records are kept.
+        "retention.ms" retention: Option<Duration> = "";
+        /// How long a deleted segment's files stay.
+        "file.delete.delay.ms" segment_delete_delay: Option<Duration> = "";
+        /// The largest record batch.
+        "max.message.bytes" message_max_bytes: Option<i32> = "";
+        /// Records after which the log is flushed.
+        "flush.messages" flush_messages: Option<i64> = "";
+        /// Time after which the log is flushed.
+        "flush.ms" flush_interval: Option<Duration> = "";
+    }
+}
+
+impl TopicConfig {
+    fn validate(&mut self, _given: &Properties) -> Result<(), ConfigError> {
+        if let Some(n) = self.min_insync_replicas {
+            at_least("min.insync.replicas", i64::from(n), 1)?;
+        }
+        Ok(())
+    }
+
+    /// The broker's settings with this topic's in their place.
+    #[must_use]
+    pub fn over(&self, broker: &BrokerConfig) -> BrokerConfig {
+        let mut c = broker.clone();
+        macro_rules! take { ($($f:ident),*) => { $(if let Some(v) = self.$f.clone() { c.$f = v; })* } }
+        take!(min_insync_replicas, unclean_leader_election, segment_bytes, roll, index_interval_bytes, retention_bytes);
+        take!(retention, segment_delete_delay, message_max_bytes, flush_messages);
+        if self.flush_interval.is_some() {
+            c.flush_interval = self.flush_interval;
+        }
+        c
+    }
+}

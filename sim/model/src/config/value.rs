@@ -1,0 +1,86 @@
+//! How values are written in properties files.
+
+use crate::history::{Acks, IsolationLevel};
+use crate::units::Duration;
+
+/// A type a configuration value can have.
+pub trait FromConfig: Sized {
+    /// Parses a value.
+    ///
+    /// # Errors
+    /// What would have been accepted, in words.
+    fn from_config(text: &str) -> Result<Self, String>;
+}
+
+macro_rules! integers {
+    ($($ty:ty: $words:literal;)*) => {$(
+        impl FromConfig for $ty {
+            fn from_config(text: &str) -> Result<Self, String> {
+                text.trim().parse().map_err(|_| $words.to_owned())
+            }
+        }
+    )*};
+}
+
+integers! {
+    i64: "a whole number";
+    i32: "a whole number that fits 32 bits";
+    u64: "a whole number, not negative";
+    u32: "a whole number from 0 to 4294967295";
+    usize: "a whole number, not negative";
+}
+
+impl FromConfig for bool {
+    fn from_config(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("`true` or `false`".to_owned()),
+        }
+    }
+}
+
+impl FromConfig for String {
+    fn from_config(text: &str) -> Result<Self, String> {
+        Ok(text.trim().to_owned())
+    }
+}
+
+/// Kafka's times are milliseconds; -1 and `Long.MAX_VALUE` mean forever.
+impl FromConfig for Duration {
+    fn from_config(text: &str) -> Result<Self, String> {
+        match text.trim().parse::<i64>() {
+            Ok(-1 | i64::MAX) => Ok(Duration::MAX),
+            Ok(ms) if ms >= 0 => Ok(Duration::from_millis(ms as u64)),
+            _ => Err("milliseconds, as a whole number".to_owned()),
+        }
+    }
+}
+
+impl FromConfig for Acks {
+    fn from_config(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "0" => Ok(Acks::None),
+            "1" => Ok(Acks::Leader),
+            "all" | "-1" => Ok(Acks::All),
+            _ => Err("`all`, `-1`, `0` or `1`".to_owned()),
+        }
+    }
+}
+
+impl FromConfig for IsolationLevel {
+    fn from_config(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "read_uncommitted" => Ok(IsolationLevel::ReadUncommitted),
+            "read_committed" => Ok(IsolationLevel::ReadCommitted),
+            _ => Err("`read_uncommitted` or `read_committed`".to_owned()),
+        }
+    }
+}
+
+/// A setting that may be left unset, by an empty value.
+impl<T: FromConfig> FromConfig for Option<T> {
+    fn from_config(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() { Ok(None) } else { T::from_config(text).map(Some) }
+    }
+}

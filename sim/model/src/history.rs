@@ -1,0 +1,219 @@
+//! What client applications did and saw: the plain data that black-box oracles judge.
+//!
+//! A history is a stream of operations in the order the world saw them. A send is invoked and later completes;
+//! everything else is one event that stands at its completion and carries its time of invocation where an oracle
+//! needs it. The world adds time, client and incarnation ([`Entry`]).
+
+use crate::ids::*;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A unique value, as sent. Values are unique over a whole run: client in the top 20 bits, index below.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ValueId(pub u64);
+
+impl ValueId {
+    /// The `index`-th value of a client.
+    pub const fn new(client: ClientId, index: u64) -> ValueId {
+        ValueId(((client.0 as u64) << 44) | (index & ((1 << 44) - 1)))
+    }
+    /// Who sent it.
+    pub const fn client(self) -> ClientId {
+        ClientId((self.0 >> 44) as u32)
+    }
+    /// Which of its values it is.
+    pub const fn index(self) -> u64 {
+        self.0 & ((1 << 44) - 1)
+    }
+}
+
+/// A topic's name and a partition, as clients know them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct TopicPartition {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It happened.
+    Ok,
+    /// It certainly did not happen, and never will.
+    Fail,
+    /// It may or may not have happened, and may yet.
+    Info,
+}
+
+/// What a reader may see.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IsolationLevel {
+    /// Everything below the high watermark.
+    ReadUncommitted,
+    /// Everything below the last stable offset, but for aborted data.
+    ReadCommitted,
+}
+
+/// `acks` of a producer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Acks {
+    /// 0: nobody answers.
+    #[serde(rename = "0")]
+    None,
+    /// 1: the leader has it in its page cache.
+    #[serde(rename = "1")]
+    Leader,
+    /// all, or -1: every in-sync replica has it in its page cache.
+    #[serde(rename = "all")]
+    All,
+}
+
+/// A client's configured promises, as far as oracles need them to judge a recorded history.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ProducerFacts {
+    /// `acks`.
+    pub acks: Acks,
+    /// `enable.idempotence`, as in force.
+    pub idempotent: bool,
+    /// `max.in.flight.requests.per.connection`.
+    pub max_in_flight: u32,
+    /// `delivery.timeout.ms` + `max.block.ms`: the longest a send may take, in nanoseconds.
+    pub resolves_within: u64,
+}
+
+/// One record as a reader got it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReadRecord {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its batch's leader epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// What it carries.
+    pub value: ValueId,
+    /// A hash of its key, if it has one.
+    pub key: Option<u64>,
+    /// Its timestamp in milliseconds.
+    pub timestamp: i64,
+}
+
+/// Why a reader's position jumped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PositionReason {
+    /// Newly assigned, from the start of the run or a committed offset.
+    Assigned,
+    /// The application sought.
+    Seek,
+    /// `auto.offset.reset`.
+    Reset,
+    /// The reader found by KIP-320 that what it had read was truncated.
+    Truncation,
+}
+
+/// One operation.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Op {
+    /// A producer came up.
+    Producer {
+        /// Its settings.
+        facts: ProducerFacts,
+    },
+    /// A send was handed to the producer.
+    Send {
+        /// What is sent; names the send.
+        value: ValueId,
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition, if the application chose it.
+        partition: Option<i32>,
+        /// A hash of its key, if it has one.
+        key: Option<u64>,
+    },
+    /// A send resolved.
+    Sent {
+        /// Which.
+        value: ValueId,
+        /// How.
+        outcome: Outcome,
+        /// The partition it went to, if it got so far.
+        partition: Option<i32>,
+        /// The acknowledged offset, if the answer had one.
+        offset: Option<Offset>,
+        /// How often it was put into a request.
+        attempts: u32,
+        /// The producer id it last went out under.
+        producer_id: Option<ProducerId>,
+        /// The error's name, if it failed.
+        error: Option<Arc<str>>,
+    },
+    /// Records were handed to the application, of one partition, in order.
+    Poll {
+        /// Topic and partition.
+        source: TopicPartition,
+        /// The reader's isolation.
+        isolation: IsolationLevel,
+        /// The records.
+        records: Vec<ReadRecord>,
+    },
+    /// A reader's position in a partition is now `offset` for another reason than reading.
+    Position {
+        /// Topic and partition.
+        source: TopicPartition,
+        /// The next offset to read.
+        offset: Offset,
+        /// Why.
+        reason: PositionReason,
+    },
+    /// A client asks for an offset.
+    AskOffset {
+        /// Names the question, within the client.
+        ask: u64,
+    },
+    /// A successful answer to such a question.
+    ListOffsets {
+        /// Which question.
+        ask: u64,
+        /// Topic and partition.
+        source: TopicPartition,
+        /// The topic's id, if the client knows it.
+        topic_id: Option<TopicId>,
+        /// The isolation asked for.
+        isolation: IsolationLevel,
+        /// The timestamp asked for: -1 latest, -2 earliest, else milliseconds.
+        query: i64,
+        /// The answer.
+        offset: Offset,
+        /// The leader epoch of the answer.
+        leader_epoch: LeaderEpoch,
+    },
+    /// One pass of the final full read of a partition is complete: everything from `from` to `to` was polled by
+    /// this client.
+    FinalRead {
+        /// Topic and partition.
+        source: TopicPartition,
+        /// The log start it began at.
+        from: Offset,
+        /// The end it reached, exclusive.
+        to: Offset,
+    },
+}
+
+/// An operation with its circumstances.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// The world's time, nanoseconds.
+    pub at: u64,
+    /// Which client.
+    pub client: ClientId,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// What it did.
+    #[serde(flatten)]
+    pub op: Op,
+}

@@ -1,0 +1,11 @@
+//! Every bound of the model that is not one of Kafka's configuration keys, by name.
+
+/// How many of a producer's latest batches a partition remembers, to recognise a repetition
+/// (Kafka: `ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
+pub const BATCHES_REMEMBERED_PER_PRODUCER: usize = 5;
+
+/// The most requests an idempotent producer may have in flight, for the window above to suffice.
+pub const MAX_IN_FLIGHT_IDEMPOTENT: u32 = 5;
+
+/// How many producer ids a broker takes from the controller at once (Kafka: `ProducerIdsBlock.PRODUCER_ID_BLOCK_SIZE`).
+pub const PRODUCER_ID_BLOCK: i32 = 1000;

@@ -1,0 +1,5 @@
+//! Records that Kafka writes for itself and the codec crate does not know, bytes exactly Kafka's.
+
+mod metadata;
+
+pub use metadata::*;

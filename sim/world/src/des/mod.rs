@@ -1,0 +1,1 @@
+//! The `des` world: discrete events in virtual time.

@@ -1,0 +1,1 @@
+//! The modelled disk: a device in front of a page cache.

@@ -1,0 +1,1 @@
+//! White-box checks, judged by what the world sees.

@@ -1,0 +1,7 @@
+//! Load generators, client applications, histories, and the black-box oracles that judge them.
+
+pub mod apps;
+pub mod history;
+pub mod load;
+pub mod oracles;
+pub mod permission;

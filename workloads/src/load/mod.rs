@@ -1,0 +1,1 @@
+//! When operations arrive, and what they carry.

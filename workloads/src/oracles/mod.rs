@@ -1,0 +1,1 @@
+//! Black-box checks over a history.

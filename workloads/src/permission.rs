@@ -1,0 +1,1 @@
+//! What is permitted, and when: one table.
