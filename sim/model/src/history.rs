@@ -134,6 +134,10 @@ pub enum Op {
         partition: Option<i32>,
         /// A hash of its key, if it has one.
         key: Option<u64>,
+        /// How long after its intended time it was handed over, in nanoseconds (0 in a closed loop): response
+        /// time counts from the intended time, so a stalled client omits nothing.
+        #[serde(default)]
+        late_by: u64,
     },
     /// A send resolved.
     Sent {
