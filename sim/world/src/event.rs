@@ -110,6 +110,10 @@ pub enum What<'a> {
         /// Where to.
         to: &'a Endpoint,
     },
+    /// A timer a node had set is handed to it; the cause is what the node handled when it set it.
+    TimerFired,
+    /// A node was asked to shut down in order.
+    ShutdownAsked,
     /// A request left `node`.
     RequestSent {
         /// Sender's end.
