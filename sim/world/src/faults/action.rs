@@ -151,7 +151,7 @@ pub enum Action {
 }
 
 /// Which disk operations fail.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiskErrorOn {
     /// Appends and writes.
