@@ -1,1 +1,4 @@
-//! Scenarios, campaigns, shrinking and the klamm command.
+//! Scenarios, campaigns over seeds, shrinking, and what a run leaves behind.
+
+pub mod schema;
+pub mod suggest;

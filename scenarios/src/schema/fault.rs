@@ -1,0 +1,187 @@
+//! Faults as scenario files write them: durations with units, values to be drawn.
+
+use super::{Draw, Share, Span};
+use klamm_world::faults::{Action, DiskErrorOn, Planned, Who};
+use serde::{Deserialize, Serialize};
+
+/// `"b1"` or `["b1", "b2"]`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    fn list(&self) -> Vec<Who> {
+        match self {
+            OneOrMany::One(w) => vec![Who(w.clone())],
+            OneOrMany::Many(list) => list.iter().cloned().map(Who).collect(),
+        }
+    }
+}
+
+/// One `[[fault]]`. Which fields a kind needs and knows is checked when the scenario is loaded.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FaultSpec {
+    /// `kill`, `power-loss`, `restart`, `shutdown`, `pause`, `partition`, `isolate`, `latency`, `loss`, `reset`,
+    /// `hold`, `unresolvable`, `disk-stall`, `disk-slow`, `disk-error`, `lying-fsync`, `bit-rot`, `disk-full`,
+    /// `wipe`, `clock-step` or `clock-drift`.
+    pub kind: String,
+    /// To whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<OneOrMany>,
+    /// Between whom: two sides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub between: Option<(OneOrMany, OneOrMany)>,
+    /// From the first side to the second only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_way: bool,
+    /// The earliest moment, from the beginning of hardship.
+    pub at: Draw<Span>,
+    /// How long; for kill, power-loss, shutdown and wipe: after which the host starts again.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<Draw<Span>>,
+    /// A condition to wait for, from `at` on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// How likely it is to happen at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chance: Option<Draw<Share>>,
+    /// How often it happens, each time with its own draws.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<Draw<u32>>,
+    /// latency: how much is added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<Draw<Span>>,
+    /// loss: which share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Draw<Share>>,
+    /// hold: which API's messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// hold: responses instead of requests.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub responses: bool,
+    /// disk-slow: by which factor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<Draw<u32>>,
+    /// disk-error: which operations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<DiskErrorOn>,
+    /// bit-rot: which partition's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// clock-step: by how many milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_ms: Option<Draw<i64>>,
+    /// clock-drift: by how many parts per million.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ppm: Option<Draw<i64>>,
+}
+
+/// Every kind, with the fields it needs beyond `kind` and `at`.
+pub const KINDS: &[(&str, &[&str])] = &[
+    ("kill", &["who"]),
+    ("power-loss", &["who"]),
+    ("restart", &["who"]),
+    ("shutdown", &["who"]),
+    ("pause", &["who"]),
+    ("partition", &["between"]),
+    ("isolate", &["who"]),
+    ("latency", &["between", "extra"]),
+    ("loss", &["between", "share"]),
+    ("reset", &["between"]),
+    ("hold", &["between", "api"]),
+    ("unresolvable", &["who"]),
+    ("disk-stall", &["who"]),
+    ("disk-slow", &["who", "factor"]),
+    ("disk-error", &["who", "on"]),
+    ("lying-fsync", &["who"]),
+    ("bit-rot", &["who", "log"]),
+    ("disk-full", &["who"]),
+    ("wipe", &["who"]),
+    ("clock-step", &["who", "by-ms"]),
+    ("clock-drift", &["who", "ppm"]),
+];
+
+impl FaultSpec {
+    /// The fields given beyond `kind`, `at` and those every kind may have.
+    fn given(&self) -> Vec<&'static str> {
+        let fields = [
+            ("who", self.who.is_some()),
+            ("between", self.between.is_some()),
+            ("extra", self.extra.is_some()),
+            ("share", self.share.is_some()),
+            ("api", self.api.is_some()),
+            ("factor", self.factor.is_some()),
+            ("on", self.on.is_some()),
+            ("log", self.log.is_some()),
+            ("by-ms", self.by_ms.is_some()),
+            ("ppm", self.ppm.is_some()),
+        ];
+        fields.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect()
+    }
+
+    /// What is wrong with it, if anything is.
+    pub fn problem(&self) -> Option<String> {
+        let Some((_, needs)) = KINDS.iter().find(|(k, _)| *k == self.kind) else {
+            let nearest = crate::suggest::nearest(&self.kind, KINDS.iter().map(|(k, _)| *k));
+            return Some(format!("there is no fault `{}`{nearest}", self.kind));
+        };
+        let given = self.given();
+        if let Some(missing) = needs.iter().find(|n| !given.contains(n)) {
+            return Some(format!("a fault of kind `{}` needs `{missing}`", self.kind));
+        }
+        if let Some(extra) = given.iter().find(|g| !needs.contains(g)) {
+            return Some(format!("a fault of kind `{}` has no `{extra}`; it takes {needs:?}", self.kind));
+        }
+        None
+    }
+
+    /// The planned fault of a settled, checked specification.
+    pub fn plan(&self) -> Planned {
+        let one = || self.who.as_ref().and_then(|w| w.list().into_iter().next()).expect("checked: has `who`");
+        let (a, b) = match (&self.between, &self.who) {
+            (Some((a, b)), _) => (a.list(), b.list()),
+            (None, Some(w)) => (w.list(), vec![Who("others".to_owned())]),
+            (None, None) => (Vec::new(), Vec::new()),
+        };
+        let one_way = self.one_way;
+        let action = match self.kind.as_str() {
+            "kill" => Action::Kill { who: one() },
+            "power-loss" => Action::PowerLoss { who: self.who.as_ref().map(OneOrMany::list).unwrap_or_default() },
+            "restart" => Action::Restart { who: one() },
+            "shutdown" => Action::Shutdown { who: one() },
+            "pause" => Action::Pause { who: one() },
+            "partition" | "isolate" => Action::Partition { a, b, one_way },
+            "latency" => Action::Latency { a, b, extra: self.extra.as_ref().map_or(0, |e| e.get().0.as_nanos()) },
+            "loss" => Action::Loss { a, b, ppm: self.share.as_ref().map_or(0, |s| s.get().0) },
+            "reset" => Action::Reset { a, b },
+            "hold" => {
+                let api = self.api.clone().unwrap_or_default();
+                Action::Hold { api, responses: self.responses, from: a, to: b }
+            }
+            "unresolvable" => Action::Unresolvable { who: one() },
+            "disk-stall" => Action::DiskStall { who: one() },
+            "disk-slow" => Action::DiskSlow { who: one(), factor: self.factor.as_ref().map_or(1, |f| *f.get()) },
+            "disk-error" => Action::DiskError { who: one(), on: self.on.expect("checked: has `on`") },
+            "lying-fsync" => Action::LyingFsync { who: one() },
+            "bit-rot" => Action::BitRot { who: one(), log: self.log.clone().unwrap_or_default() },
+            "disk-full" => Action::DiskFull { who: one() },
+            "wipe" => Action::Wipe { who: one() },
+            "clock-step" => Action::ClockStep { who: one(), by_ms: self.by_ms.as_ref().map_or(0, |b| *b.get()) },
+            "clock-drift" => Action::ClockDrift { who: one(), ppm: self.ppm.as_ref().map_or(0, |p| *p.get() as i32) },
+            other => unreachable!("checked: `{other}` is a kind of fault"),
+        };
+        Planned {
+            at: self.at.get().0.as_nanos(),
+            when: self.when.clone(),
+            lasts: self.lasts.as_ref().map(|d| d.get().0.as_nanos()),
+            action,
+        }
+    }
+}

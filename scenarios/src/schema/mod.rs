@@ -1,0 +1,268 @@
+//! What a scenario file says.
+//!
+//! TOML; unknown keys are refused with a suggestion. Kafka's settings stand in their own tables, under Kafka's own
+//! names. A value may be fixed, a list to choose from, or a range to draw from; [`resolve`] settles all of them
+//! for one seed, and what comes out is a scenario again: a failure folder's `scenario.toml` is just that.
+
+mod check;
+mod draw;
+mod fault;
+mod load;
+mod resolve;
+
+pub use check::{Notice, check};
+pub use draw::{Atom, Bandwidth, Draw, Setting, Share, Size, Span};
+pub use fault::{FaultSpec, OneOrMany};
+pub use load::{MAX_FILE_BYTES, load, parse, to_toml};
+pub use resolve::{keyed, resolve};
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Kafka settings: Kafka's key to a value to be settled.
+pub type Settings = BTreeMap<String, Draw<Setting>>;
+
+/// One scenario.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scenario {
+    /// Its name, in kebab-case; part of every seed.
+    pub name: String,
+    /// What happens, in a sentence.
+    pub summary: String,
+    /// What it promises, in a sentence.
+    #[serde(default)]
+    pub promise: String,
+    /// Suites it belongs to, and other marks to filter by.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Length of hardship, in virtual time.
+    pub duration: Draw<Span>,
+    /// By when, after the faults have ended, everything must have settled, in virtual time.
+    pub converge_within: Draw<Span>,
+    /// Which world it needs, if not any: only for scenarios about the harness itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub canary: bool,
+    /// The machines.
+    #[serde(default)]
+    pub cluster: Cluster,
+    /// Settings of every broker and controller.
+    #[serde(default)]
+    pub broker: Settings,
+    /// Topics.
+    #[serde(rename = "topic")]
+    pub topics: Vec<TopicSpec>,
+    /// Who puts load on them.
+    #[serde(default)]
+    pub clients: Vec<ClientSpec>,
+    /// What goes wrong.
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<FaultSpec>,
+    /// What must and may be found.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// The machines and what connects them.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Cluster {
+    /// How many brokers, on hosts `b1`, `b2`, ...
+    pub brokers: Draw<u32>,
+    /// How many controllers, on hosts `c1`, ... One, for now.
+    pub controllers: Draw<u32>,
+    /// Whether controllers live on the brokers' hosts.
+    pub colocate: Draw<bool>,
+    /// All clients on one host `clients` instead of one host each.
+    pub clients_on_one_host: bool,
+    /// The network.
+    pub network: Network,
+    /// The disks: a named profile.
+    pub disk: Draw<String>,
+    /// How followers find where to truncate: `fetch` (Kafka 2.7 and later) or `offset-for-leader-epoch`.
+    pub truncation: Draw<String>,
+    /// Eligible leader replicas (KIP-966).
+    pub elr: Draw<bool>,
+    /// A host's clock may be off by this much at the start, either way.
+    pub clock_offset: Draw<Span>,
+    /// A host's clock may run fast or slow by this many parts per million, either way.
+    pub clock_drift_ppm: Draw<u32>,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Cluster {
+            brokers: Draw::Fixed(3),
+            controllers: Draw::Fixed(1),
+            colocate: Draw::Fixed(false),
+            clients_on_one_host: false,
+            network: Network::default(),
+            disk: Draw::Fixed("nvme".to_owned()),
+            truncation: Draw::Fixed("fetch".to_owned()),
+            elr: Draw::Fixed(true),
+            clock_offset: Draw::Fixed(Span::parse("0s").expect("a time")),
+            clock_drift_ppm: Draw::Fixed(0),
+        }
+    }
+}
+
+/// Latency and bandwidth between hosts.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Network {
+    /// One-way latency of a message.
+    pub latency: Latency,
+    /// Of each host, each way.
+    pub bandwidth: Draw<Bandwidth>,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Network { latency: Latency::default(), bandwidth: Draw::Fixed(Bandwidth(1_000_000_000)) }
+    }
+}
+
+/// A latency distribution by two of its percentiles.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Latency {
+    /// The median.
+    pub p50: Draw<Span>,
+    /// One in a hundred takes longer.
+    pub p99: Draw<Span>,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        let fixed = |text| Draw::Fixed(Span::parse(text).expect("a time"));
+        Latency { p50: fixed("250us"), p99: fixed("2ms") }
+    }
+}
+
+/// A topic.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: String,
+    /// How many partitions.
+    #[serde(default = "one")]
+    pub partitions: Draw<u32>,
+    /// How many replicas of each.
+    #[serde(default = "three")]
+    pub replication: Draw<u32>,
+    /// Its settings.
+    #[serde(default)]
+    pub config: Settings,
+}
+
+fn one() -> Draw<u32> {
+    Draw::Fixed(1)
+}
+
+fn three() -> Draw<u32> {
+    Draw::Fixed(3)
+}
+
+/// A kind of client application.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientKind {
+    /// Sends records to a topic.
+    Producer,
+    /// Reads every partition of a topic, and asks for its offsets now and then.
+    Consumer,
+}
+
+/// Some client applications of one kind.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ClientSpec {
+    /// What they do.
+    pub kind: ClientKind,
+    /// How many.
+    #[serde(default = "one")]
+    pub count: Draw<u32>,
+    /// Which topic; the first, if not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// What a producer sends, and when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadSpec>,
+    /// A producer's partition, instead of its partitioner's choice: `spread` sends round robin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Draw<u32>>,
+    /// How often a consumer asks for the earliest and latest offsets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list_offsets_every: Option<Draw<Span>>,
+    /// Their settings.
+    #[serde(default)]
+    pub config: Settings,
+}
+
+/// What a producer sends, and when.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LoadSpec {
+    /// Records per second, each producer; in a closed loop, no limit if not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Draw<u32>>,
+    /// `constant`, `poisson`, `bursts` (five times the rate for a fifth of each second) or `closed` (the next
+    /// record is sent when one of `in-flight` has resolved).
+    #[serde(default = "poisson")]
+    pub arrivals: Draw<String>,
+    /// Records under way in a closed loop.
+    #[serde(default = "one")]
+    pub in_flight: Draw<u32>,
+    /// Stop after so many records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<Draw<u32>>,
+    /// Keys.
+    #[serde(default)]
+    pub key: KeySpec,
+    /// Size of a value, at least 16 bytes; a range is drawn for each record.
+    #[serde(default = "hundred_bytes")]
+    pub value: Draw<Size>,
+}
+
+fn poisson() -> Draw<String> {
+    Draw::Fixed("poisson".to_owned())
+}
+
+fn hundred_bytes() -> Draw<Size> {
+    Draw::Fixed(Size(100))
+}
+
+/// Which keys records carry.
+#[derive(Clone, PartialEq, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct KeySpec {
+    /// `{ none = true }`, the default: no keys.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub none: bool,
+    /// `{ uniform = 100 }`: this many keys, equally often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uniform: Option<u32>,
+    /// `{ zipf = 0.99, of = 1000 }`: the exponent; the first keys most often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zipf: Option<f64>,
+    /// How many keys, with `zipf`; 1000 if not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u32>,
+}
+
+/// What must be found and what may be.
+#[derive(Clone, PartialEq, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Expect {
+    /// Marks that must be seen at least once over the seeds run.
+    pub sometimes: Vec<String>,
+    /// A hazard: these violations must be seen at least once over the seeds run. They do not fail a seed.
+    pub violations: Vec<String>,
+    /// Violations that are tolerated, not demanded.
+    pub permits: Vec<String>,
+    /// Whether the schedule may go beyond the fault budget.
+    pub beyond_budget: bool,
+    /// Convergence is not demanded (data was declared lost and a partition may stay without a leader).
+    pub unavailable: bool,
+}

@@ -1,0 +1,106 @@
+//! Settles every value of a scenario for one seed.
+//!
+//! Each draw is keyed by the place of the value in the file, so adding a fault or a client moves no other draw.
+
+use super::*;
+use klamm_world::faults::Planned;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// 64 uniform bits for a purpose.
+pub fn keyed(seed: u64, purpose: &str) -> u64 {
+    xxh3_64_with_seed(purpose.as_bytes(), seed)
+}
+
+struct Settler {
+    seed: u64,
+}
+
+impl Settler {
+    fn one<T: Atom>(&self, place: &str, draw: &Draw<T>) -> Draw<T> {
+        Draw::Fixed(draw.settle(keyed(self.seed, place)))
+    }
+    fn maybe<T: Atom>(&self, place: &str, draw: &Option<Draw<T>>) -> Option<Draw<T>> {
+        draw.as_ref().map(|d| self.one(place, d))
+    }
+    fn settings(&self, place: &str, settings: &Settings) -> Settings {
+        settings.iter().map(|(k, v)| (k.clone(), self.one(&format!("{place}.{k}"), v))).collect()
+    }
+}
+
+/// The scenario with every value settled, and the schedule that its faults amount to.
+///
+/// A load's value size stays as written: it is drawn for each record.
+pub fn resolve(scenario: &Scenario, seed: u64) -> (Scenario, Vec<Planned>) {
+    let s = Settler { seed };
+    let mut settled = scenario.clone();
+    settled.duration = s.one("duration", &scenario.duration);
+    settled.converge_within = s.one("converge-within", &scenario.converge_within);
+    let c = &scenario.cluster;
+    settled.cluster = Cluster {
+        brokers: s.one("cluster.brokers", &c.brokers),
+        controllers: s.one("cluster.controllers", &c.controllers),
+        colocate: s.one("cluster.colocate", &c.colocate),
+        clients_on_one_host: c.clients_on_one_host,
+        network: Network {
+            latency: Latency {
+                p50: s.one("cluster.network.latency.p50", &c.network.latency.p50),
+                p99: s.one("cluster.network.latency.p99", &c.network.latency.p99),
+            },
+            bandwidth: s.one("cluster.network.bandwidth", &c.network.bandwidth),
+        },
+        disk: s.one("cluster.disk", &c.disk),
+        truncation: s.one("cluster.truncation", &c.truncation),
+        elr: s.one("cluster.elr", &c.elr),
+        clock_offset: s.one("cluster.clock-offset", &c.clock_offset),
+        clock_drift_ppm: s.one("cluster.clock-drift-ppm", &c.clock_drift_ppm),
+    };
+    settled.broker = s.settings("broker", &scenario.broker);
+    for topic in &mut settled.topics {
+        let place = format!("topic.{}", topic.name);
+        topic.partitions = s.one(&format!("{place}.partitions"), &topic.partitions);
+        topic.replication = s.one(&format!("{place}.replication"), &topic.replication);
+        topic.config = s.settings(&place, &topic.config);
+    }
+    for (i, client) in settled.clients.iter_mut().enumerate() {
+        let place = format!("clients.{i}");
+        client.count = s.one(&format!("{place}.count"), &client.count);
+        client.partition = s.maybe(&format!("{place}.partition"), &client.partition);
+        client.list_offsets_every = s.maybe(&format!("{place}.list-offsets-every"), &client.list_offsets_every);
+        client.config = s.settings(&place, &client.config);
+        if let Some(load) = &mut client.load {
+            load.rate = s.maybe(&format!("{place}.rate"), &load.rate);
+            load.arrivals = s.one(&format!("{place}.arrivals"), &load.arrivals);
+            load.in_flight = s.one(&format!("{place}.in-flight"), &load.in_flight);
+            load.records = s.maybe(&format!("{place}.records"), &load.records);
+        }
+    }
+    settled.faults = scenario.faults.iter().enumerate().flat_map(|(i, f)| settle_fault(&s, i, f)).collect();
+    let mut schedule: Vec<Planned> = settled.faults.iter().map(FaultSpec::plan).collect();
+    schedule.sort_by_key(|p| p.at);
+    (settled, schedule)
+}
+
+/// A fault with `times` and `chance` becomes as many faults as happen.
+fn settle_fault(s: &Settler, index: usize, fault: &FaultSpec) -> Vec<FaultSpec> {
+    let times = fault.times.as_ref().map_or(1, |t| t.settle(keyed(s.seed, &format!("fault.{index}.times"))));
+    let mut happening = Vec::new();
+    for n in 0..times {
+        let place = format!("fault.{index}.{n}");
+        let chance = s.maybe(&format!("{place}.chance"), &fault.chance).map_or(1_000_000, |c| c.get().0);
+        if keyed(s.seed, &format!("{place}.happens")) % 1_000_000 >= u64::from(chance) {
+            continue;
+        }
+        let mut settled = fault.clone();
+        settled.times = None;
+        settled.chance = None;
+        settled.at = s.one(&format!("{place}.at"), &fault.at);
+        settled.lasts = s.maybe(&format!("{place}.for"), &fault.lasts);
+        settled.extra = s.maybe(&format!("{place}.extra"), &fault.extra);
+        settled.share = s.maybe(&format!("{place}.share"), &fault.share);
+        settled.factor = s.maybe(&format!("{place}.factor"), &fault.factor);
+        settled.by_ms = s.maybe(&format!("{place}.by-ms"), &fault.by_ms);
+        settled.ppm = s.maybe(&format!("{place}.ppm"), &fault.ppm);
+        happening.push(settled);
+    }
+    happening
+}
