@@ -74,13 +74,7 @@ impl BatchBuilder {
     ///
     /// # Panics
     /// If a part is longer than 2 GiB, or timestamps are further apart than 64 bits tell.
-    pub fn append(
-        &mut self,
-        timestamp: Timestamp,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: &[RecordHeader],
-    ) {
+    pub fn append(&mut self, timestamp: Timestamp, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[RecordHeader]) {
         if self.count == 0 {
             self.base_timestamp = timestamp;
             self.max_timestamp = timestamp;
@@ -148,8 +142,8 @@ impl BatchBuilder {
     /// The finished batch.
     pub fn build(mut self) -> Bytes {
         let c = &self.config;
-        let attributes = if c.transactional { header::TRANSACTIONAL } else { 0 }
-            | if c.control { header::CONTROL } else { 0 };
+        let attributes =
+            if c.transactional { header::TRANSACTIONAL } else { 0 } | if c.control { header::CONTROL } else { 0 };
         let header = BatchHeader {
             base_offset: c.base_offset,
             batch_length: length(self.buffer.len() - LOG_OVERHEAD),

@@ -19,6 +19,7 @@ mod varint;
 pub use builder::{BatchBuilder, BuilderConfig, RecordHeader, record_size_upper_bound};
 pub use control::{ControlRecord, EndTxnMarker, LeaderChange, control_batch};
 pub use header::{
-    BATCH_HEADER_SIZE, BatchError, BatchHeader, Batches, Compression, batches, set_producer, stamp, validate, verify_crc,
+    BATCH_HEADER_SIZE, BatchError, BatchHeader, Batches, Compression, batches, set_producer, stamp, validate,
+    verify_crc,
 };
 pub use iter::{Headers, Record, RecordIter, records};

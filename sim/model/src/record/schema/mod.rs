@@ -1,5 +1,8 @@
 //! Records that Kafka writes for itself and the codec crate does not know, bytes exactly Kafka's.
 
 mod metadata;
+mod metadata_codec;
+mod wire;
 
 pub use metadata::*;
+pub use wire::SchemaError;
