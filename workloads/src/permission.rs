@@ -1,1 +1,0 @@
-//! What is permitted, and when: one table.
