@@ -14,6 +14,8 @@ pub mod errors;
 pub mod metadata;
 pub mod network;
 pub mod producer;
+#[cfg(test)]
+mod testing;
 
 pub use admin::{Admin, AdminConfig, AdminEvent, NewTopic, PartitionDescription, TopicDescription};
 pub use consumer::{Consumer, ConsumerEvent, ConsumerRecord, StartAt};

@@ -172,6 +172,22 @@ impl<T> Network<T> {
         self.link(node).expect("a known node").channel.send(now, request, tag, out);
     }
 
+    /// Sends a request in a version not above the one settled on.
+    ///
+    /// # Panics
+    /// As [`Network::send`].
+    pub fn send_version(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        version: i16,
+        request: impl Into<RequestKind>,
+        tag: T,
+        out: &mut Outbox,
+    ) {
+        self.link(node).expect("a known node").channel.send_version(now, version, request, tag, out);
+    }
+
     /// Sends a request that has no answer.
     ///
     /// # Panics
