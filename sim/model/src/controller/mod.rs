@@ -9,5 +9,8 @@ pub mod image;
 pub mod partition_change;
 pub mod placement;
 pub mod sessions;
+mod spec;
+pub mod state;
 
 pub use image::Image;
+pub use spec::ControllerSpec;
