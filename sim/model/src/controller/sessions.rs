@@ -67,7 +67,13 @@ impl Sessions {
         let session = Session { last_contact: now, metadata_offset: Offset::NONE, shutdown_offset: None, fenced };
         self.brokers.insert(id, session);
     }
-    /// A sign of life from a broker that has a session.
+    /// A sign of life from a broker, which stays what it was.
+    pub fn renew(&mut self, id: NodeId, now: Instant) {
+        if let Some(session) = self.brokers.get_mut(&id) {
+            session.last_contact = now;
+        }
+    }
+    /// A heartbeat from a broker that has a session.
     pub fn touch(&mut self, id: NodeId, fenced: bool, metadata_offset: Offset, now: Instant) {
         if let Some(session) = self.brokers.get_mut(&id) {
             session.last_contact = now;

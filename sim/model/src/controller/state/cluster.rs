@@ -88,9 +88,9 @@ impl State {
                 record.broker_epoch = BrokerEpoch(next_offset.0 + batch.records.len() as i64);
             }
         }
-        if !same_incarnation {
-            self.sessions.start(id, record.fenced, now);
-        } else if !self.sessions.is_valid(id, now) {
+        if same_incarnation {
+            self.sessions.renew(id, now);
+        } else {
             self.sessions.start(id, record.fenced, now);
         }
         let epoch = record.broker_epoch;

@@ -41,6 +41,17 @@ pub struct Decided<T> {
     pub reply: T,
 }
 
+impl<T> Decided<T> {
+    /// No records, only an answer.
+    pub fn nothing(reply: T) -> Decided<T> {
+        Decided { records: Vec::new(), marks: Vec::new(), reply }
+    }
+    /// With the answer turned into another.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Decided<U> {
+        Decided { records: self.records, marks: self.marks, reply: f(self.reply) }
+    }
+}
+
 /// Records and marks while a decision is being made.
 #[derive(Default, Debug)]
 struct Batch {
