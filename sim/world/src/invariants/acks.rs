@@ -27,7 +27,14 @@ pub(super) struct Decision<'a> {
 
 impl Invariants {
     /// A Produce is taken up.
-    pub(super) fn produce_taken(&mut self, node: NodeRef, conn: ConnId, correlation: i32, at: Ordinal, request: &ProduceRequest) {
+    pub(super) fn produce_taken(
+        &mut self,
+        node: NodeRef,
+        conn: ConnId,
+        correlation: i32,
+        at: Ordinal,
+        request: &ProduceRequest,
+    ) {
         let mut batches = Vec::new();
         for topic in &request.topic_data {
             for data in &topic.partition_data {
@@ -75,7 +82,8 @@ impl Invariants {
         };
         if leading.maximal.len() < min || decision.maximal.len() < min {
             let size = leading.maximal.len().min(decision.maximal.len());
-            let detail = format!("offsets {base}-{last} are acknowledged with a maximal ISR of {size}, {min} are needed");
+            let detail =
+                format!("offsets {base}-{last} are acknowledged with a maximal ISR of {size}, {min} are needed");
             self.findings.report(report("ack-justified", detail, &[leading.isr_since]));
         }
         if duplicate {
@@ -84,7 +92,8 @@ impl Invariants {
         let Some(log) = seat.replica.map(|rx| self.replicas.get(rx)) else { return };
         let Some(batch) = log.find(last.0).copied() else {
             if last.0 >= seat.log_start.0 && !log.damaged {
-                let detail = format!("offsets {base}-{last} are acknowledged, but the leader's disk ends at {}", log.end());
+                let detail =
+                    format!("offsets {base}-{last} are acknowledged, but the leader's disk ends at {}", log.end());
                 self.findings.report(report("ack-justified", detail, &[]));
             }
             return;
@@ -94,7 +103,9 @@ impl Invariants {
             if theirs.is_some_and(|rx| self.replicas.get(rx).had(batch.epoch, last.0)) {
                 continue;
             }
-            let detail = format!("offsets {base}-{last} are acknowledged, but broker {member} of the maximal ISR never appended them");
+            let detail = format!(
+                "offsets {base}-{last} are acknowledged, but broker {member} of the maximal ISR never appended them"
+            );
             let witness = [part.identities.seen(&batch), leading.isr_since];
             self.findings.report(report("ack-justified", detail, &witness));
             break;
@@ -112,7 +123,16 @@ impl Invariants {
         }
     }
 
-    fn acknowledged(&mut self, ctx: Ctx, node: NodeRef, ix: PartIx, acks: i16, decided: &[Decided], base: Offset, taken: Ordinal) {
+    fn acknowledged(
+        &mut self,
+        ctx: Ctx,
+        node: NodeRef,
+        ix: PartIx,
+        acks: i16,
+        decided: &[Decided],
+        base: Offset,
+        taken: Ordinal,
+    ) {
         let part = &self.cluster.parts[ix.0];
         if acks == -1 && !decided.iter().any(|d| d.part == ix && d.base == base) {
             let detail = format!("an acknowledgement with acks=all for offset {base} leaves without a decision for it");
@@ -121,7 +141,10 @@ impl Invariants {
         }
         let Some(log) = part.seat(node).and_then(|s| s.replica).map(|rx| self.replicas.get(rx)) else { return };
         if base.0 >= 0 && log.highest() <= base.0 && !log.damaged {
-            let detail = format!("offset {base} is acknowledged, but the leader's disk never held it (it ends at {})", log.end());
+            let detail = format!(
+                "offset {base} is acknowledged, but the leader's disk never held it (it ends at {})",
+                log.end()
+            );
             let finding = ctx.finding("ack-justified", detail).about(part.id).offset(base);
             self.findings.report(finding.because(&[taken]));
         }

@@ -150,7 +150,9 @@ impl Invariants {
             }
             if next.is_none_or(|n| n < end) {
                 let next = next.unwrap_or(start);
-                let text = format!("the node says its log runs from {start} to {end}; its files have no whole batch at {next}");
+                let text = format!(
+                    "the node says its log runs from {start} to {end}; its files have no whole batch at {next}"
+                );
                 found.push(report("disk-audit", next, text));
             }
         }
@@ -241,9 +243,11 @@ impl Invariants {
         for (node, controller) in active {
             let name = self.cluster.name(node);
             for theirs in &controller.partitions {
-                let ours = self.cluster.find(theirs.partition).and_then(|ix| self.cluster.parts[ix.0].committed.as_ref());
+                let ours =
+                    self.cluster.find(theirs.partition).and_then(|ix| self.cluster.parts[ix.0].committed.as_ref());
                 let equal = ours.is_some_and(|o| {
-                    (o.leader, o.leader_epoch, o.partition_epoch) == (theirs.leader, theirs.leader_epoch, theirs.partition_epoch)
+                    (o.leader, o.leader_epoch, o.partition_epoch)
+                        == (theirs.leader, theirs.leader_epoch, theirs.partition_epoch)
                         && (&o.isr, &o.elr, &o.replicas) == (&theirs.isr, &theirs.elr, &theirs.replicas)
                 });
                 if !equal {
@@ -263,8 +267,11 @@ impl Invariants {
             }
             for (broker, theirs) in brokers(accounts) {
                 if theirs.metadata_applied == controller.committed && theirs.image_digest != controller.image_digest {
-                    let text =
-                        format!("{} and {name} have different images at offset {}", self.cluster.name(broker), controller.committed);
+                    let text = format!(
+                        "{} and {name} have different images at offset {}",
+                        self.cluster.name(broker),
+                        controller.committed
+                    );
                     found.push(ctx.finding("replay-equals-live", text));
                 }
             }

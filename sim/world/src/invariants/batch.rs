@@ -61,11 +61,6 @@ impl Head {
     pub(crate) fn last_sequence(&self) -> Sequence {
         self.base_sequence.plus((self.last.0 - self.base.0) as i32)
     }
-
-    /// One past its last offset.
-    pub(crate) fn next(&self) -> Offset {
-        self.last.plus(1)
-    }
 }
 
 /// Whether the CRC of the batch at the beginning of `bytes` is right.
@@ -152,7 +147,10 @@ mod tests {
         assert_eq!(all.len(), 2);
         let (head, body) = &all[0];
         assert_eq!((head.base, head.last, head.epoch), (Offset(7), Offset(9), LeaderEpoch(2)));
-        assert_eq!((head.producer, head.producer_epoch, head.last_sequence()), (ProducerId(9), ProducerEpoch(1), Sequence(7)));
+        assert_eq!(
+            (head.producer, head.producer_epoch, head.last_sequence()),
+            (ProducerId(9), ProducerEpoch(1), Sequence(7))
+        );
         assert!(crc_holds(head, body));
         let mut rotten = body.to_vec();
         *rotten.last_mut().expect("a body") ^= 1;

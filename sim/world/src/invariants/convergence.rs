@@ -32,16 +32,21 @@ impl Invariants {
             by_id.insert(broker.id, broker);
             let name = self.cluster.name(node);
             let registered = controller.brokers.iter().find(|(id, ..)| *id == broker.id);
-            if !broker.unfenced || registered.is_none_or(|(_, epoch, fenced, leaving)| {
-                *fenced || *leaving || Some(*epoch) != broker.epoch
-            }) {
+            if !broker.unfenced
+                || registered
+                    .is_none_or(|(_, epoch, fenced, leaving)| *fenced || *leaving || Some(*epoch) != broker.epoch)
+            {
                 say("broker-unfenced", format!("{name} is fenced"));
             }
             if broker.metadata_applied.0 + IMAGE_LAG < controller.committed.0 {
                 let (has, of) = (broker.metadata_applied, controller.committed);
                 say("metadata-applied", format!("{name} has applied metadata up to {has} of {of}"));
-            } else if broker.metadata_applied == controller.committed && broker.image_digest != controller.image_digest {
-                say("images-equal", format!("{name}'s image differs from the controller's at offset {}", controller.committed));
+            } else if broker.metadata_applied == controller.committed && broker.image_digest != controller.image_digest
+            {
+                say(
+                    "images-equal",
+                    format!("{name}'s image differs from the controller's at offset {}", controller.committed),
+                );
             }
         }
         for partition in controller.partitions.iter().filter(|p| !waived.contains(&p.partition)) {
@@ -66,14 +71,22 @@ fn partition_unmet(partition: &ControllerPartition, brokers: &BTreeMap<NodeId, &
     let replica = |id: NodeId| -> Option<&PartitionInspection> {
         brokers.get(&id)?.partitions.iter().find(|p| p.partition == partition.partition)
     };
-    let leading: Vec<NodeId> = brokers.keys().copied().filter(|&id| replica(id).is_some_and(|r| r.leader == id)).collect();
+    let leading: Vec<NodeId> =
+        brokers.keys().copied().filter(|&id| replica(id).is_some_and(|r| r.leader == id)).collect();
     if leading != [partition.leader] {
-        let detail = format!("{name} is led by {:?} by the brokers' account, by {} by the controller's", ids(&leading), partition.leader);
+        let detail = format!(
+            "{name} is led by {:?} by the brokers' account, by {} by the controller's",
+            ids(&leading),
+            partition.leader
+        );
         say("one-leader", detail);
     }
     let Some(leader) = replica(partition.leader) else { return unmet };
     if leader.leader_epoch != partition.leader_epoch {
-        say("one-leader", format!("{name}: leader in epoch {}, controller in {}", leader.leader_epoch, partition.leader_epoch));
+        say(
+            "one-leader",
+            format!("{name}: leader in epoch {}, controller in {}", leader.leader_epoch, partition.leader_epoch),
+        );
     }
     if leader.high_watermark != leader.log_end {
         let (hw, end) = (leader.high_watermark, leader.log_end);
@@ -83,7 +96,10 @@ fn partition_unmet(partition: &ControllerPartition, brokers: &BTreeMap<NodeId, &
         match replica(id) {
             None => say("logs-equal", format!("{name} has no replica on broker {id}")),
             Some(r) if r.log_end != leader.log_end => {
-                say("logs-equal", format!("{name} ends at {} on broker {id}, at {} on its leader", r.log_end, leader.log_end));
+                say(
+                    "logs-equal",
+                    format!("{name} ends at {} on broker {id}, at {} on its leader", r.log_end, leader.log_end),
+                );
             }
             Some(r) if r.high_watermark != leader.high_watermark => {
                 let detail = format!(

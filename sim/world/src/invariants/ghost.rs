@@ -116,12 +116,6 @@ impl Ghost {
     pub(crate) fn end(&self) -> i64 {
         self.end
     }
-    pub(crate) fn start(&self) -> i64 {
-        self.start
-    }
-    pub(crate) fn last(&self) -> Option<&Batch> {
-        self.batches.last()
-    }
     pub(crate) fn find(&self, offset: i64) -> Option<&Batch> {
         let batch = &self.batches[self.batches.partition_point(|b| b.base <= offset).checked_sub(1)?];
         (offset <= batch.last()).then_some(batch)
@@ -177,7 +171,8 @@ impl Ghost {
 
     /// An unclean leader's log replaces what was committed. Returns the range lost.
     pub(crate) fn cut_to(&mut self, log: &Replica) -> Option<(i64, i64)> {
-        let kept = self.batches.partition_point(|b| b.last() < log.start() || log.find(b.base).is_some_and(|t| t.same(b)));
+        let kept =
+            self.batches.partition_point(|b| b.last() < log.start() || log.find(b.base).is_some_and(|t| t.same(b)));
         if kept == self.batches.len() {
             let end = self.end.min(log.end().max(self.start));
             let lost = (end < self.end).then_some((end, self.end));

@@ -78,11 +78,15 @@ impl Invariants {
             }
             let (detail, because) = match position {
                 Some((_, at, seen)) => (
-                    format!("high watermark {new} passes broker {member} of the maximal ISR, which fetched from {at} only"),
+                    format!(
+                        "high watermark {new} passes broker {member} of the maximal ISR, which fetched from {at} only"
+                    ),
                     *seen,
                 ),
                 None => (
-                    format!("high watermark {new} passes broker {member} of the maximal ISR, which has not fetched in epoch {epoch}"),
+                    format!(
+                        "high watermark {new} passes broker {member} of the maximal ISR, which has not fetched in epoch {epoch}"
+                    ),
                     since,
                 ),
             };

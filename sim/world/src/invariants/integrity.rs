@@ -6,7 +6,7 @@ use super::batch::{crc_holds, heads};
 use super::cluster::PartIx;
 use super::finding::Ctx;
 use super::ghost::MismatchKind;
-use super::replica::{Batch, Change, ReplicaIx, log_file};
+use super::replica::{Batch, ReplicaIx};
 use crate::event::{HostId, NodeRef};
 use klamm_model::disk::DiskOp;
 use klamm_model::ids::*;
@@ -32,11 +32,15 @@ impl Invariants {
             self.producer_appends(ctx, rx, ix, &head, led_in.is_some());
             let Some((epoch, since)) = led_in else { continue };
             if head.epoch != epoch {
-                let detail = format!("the leader of epoch {epoch} appends a batch of epoch {}: a late answer of the leader before?", head.epoch);
+                let detail = format!(
+                    "the leader of epoch {epoch} appends a batch of epoch {}: a late answer of the leader before?",
+                    head.epoch
+                );
                 let finding = ctx.finding("fencing", detail).about(id).offset(head.base);
                 self.findings.report(finding.epoch(epoch).because(&[since]));
             } else if !head.control && !head.append_time && !self.requests.appended(node, ix, head.crc) {
-                let detail = format!("the leader appends a batch (CRC {:08x}) that no producer's request brought", head.crc);
+                let detail =
+                    format!("the leader appends a batch (CRC {:08x}) that no producer's request brought", head.crc);
                 let finding = ctx.finding("batch-integrity", detail).about(id).offset(head.base);
                 self.findings.report(finding.epoch(epoch));
             }
@@ -50,17 +54,14 @@ impl Invariants {
 
     /// A disk operation completed.
     pub(super) fn disk_done(&mut self, ctx: Ctx, host: HostId, op: &DiskOp, ok: bool) {
-        let Some((rx, change)) = self.replicas.done(host, op, ok) else { return };
-        if let Change::Appended { segment, count } = change {
-            let log = self.replicas.get(rx);
-            let Some(id) = log.partition else { return };
-            let ix = self.cluster.part(id);
-            let batches = &log.segments[segment].batches;
-            for at in batches.len() - count..batches.len() {
-                let batch = log.segments[segment].batches[at];
-                self.appended(ctx, rx, ix, segment, at, &batch);
-            }
-            debug_assert!(matches!(op, DiskOp::Append { file, .. } if log_file(file).is_some()));
+        let Some((rx, new)) = self.replicas.done(host, op, ok) else { return };
+        let log = self.replicas.get(rx);
+        let Some(id) = log.partition else { return };
+        let ix = self.cluster.part(id);
+        let held = log.segments[new.segment].batches.len();
+        for at in held - new.count..held {
+            let batch = self.replicas.get(rx).segments[new.segment].batches[at];
+            self.appended(ctx, rx, ix, new.segment, at, &batch);
         }
     }
 
@@ -74,7 +75,8 @@ impl Invariants {
         if let Some(before) = before.filter(|b| at > 0 && b.next() != batch.base)
             && !log.damaged
         {
-            let detail = format!("a batch at offset {} is appended behind one that ends at {}", batch.base, before.last());
+            let detail =
+                format!("a batch at offset {} is appended behind one that ends at {}", batch.base, before.last());
             let finding = ctx.finding("batch-integrity", detail).about(part.id).epoch(LeaderEpoch(batch.epoch));
             self.findings.report(finding.offset(Offset(batch.base)));
         }

@@ -63,9 +63,7 @@ impl Invariants {
         }
         let added: Vec<NodeId> = match before {
             // Elections put the leader into the ISR; the rule is for those who join.
-            Some(before) => {
-                now.isr.iter().copied().filter(|m| !before.isr.contains(m) && *m != now.leader).collect()
-            }
+            Some(before) => now.isr.iter().copied().filter(|m| !before.isr.contains(m) && *m != now.leader).collect(),
             None => Vec::new(),
         };
         for &member in &added {
@@ -77,7 +75,14 @@ impl Invariants {
         }
     }
 
-    fn check_added(&self, id: TopicIdPartition, ix: PartIx, now: &Committed, member: NodeId, broken: &mut Vec<(String, Ordinal)>) {
+    fn check_added(
+        &self,
+        id: TopicIdPartition,
+        ix: PartIx,
+        now: &Committed,
+        member: NodeId,
+        broken: &mut Vec<(String, Ordinal)>,
+    ) {
         let part = &self.cluster.parts[ix.0];
         if let Some(broker) = self.cluster.brokers.get(&member) {
             if broker.shutting_down {
@@ -113,7 +118,13 @@ impl Invariants {
     }
 
     /// What a leader works with must be what was committed at that version.
-    pub(super) fn check_installed_isr(&mut self, ctx: Ctx, partition: TopicIdPartition, version: PartitionEpoch, isr: &[NodeId]) {
+    pub(super) fn check_installed_isr(
+        &mut self,
+        ctx: Ctx,
+        partition: TopicIdPartition,
+        version: PartitionEpoch,
+        isr: &[NodeId],
+    ) {
         let ix = self.cluster.part(partition);
         let part = &self.cluster.parts[ix.0];
         let Some(newest) = part.versions.back() else { return };
@@ -137,7 +148,14 @@ impl Invariants {
     }
 
     /// A leader asked for another ISR: from here on the union counts.
-    pub(super) fn isr_proposed(&mut self, ctx: Ctx, node: NodeRef, partition: TopicIdPartition, epoch: LeaderEpoch, isr: &[NodeId]) {
+    pub(super) fn isr_proposed(
+        &mut self,
+        ctx: Ctx,
+        node: NodeRef,
+        partition: TopicIdPartition,
+        epoch: LeaderEpoch,
+        isr: &[NodeId],
+    ) {
         let ix = self.cluster.part(partition);
         let Some(leading) = self.cluster.parts[ix.0].leading_mut(node).filter(|l| l.epoch == epoch) else { return };
         leading.maximal.clone_from(&leading.isr);
@@ -181,7 +199,10 @@ impl Invariants {
         if let Some(broker) = self.cluster.brokers.get(&sender)
             && request.broker_epoch < broker.epoch.0
         {
-            let why = format!("from broker {sender} in its earlier epoch {}, registered is {}", request.broker_epoch, broker.epoch);
+            let why = format!(
+                "from broker {sender} in its earlier epoch {}, registered is {}",
+                request.broker_epoch, broker.epoch
+            );
             refuse.push(MustRefuse { partition: None, why, because: broker.ordinal });
         }
         for topic in &request.topics {
@@ -190,8 +211,9 @@ impl Invariants {
                 let Some(ix) = self.cluster.find(id) else { continue };
                 let part = &mut self.cluster.parts[ix.0];
                 part.asked_isr.clear();
-                part.asked_isr
-                    .extend(asked.new_isr_with_epochs.iter().map(|s| (NodeId(s.broker_id.0), BrokerEpoch(s.broker_epoch))));
+                part.asked_isr.extend(
+                    asked.new_isr_with_epochs.iter().map(|s| (NodeId(s.broker_id.0), BrokerEpoch(s.broker_epoch))),
+                );
                 part.asked_at = at;
                 let Some(now) = &part.committed else { continue };
                 if asked.leader_epoch < now.leader_epoch.0 || asked.partition_epoch < now.partition_epoch.0 {
@@ -218,9 +240,11 @@ impl Invariants {
         for must in refuse {
             let accepted = match must.partition {
                 None => true,
-                Some(id) => response.topics.iter().filter(|t| TopicId(t.topic_id) == id.topic).any(|t| {
-                    t.partitions.iter().any(|p| p.partition_index == id.partition && p.error_code == 0)
-                }),
+                Some(id) => response
+                    .topics
+                    .iter()
+                    .filter(|t| TopicId(t.topic_id) == id.topic)
+                    .any(|t| t.partitions.iter().any(|p| p.partition_index == id.partition && p.error_code == 0)),
             };
             if accepted {
                 let detail = format!("an AlterPartition {} is accepted", must.why);

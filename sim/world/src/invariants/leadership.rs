@@ -47,7 +47,8 @@ impl Invariants {
         if let (Some(before), Some(since)) = (before, led_before)
             && high_watermark < before
         {
-            let detail = format!("the high watermark fell from {before} to {high_watermark} though the node kept leading");
+            let detail =
+                format!("the high watermark fell from {before} to {high_watermark} though the node kept leading");
             let finding = ctx.finding("high-watermark", detail).about(partition);
             self.findings.report(finding.offset(high_watermark).epoch(epoch).because(&[since]));
         }
@@ -77,7 +78,8 @@ impl Invariants {
         replica.last_cut.clear();
         if epoch_start.0 > replica.reach() && !replica.damaged {
             let end = replica.end();
-            let detail = format!("the node takes up leadership at log end {epoch_start}, but its disk holds only up to {end}");
+            let detail =
+                format!("the node takes up leadership at log end {epoch_start}, but its disk holds only up to {end}");
             let finding = ctx.finding("trace-contradicted", detail).about(partition).epoch(epoch);
             self.findings.report(finding.offset(Offset(end)));
         }
@@ -121,7 +123,14 @@ impl Invariants {
         }
     }
 
-    fn check_single_leader(&mut self, ctx: Ctx, node: NodeRef, me: NodeId, partition: TopicIdPartition, epoch: LeaderEpoch) {
+    fn check_single_leader(
+        &mut self,
+        ctx: Ctx,
+        node: NodeRef,
+        me: NodeId,
+        partition: TopicIdPartition,
+        epoch: LeaderEpoch,
+    ) {
         let ix = self.cluster.part(partition);
         let part = &self.cluster.parts[ix.0];
         let rival = part.leaders.get(&epoch).filter(|(other, _)| *other != node).copied();
@@ -140,7 +149,8 @@ impl Invariants {
                 self.findings.report(finding.because(&[election.ordinal]));
             }
             None => {
-                let detail = format!("broker {me} leads in epoch {epoch}, for which no committed record elects anybody");
+                let detail =
+                    format!("broker {me} leads in epoch {epoch}, for which no committed record elects anybody");
                 let finding = ctx.finding("single-leader-per-epoch", detail).about(partition).epoch(epoch);
                 self.findings.report(finding);
             }
@@ -165,7 +175,8 @@ impl Invariants {
             && election.leader != leader
         {
             let elected = election.leader;
-            let detail = format!("the node follows broker {leader} in epoch {epoch}, for which broker {elected} was elected");
+            let detail =
+                format!("the node follows broker {leader} in epoch {epoch}, for which broker {elected} was elected");
             let finding = ctx.finding("trace-contradicted", detail).about(partition).epoch(epoch);
             self.findings.report(finding.because(&[election.ordinal]));
         }

@@ -19,7 +19,8 @@ impl Invariants {
     ) {
         if offset < self.cluster.log_end {
             // Another controller, or another incarnation, passes what was committed before.
-            let known = self.cluster.log.binary_search_by_key(&offset, |(o, ..)| *o).ok().map(|at| &self.cluster.log[at]);
+            let known =
+                self.cluster.log.binary_search_by_key(&offset, |(o, ..)| *o).ok().map(|at| &self.cluster.log[at]);
             if known.is_none_or(|(_, e, r)| *e != epoch || r != record) {
                 let known = known.map_or("a control record".to_owned(), |(_, e, r)| format!("{r:?} of epoch {e}"));
                 let detail = format!("{record:?} of epoch {epoch} is committed where {known} was");
@@ -107,7 +108,8 @@ impl Invariants {
         if last.0 < 0 {
             return;
         }
-        let committed = self.cluster.log.binary_search_by_key(&last, |(o, ..)| *o).ok().map(|at| self.cluster.log[at].1);
+        let committed =
+            self.cluster.log.binary_search_by_key(&last, |(o, ..)| *o).ok().map(|at| self.cluster.log[at].1);
         let there = committed.map(|e| e.0).or_else(|| {
             // No record of the state machine: a control record, if anything.
             let logs = self.replicas.iter().filter(|r| r.partition == Some(TopicIdPartition::METADATA));
@@ -118,9 +120,9 @@ impl Invariants {
         let wrong = match there {
             None => Some(format!("metadata up to {offset} is applied; committed is up to {}", self.cluster.log_end)),
             // An image may not count a control record's epoch as its own.
-            Some(known) if epoch.0 > known || (committed.is_some() && epoch.0 != known) => {
-                Some(format!("metadata up to {offset} is applied with epoch {epoch}, committed has epoch {known} there"))
-            }
+            Some(known) if epoch.0 > known || (committed.is_some() && epoch.0 != known) => Some(format!(
+                "metadata up to {offset} is applied with epoch {epoch}, committed has epoch {known} there"
+            )),
             Some(_) => None,
         };
         if let Some(detail) = wrong {
@@ -134,7 +136,8 @@ impl Invariants {
         let Some(id) = self.cluster.broker_id(node) else { return };
         let committed = self.broker_epochs.get(&epoch).is_some_and(|(other, ..)| *other == id);
         if !committed {
-            let detail = format!("broker {id} says it is registered with epoch {epoch}, which was never committed for it");
+            let detail =
+                format!("broker {id} says it is registered with epoch {epoch}, which was never committed for it");
             self.findings.report(ctx.finding("trace-contradicted", detail));
         }
     }

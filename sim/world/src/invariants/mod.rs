@@ -354,7 +354,15 @@ impl Invariants {
     }
 
     /// A log was loaded: what a crash left of it is settled, and the judge learns whose it is.
-    fn log_loaded(&mut self, ctx: Ctx, node: NodeRef, id: TopicIdPartition, dir: &Path, log_start: Offset, log_end: Offset) {
+    fn log_loaded(
+        &mut self,
+        ctx: Ctx,
+        node: NodeRef,
+        id: TopicIdPartition,
+        dir: &Path,
+        log_start: Offset,
+        log_end: Offset,
+    ) {
         let Some(host) = ctx.host.or_else(|| self.cluster.nodes.get(node.0 as usize).map(|n| n.host)) else { return };
         let rx = self.replicas.at(host, node, dir.as_str());
         let ix = self.cluster.part(id);
@@ -373,7 +381,8 @@ impl Invariants {
         }
         let log = self.replicas.get(rx);
         if let Some(lost) = phantom.filter(|_| !self.lying && !log.damaged) {
-            let detail = format!("the log is loaded up to {log_end}, though power loss took part of the batch at {lost}");
+            let detail =
+                format!("the log is loaded up to {log_end}, though power loss took part of the batch at {lost}");
             let finding = ctx.finding("replay-equals-live", detail).about(id).offset(Offset(lost));
             self.findings.report(finding);
         } else if log_end > log_start && log.end() < log_end.0 && !log.damaged {

@@ -37,7 +37,10 @@ impl Invariants {
         }
         let (pid, first) = (head.producer, head.base_sequence);
         let (check, detail) = if head.producer_epoch < before.epoch {
-            let detail = format!("a batch of producer {pid} in epoch {} is appended after one in epoch {}", head.producer_epoch, before.epoch);
+            let detail = format!(
+                "a batch of producer {pid} in epoch {} is appended after one in epoch {}",
+                head.producer_epoch, before.epoch
+            );
             ("fencing", detail)
         } else if head.producer_epoch > before.epoch {
             if first == Sequence(0) {
@@ -77,7 +80,8 @@ impl Invariants {
         if response.error_code != 0 || response.producer_id_len <= 0 {
             return;
         }
-        let (from, to) = (response.producer_id_start.0, response.producer_id_start.0 + i64::from(response.producer_id_len));
+        let (from, to) =
+            (response.producer_id_start.0, response.producer_id_start.0 + i64::from(response.producer_id_len));
         let (below, since): (i64, Ordinal) = self.producer_blocks;
         if from < below {
             let detail = format!("producer ids {from}-{to} are given away again: they went up to {below} before");

@@ -47,8 +47,7 @@ impl Invariants {
         let part = &mut self.cluster.parts[ix.0];
         let position = Offset(asked.fetch_offset);
         let epoch = LeaderEpoch(asked.current_leader_epoch);
-        let mut known =
-            FetchAsked { part: ix, position, led_in: None, end: Offset(0), stale: None };
+        let mut known = FetchAsked { part: ix, position, led_in: None, end: Offset(0), stale: None };
         let Some(seat) = part.seats.iter_mut().find(|s| s.node == node) else { return known };
         let Doing::Leading(leading) = &mut seat.doing else { return known };
         known.led_in = Some(leading.epoch);
@@ -77,7 +76,9 @@ impl Invariants {
         let Asked::Fetch { replica, parts } = &request.asked else { return };
         for topic in &response.responses {
             for data in &topic.partitions {
-                let Some(ix) = self.cluster.named(&topic.topic.0, topic.topic_id, data.partition_index) else { continue };
+                let Some(ix) = self.cluster.named(&topic.topic.0, topic.topic_id, data.partition_index) else {
+                    continue;
+                };
                 let Some(asked) = parts.iter().find(|p| p.part == ix) else { continue };
                 let part = &self.cluster.parts[ix.0];
                 let Some(seat) = part.seat(node) else { continue };
@@ -90,7 +91,11 @@ impl Invariants {
                     let legitimate = part.committed.as_ref().is_some_and(|c| {
                         Some(c.leader) == self.cluster.broker_id(node) && Some(c.leader_epoch) == asked.led_in
                     });
-                    if leading.is_some() && legitimate && asked.position >= seat.log_start && asked.position <= asked.end {
+                    if leading.is_some()
+                        && legitimate
+                        && asked.position >= seat.log_start
+                        && asked.position <= asked.end
+                    {
                         let detail = format!(
                             "a fetch from {} is answered out of range; the leader's log runs from {} to {}",
                             asked.position, seat.log_start, asked.end
@@ -102,25 +107,36 @@ impl Invariants {
                     continue;
                 }
                 if let (Some(stale), Some(epoch)) = (asked.stale, asked.led_in) {
-                    let detail = format!("a fetch bearing epoch {stale} is answered by the leader of epoch {epoch} as if it were current");
+                    let detail = format!(
+                        "a fetch bearing epoch {stale} is answered by the leader of epoch {epoch} as if it were current"
+                    );
                     self.findings.report(report("fencing", detail).offset(asked.position));
                 }
                 let Some(high_watermark) = seat.high_watermark else { continue };
                 if data.high_watermark > high_watermark.0 {
-                    let detail = format!("the answer says high watermark {}, the node's is {high_watermark}", data.high_watermark);
+                    let detail = format!(
+                        "the answer says high watermark {}, the node's is {high_watermark}",
+                        data.high_watermark
+                    );
                     self.findings.report(report("trace-contradicted", detail).offset(Offset(data.high_watermark)));
                 }
                 let (false, Some(records)) = (*replica, &data.records) else { continue };
                 let log = seat.replica.map(|rx| self.replicas.get(rx)).filter(|l| !l.damaged);
                 for (head, _) in heads(records) {
                     if head.last >= high_watermark {
-                        let detail = format!("a consumer is shown offsets up to {}, the high watermark is {high_watermark}", head.last);
+                        let detail = format!(
+                            "a consumer is shown offsets up to {}, the high watermark is {high_watermark}",
+                            head.last
+                        );
                         self.findings.report(report("high-watermark", detail).offset(head.last));
                     }
                     let Some(log) = log else { continue };
                     let stored = log.find(head.base.0);
                     if stored.is_some_and(|s| (s.base, s.crc, s.epoch) != (head.base.0, head.crc, head.epoch.0)) {
-                        let detail = format!("a consumer is given a batch (CRC {:08x}, epoch {}) that is not the one on disk", head.crc, head.epoch);
+                        let detail = format!(
+                            "a consumer is given a batch (CRC {:08x}, epoch {}) that is not the one on disk",
+                            head.crc, head.epoch
+                        );
                         self.findings.report(report("batch-integrity", detail).offset(head.base));
                     }
                 }

@@ -92,7 +92,6 @@ pub(crate) struct Producer {
 pub(crate) struct Replica {
     pub(crate) host: HostId,
     pub(crate) owner: NodeRef,
-    pub(crate) dir: Box<str>,
     /// Which partition, once its node has said so.
     pub(crate) partition: Option<TopicIdPartition>,
     pub(crate) segments: Vec<Segment>,
@@ -153,7 +152,13 @@ impl Replica {
     pub(crate) fn bytes_from(&self, offset: i64) -> u64 {
         self.segments
             .iter()
-            .map(|s| if s.base >= offset { s.len } else { s.batches.iter().filter(|b| b.base >= offset).map(|b| u64::from(b.size)).sum() })
+            .map(|s| {
+                if s.base >= offset {
+                    s.len
+                } else {
+                    s.batches.iter().filter(|b| b.base >= offset).map(|b| u64::from(b.size)).sum()
+                }
+            })
             .sum()
     }
     /// One past the last offset that a power loss now could not take.
@@ -216,6 +221,11 @@ impl Replica {
             }
         }
     }
+    /// The tail is gone.
+    fn cut(&mut self) {
+        let end = self.end();
+        self.forget_producers_from(end);
+    }
     /// The process died: what was in flight is uncertain.
     fn stopped(&mut self) {
         for segment in &mut self.segments {
@@ -229,7 +239,12 @@ impl Replica {
     /// The node has loaded the log and says where it begins and ends. What reached the file of the appends that a
     /// crash cut short is settled by that. Returns the batches so accepted, and the first offset that power loss took
     /// although the node counts it in.
-    pub(crate) fn loaded(&mut self, partition: TopicIdPartition, log_start: i64, log_end: i64) -> (Vec<Batch>, Option<i64>) {
+    pub(crate) fn loaded(
+        &mut self,
+        partition: TopicIdPartition,
+        log_start: i64,
+        log_end: i64,
+    ) -> (Vec<Batch>, Option<i64>) {
         if self.partition.is_some_and(|p| p != partition) {
             self.segments.clear();
             self.uncertain.clear();
@@ -292,13 +307,11 @@ impl Replica {
     }
 }
 
-/// What a completed operation did to a log.
-#[derive(Debug)]
-pub(crate) enum Change {
-    /// Batches were completed: the new ones are the last `count` of segment `segment`.
-    Appended { segment: usize, count: usize },
-    /// The tail from this offset on is gone.
-    Cut { end: i64 },
+/// Batches whose append completed: the last `count` of segment `segment`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Appended {
+    pub(crate) segment: usize,
+    pub(crate) count: usize,
 }
 
 /// Every log of every host.
@@ -340,7 +353,6 @@ impl Replicas {
         self.list.push(Replica {
             host,
             owner,
-            dir: dir.into(),
             partition: metadata.then_some(TopicIdPartition::METADATA),
             segments: Vec::new(),
             uncertain: Vec::new(),
@@ -393,7 +405,7 @@ impl Replicas {
     }
 
     /// An operation completed.
-    pub(crate) fn done(&mut self, host: HostId, op: &DiskOp, ok: bool) -> Option<(ReplicaIx, Change)> {
+    pub(crate) fn done(&mut self, host: HostId, op: &DiskOp, ok: bool) -> Option<(ReplicaIx, Appended)> {
         match op {
             DiskOp::Append { file, data } => {
                 let (dir, base) = log_file(file)?;
@@ -421,7 +433,7 @@ impl Replicas {
                     let batch = replica.segments[at].batches[first + n];
                     replica.note_seen(&batch);
                 }
-                Some((ix, Change::Appended { segment: at, count: count as usize }))
+                Some((ix, Appended { segment: at, count: count as usize }))
             }
             DiskOp::Fsync { file } => {
                 let (dir, base) = log_file(file)?;
@@ -439,33 +451,26 @@ impl Replicas {
                 let replica = &mut self.list[ix.0];
                 let segment = replica.segments.iter_mut().find(|s| s.base == base)?;
                 segment.cut_bytes(*len, &mut replica.last_cut);
-                Some((ix, self.cut(ix)))
+                replica.cut();
+                None
             }
-            DiskOp::Delete { path } if ok => self.removed(host, path),
-            DiskOp::Rename { from, to } if ok => {
-                // Aside files written anew and renamed over a log are not Kafka's way; a log renamed away is deleted.
-                let _ = to;
-                self.removed(host, from)
+            // A log renamed away is deleted; one written aside and renamed into place is not Kafka's way.
+            DiskOp::Delete { path: gone } | DiskOp::Rename { from: gone, .. } if ok => {
+                self.removed(host, gone);
+                None
             }
             _ => None,
         }
     }
 
-    fn cut(&mut self, ix: ReplicaIx) -> Change {
-        let replica = &mut self.list[ix.0];
-        let end = replica.end();
-        replica.forget_producers_from(end);
-        Change::Cut { end }
-    }
-
-    fn removed(&mut self, host: HostId, path: &Path) -> Option<(ReplicaIx, Change)> {
+    fn removed(&mut self, host: HostId, path: &Path) {
         let Some((dir, base)) = log_file(path) else {
             self.remove_dir(host, path.as_str());
-            return None;
+            return;
         };
-        let ix = self.find(host, dir)?;
+        let Some(ix) = self.find(host, dir) else { return };
         let replica = &mut self.list[ix.0];
-        let at = replica.segments.iter().position(|s| s.base == base)?;
+        let Some(at) = replica.segments.iter().position(|s| s.base == base) else { return };
         // The head of a log may go without touching its end.
         let head = at == 0 && replica.segments.len() > 1;
         let segment = &mut replica.segments[at];
@@ -479,10 +484,12 @@ impl Replicas {
             segment.len = 0;
             segment.durable = 0;
         }
-        if head { None } else { Some((ix, self.cut(ix))) }
+        if !head {
+            replica.cut();
+        }
     }
 
-    fn late(&mut self, ix: ReplicaIx, base: i64, data: &[u8]) -> Option<(ReplicaIx, Change)> {
+    fn late(&mut self, ix: ReplicaIx, base: i64, data: &[u8]) -> Option<(ReplicaIx, Appended)> {
         let replica = &mut self.list[ix.0];
         let mut count = 0;
         for (head, _) in heads(data) {
@@ -497,7 +504,7 @@ impl Replicas {
             count += 1;
         }
         let at = replica.segments.partition_point(|s| s.base < base);
-        (count > 0).then_some((ix, Change::Appended { segment: at, count }))
+        (count > 0).then_some((ix, Appended { segment: at, count }))
     }
 
     /// A node's process ended.

@@ -80,7 +80,14 @@ impl Invariants {
     }
 
     /// A log's start moved up.
-    pub(super) fn log_start(&mut self, ctx: Ctx, node: NodeRef, partition: TopicIdPartition, new: Offset, reason: LogStartReason) {
+    pub(super) fn log_start(
+        &mut self,
+        ctx: Ctx,
+        node: NodeRef,
+        partition: TopicIdPartition,
+        new: Offset,
+        reason: LogStartReason,
+    ) {
         let ix = self.cluster.part(partition);
         let topic = self.cluster.topic(&self.cluster.parts[ix.0].topic);
         let part = &mut self.cluster.parts[ix.0];
@@ -114,7 +121,8 @@ impl Invariants {
                 }
             }
             LogStartReason::Leader if new > part.log_start && !leading => {
-                let detail = format!("a follower's log start moved to {new}; no leader's was ever above {}", part.log_start);
+                let detail =
+                    format!("a follower's log start moved to {new}; no leader's was ever above {}", part.log_start);
                 self.findings.report(report("deletion-legal", detail));
             }
             _ => {}
