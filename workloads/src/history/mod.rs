@@ -213,7 +213,12 @@ impl<R: BufRead> Reader<R> {
             match self.from.fill_buf() {
                 Err(e) => return error(1, e.into()),
                 Ok(start) => {
-                    if let Some(place) = start.iter().take(64).position(|&b| b < b' ' && !b"\t\r\n".contains(&b)) {
+                    if let Some(place) = start
+                        .iter()
+                        .take(64)
+                        .take_while(|&&b| b != b'\n')
+                        .position(|&b| b < b' ' && !b"\t\r\n".contains(&b))
+                    {
                         return error(place + 1, HistoryErrorKind::Binary);
                     }
                 }
