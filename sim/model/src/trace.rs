@@ -18,8 +18,7 @@ pub enum TraceEvent {
         /// The quorum's epoch.
         epoch: LeaderEpoch,
     },
-    /// The quorum's high watermark passed a metadata record. In offset order, no gaps but control records. Each
-    /// incarnation of a controller begins at the log's start again: its high watermark passes the old records too.
+    /// The quorum's high watermark passed a metadata record. In offset order, no gaps but control records.
     MetadataCommitted {
         /// Its offset in the metadata log.
         offset: Offset,

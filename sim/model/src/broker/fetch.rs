@@ -1,0 +1,388 @@
+//! Fetch: for consumers and for followers.
+//!
+//! A fetch that finds less than it asks for waits in purgatory, in all its partitions at once. When it is to be
+//! answered, everything is planned at that moment, and read from the disk with one request. There are no fetch
+//! sessions: every request lists its partitions (session id 0). Follows Kafka's `ReplicaManager.fetchMessages`,
+//! `Partition.fetchRecords` and `DelayedFetch`.
+
+use super::connections::Caller;
+use super::partition::{FollowerFetch, Partition};
+use super::{Process, SELF, Task};
+use crate::disk::{DiskOp, DiskReply, DiskResult, DiskToken};
+use crate::ids::*;
+use crate::log::ReadPlan;
+use crate::node::Outbox;
+use crate::timers::TimerKey;
+use crate::trace::TraceEvent;
+use crate::units::{Duration, Now};
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::fetch_request::FetchPartition;
+use kafka_protocol::messages::fetch_response::{
+    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
+use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse};
+use kafka_protocol::protocol::StrBytes;
+use std::collections::BTreeMap;
+
+/// Who fetches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reader {
+    /// A consumer: below the high watermark.
+    Consumer {
+        /// Only of a leader (before KIP-392).
+        leader_only: bool,
+        read_committed: bool,
+    },
+    /// A follower: below the leader's log end.
+    Follower { id: NodeId, epoch: BrokerEpoch },
+}
+
+/// A request and where its partitions are.
+#[derive(Debug)]
+struct Fetching {
+    caller: Caller,
+    reader: Reader,
+    request: FetchRequest,
+    /// In the order of the request's partitions.
+    places: Vec<Result<u32, ResponseError>>,
+}
+
+#[derive(Debug)]
+struct DelayedFetch {
+    fetching: Fetching,
+    timer: TimerKey,
+}
+
+/// An answer that waits for the disk.
+#[derive(Debug)]
+struct Reading {
+    caller: Caller,
+    response: FetchResponse,
+    plans: Vec<(usize, usize, ReadPlan)>,
+}
+
+/// Fetches that wait, for data or for the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Fetches {
+    delayed: BTreeMap<u64, DelayedFetch>,
+    reading: BTreeMap<u64, Reading>,
+    next: u64,
+}
+
+impl Fetches {
+    /// Whether a completion is that of a fetch's read.
+    pub fn is_reading(&self, token: DiskToken) -> bool {
+        self.reading.contains_key(&token.seq)
+    }
+}
+
+/// What one look at a fetch's partitions found.
+#[derive(Debug, Default)]
+struct Look {
+    response: FetchResponse,
+    plans: Vec<(usize, usize, ReadPlan)>,
+    bytes: u64,
+    /// An error or a diverging epoch: answered at once.
+    urgent: bool,
+}
+
+impl Process {
+    pub(super) fn on_fetch(&mut self, now: Now, caller: Caller, request: FetchRequest, out: &mut Outbox) {
+        // Only full fetches: an epoch above 0 belongs to a session that was never given out.
+        if request.session_epoch > 0 || request.session_id != 0 && request.session_epoch != -1 {
+            let error = ResponseError::FetchSessionIdNotFound.code();
+            return self.answer(caller, FetchResponse::default().with_error_code(error), out);
+        }
+        let replica = if caller.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
+        let reader = if replica.0 >= 0 {
+            Reader::Follower { id: NodeId(replica.0), epoch: BrokerEpoch(request.replica_state.replica_epoch) }
+        } else {
+            Reader::Consumer { leader_only: caller.version < 11, read_committed: request.isolation_level == 1 }
+        };
+        let mut places = Vec::new();
+        for topic in &request.topics {
+            let id = self.topic_asked_for(&topic.topic, topic.topic_id);
+            for p in &topic.partitions {
+                places.push(id.and_then(|topic| self.hosted(TopicIdPartition { topic, partition: p.partition })));
+            }
+        }
+        let fetching = Fetching { caller, reader, request, places };
+        let look = self.look(&fetching, out);
+        if let Reader::Follower { id, epoch } = reader {
+            self.followers_news(now, id, epoch, &fetching, &look, out);
+        }
+        let wait = fetching.request.max_wait_ms;
+        let enough = look.bytes >= fetching.request.min_bytes.max(0) as u64;
+        if wait <= 0 || fetching.places.is_empty() || enough || look.urgent {
+            return self.begin_read(fetching.caller, look, out);
+        }
+        self.fetches.next += 1;
+        let number = self.fetches.next;
+        for &owner in fetching.places.iter().flatten() {
+            if let Some(p) = self.replicas.get_mut(owner) {
+                p.fetch_waits.push(number);
+            }
+        }
+        let timer = self.timers.set(now.mono + Duration::from_millis(wait as u64), Task::Fetch(number));
+        self.fetches.delayed.insert(number, DelayedFetch { fetching, timer });
+    }
+
+    /// Looks at every partition: errors, watermarks, and what could be read. Changes nothing.
+    fn look(&self, fetching: &Fetching, out: &mut Outbox) -> Look {
+        let request = &fetching.request;
+        let mut look = Look::default();
+        let limit = match fetching.reader {
+            Reader::Consumer { .. } => request.max_bytes.min(self.spec.config.fetch_max_bytes),
+            Reader::Follower { .. } => request.max_bytes,
+        };
+        let mut left = limit.max(0) as u64;
+        let mut places = fetching.places.iter();
+        look.response.responses.reserve_exact(request.topics.len());
+        for (t, topic) in request.topics.iter().enumerate() {
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for (i, asked) in topic.partitions.iter().enumerate() {
+                let place = places.next().copied().unwrap_or(Err(ResponseError::UnknownTopicOrPartition));
+                let replica =
+                    place.and_then(|owner| self.replicas.get(owner).ok_or(ResponseError::NotLeaderOrFollower));
+                let min_one = look.bytes == 0;
+                let found = replica.and_then(|p| look_at(p, asked, fetching, left, min_one));
+                let mut data = PartitionData::default().with_partition_index(asked.partition);
+                match found {
+                    Ok(Found { data: found, plan }) => {
+                        data = found;
+                        look.urgent |= data.diverging_epoch.epoch >= 0;
+                        if let Some(plan) = plan {
+                            look.bytes += plan.range.len;
+                            left = left.saturating_sub(plan.range.len);
+                            look.plans.push((t, i, plan));
+                        }
+                    }
+                    Err(error) => {
+                        look.urgent = true;
+                        data.error_code = error.code();
+                        data.high_watermark = -1;
+                        self.explain(fetching, replica.ok(), error, &mut data, &mut look.response.node_endpoints, out);
+                    }
+                }
+                let committed_only = matches!(fetching.reader, Reader::Consumer { read_committed: true, .. });
+                data.aborted_transactions = committed_only.then(Vec::new);
+                partitions.push(data);
+            }
+            let mut answer = FetchableTopicResponse::default().with_partitions(partitions);
+            if fetching.caller.version >= 13 {
+                answer.topic_id = topic.topic_id;
+            } else {
+                answer.topic = topic.topic.clone();
+            }
+            look.response.responses.push(answer);
+        }
+        look
+    }
+
+    /// Marks of a refusal, and whom to ask instead (KIP-951).
+    fn explain(
+        &self,
+        fetching: &Fetching,
+        p: Option<&Partition>,
+        error: ResponseError,
+        data: &mut PartitionData,
+        endpoints: &mut Vec<NodeEndpoint>,
+        out: &mut Outbox,
+    ) {
+        match error {
+            ResponseError::OffsetOutOfRange => out.trace(TraceEvent::Mark { mark: "offset-out-of-range" }),
+            ResponseError::FencedLeaderEpoch => out.trace(TraceEvent::Mark { mark: "fetch-fenced" }),
+            _ => {}
+        }
+        let moved = matches!(error, ResponseError::NotLeaderOrFollower | ResponseError::FencedLeaderEpoch);
+        let Some(p) = p.filter(|p| moved && fetching.caller.version >= 16 && p.leader != NodeId::NONE) else { return };
+        data.current_leader =
+            LeaderIdAndEpoch::default().with_leader_id(BrokerId(p.leader.0)).with_leader_epoch(p.leader_epoch.0);
+        let listener = super::admin::listener_name(fetching.caller.listener);
+        let Some(e) = self.metadata.image.broker(p.leader).and_then(|b| b.endpoint(listener)) else { return };
+        if endpoints.iter().all(|known| known.node_id.0 != p.leader.0) {
+            let endpoint = NodeEndpoint::default()
+                .with_node_id(BrokerId(p.leader.0))
+                .with_host(StrBytes::from_string(e.host.clone()))
+                .with_port(i32::from(e.port))
+                .with_rack(None);
+            endpoints.push(endpoint);
+        }
+    }
+
+    /// A follower's fetch tells what it has. One whose log diverges tells nothing (KAFKA-13141).
+    fn followers_news(
+        &mut self,
+        now: Now,
+        replica: NodeId,
+        epoch: BrokerEpoch,
+        fetching: &Fetching,
+        look: &Look,
+        out: &mut Outbox,
+    ) {
+        let asked = fetching.request.topics.iter().flat_map(|t| &t.partitions);
+        let found = look.response.responses.iter().flat_map(|t| &t.partitions);
+        for ((place, asked), found) in fetching.places.iter().zip(asked).zip(found) {
+            if found.error_code != 0 || found.diverging_epoch.epoch >= 0 {
+                continue;
+            }
+            let Ok(owner) = *place else { continue };
+            let Some(p) = self.replicas.get_mut(owner) else { continue };
+            let news = FollowerFetch {
+                replica,
+                broker_epoch: epoch,
+                offset: Offset(asked.fetch_offset),
+                log_start: Offset(asked.log_start_offset),
+            };
+            let log_end = p.log.log_end();
+            // A stale incarnation's news counts for nothing; its fetch is harmless.
+            if let Ok(moved) = p.follower_fetched(now.mono, news, log_end, &self.metadata.image, out) {
+                self.after_move(owner, moved, out);
+            }
+        }
+    }
+
+    /// A partition's log end or high watermark moved, or its role changed: fetches that wait for it may go on.
+    pub(super) fn check_fetches(&mut self, owner: u32, out: &mut Outbox) {
+        let Some(p) = self.replicas.get(owner) else { return };
+        if p.fetch_waits.is_empty() {
+            return;
+        }
+        let ready: Vec<u64> = p.fetch_waits.iter().copied().filter(|&n| self.can_complete(n)).collect();
+        for number in ready {
+            self.complete_fetch(number, out);
+        }
+    }
+
+    fn can_complete(&self, number: u64) -> bool {
+        let Some(DelayedFetch { fetching, .. }) = self.fetches.delayed.get(&number) else { return false };
+        let asked = fetching.request.topics.iter().flat_map(|t| &t.partitions);
+        let mut bytes = 0;
+        for (place, asked) in fetching.places.iter().zip(asked) {
+            let Some(p) = place.ok().and_then(|owner| self.replicas.get(owner)) else { return true };
+            if check_access(p, asked, fetching.reader).is_err() {
+                return true;
+            }
+            let from = Offset(asked.fetch_offset);
+            let bound = bound(p, fetching.reader);
+            if from > bound || asked.last_fetched_epoch >= 0 && diverges(p, asked).is_none_or(|d| d.is_some()) {
+                return true;
+            }
+            if from < bound {
+                bytes += p.log.available_bytes(from, bound).min(asked.partition_max_bytes.max(0) as u64);
+            }
+        }
+        bytes >= fetching.request.min_bytes.max(0) as u64
+    }
+
+    /// It has what it asked for, or `max.wait.ms` is over, or a partition changed its role.
+    pub(super) fn complete_fetch(&mut self, number: u64, out: &mut Outbox) {
+        let Some(DelayedFetch { fetching, timer }) = self.fetches.delayed.remove(&number) else { return };
+        self.timers.cancel(timer);
+        for &owner in fetching.places.iter().flatten() {
+            if let Some(p) = self.replicas.get_mut(owner) {
+                p.fetch_waits.retain(|&n| n != number);
+            }
+        }
+        let look = self.look(&fetching, out);
+        self.begin_read(fetching.caller, look, out);
+    }
+
+    fn begin_read(&mut self, caller: Caller, look: Look, out: &mut Outbox) {
+        if look.plans.is_empty() {
+            return self.answer(caller, look.response, out);
+        }
+        let ranges = look.plans.iter().map(|(_, _, plan)| plan.range.clone()).collect();
+        let token = out.disk(SELF, DiskOp::Read { ranges });
+        self.fetches.reading.insert(token.seq, Reading { caller, response: look.response, plans: look.plans });
+    }
+
+    /// The disk read what was planned.
+    pub(super) fn fetch_read(&mut self, token: DiskToken, result: DiskResult, out: &mut Outbox) {
+        let Some(Reading { caller, mut response, plans }) = self.fetches.reading.remove(&token.seq) else { return };
+        let Ok(DiskReply::Data(buffers)) = result else {
+            // A segment may have been deleted by retention since it was planned; anything else is a broken disk.
+            if result == Err(crate::disk::DiskError::NotFound) {
+                for (t, p, _) in plans {
+                    let data = &mut response.responses[t].partitions[p];
+                    data.error_code = ResponseError::OffsetOutOfRange.code();
+                }
+                return self.answer(caller, response, out);
+            }
+            return self.disk_failed("a log could not be read", out);
+        };
+        for ((t, p, plan), buffer) in plans.into_iter().zip(buffers) {
+            response.responses[t].partitions[p].records = Some(plan.trim(buffer));
+        }
+        self.answer(caller, response, out);
+    }
+}
+
+struct Found {
+    data: PartitionData,
+    plan: Option<ReadPlan>,
+}
+
+/// Up to where a reader may read.
+fn bound(p: &Partition, reader: Reader) -> Offset {
+    match reader {
+        // Without transactions the last stable offset is the high watermark.
+        Reader::Consumer { .. } => p.high_watermark(),
+        Reader::Follower { .. } => p.log.log_end(),
+    }
+}
+
+fn check_access(p: &Partition, asked: &FetchPartition, reader: Reader) -> Result<(), ResponseError> {
+    match reader {
+        Reader::Consumer { leader_only, .. } => p.check(asked.current_leader_epoch, leader_only),
+        Reader::Follower { id, .. } => {
+            p.check_follower_fetch(asked.current_leader_epoch)?;
+            p.check_replica(id, asked.current_leader_epoch >= 0)
+        }
+    }
+}
+
+/// Where the reader's log differs from this one, if it does; `None` if nothing is known of its last epoch.
+fn diverges(p: &Partition, asked: &FetchPartition) -> Option<Option<EpochEndOffset>> {
+    let (epoch, end) = p.log.end_offset_for(LeaderEpoch(asked.last_fetched_epoch));
+    if epoch == LeaderEpoch::NONE || end == Offset::NONE {
+        return None;
+    }
+    let differs = epoch.0 < asked.last_fetched_epoch || end.0 < asked.fetch_offset;
+    Some(differs.then(|| EpochEndOffset::default().with_epoch(epoch.0).with_end_offset(end.0)))
+}
+
+fn look_at(
+    p: &Partition,
+    asked: &FetchPartition,
+    fetching: &Fetching,
+    left: u64,
+    min_one: bool,
+) -> Result<Found, ResponseError> {
+    check_access(p, asked, fetching.reader)?;
+    let high_watermark = p.high_watermark();
+    let mut data = PartitionData::default()
+        .with_partition_index(asked.partition)
+        .with_high_watermark(high_watermark.0)
+        .with_last_stable_offset(high_watermark.0)
+        .with_records(Some(Bytes::new()));
+    if fetching.caller.version >= 5 {
+        data.log_start_offset = p.log.log_start().0;
+    }
+    let from = Offset(asked.fetch_offset);
+    if asked.last_fetched_epoch >= 0 {
+        let divergence = diverges(p, asked).ok_or(ResponseError::OffsetOutOfRange)?;
+        if from < p.log.log_start() {
+            return Err(ResponseError::OffsetOutOfRange);
+        }
+        if let Some(end) = divergence {
+            data.diverging_epoch = end;
+            return Ok(Found { data, plan: None });
+        }
+    }
+    let max = left.min(asked.partition_max_bytes.max(0) as u64);
+    let bound = bound(p, fetching.reader);
+    let plan = p.log.read(from, max, bound, min_one).map_err(|_| ResponseError::OffsetOutOfRange)?;
+    Ok(Found { data, plan })
+}

@@ -1,0 +1,459 @@
+//! All replicas of this broker, and what metadata makes of them: roles, new replicas, removed ones.
+//!
+//! Replicas are matched by topic id, never by name: a topic that was deleted and created again under its name is
+//! another topic (KIP-516). Follows Kafka's `ReplicaManager.applyDelta`, `BrokerMetadataPublisher` and the parts of
+//! `LogManager` that own directories.
+
+use super::partition::{IsrAnswer, Moved, Partition};
+use super::startup::LoadedLog;
+use super::{Phase, Process, SELF};
+use crate::config::{BrokerConfig, Properties, TopicConfig};
+use crate::controller::image::Image;
+use crate::disk::{DiskOp, DiskResult, DiskToken, Path};
+use crate::ids::*;
+use crate::inspect::PartitionInspection;
+use crate::log::{Log, LogConfig, LogEvent};
+use crate::node::Outbox;
+use crate::trace::{LogStartReason, TraceEvent};
+use crate::units::{Instant, Now};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::TopicName;
+use kafka_protocol::protocol::StrBytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All replicas, each with a number that is never used again: it routes disk completions.
+#[derive(Debug)]
+pub(crate) struct Replicas {
+    slots: Vec<Option<Box<Partition>>>,
+    by_id: BTreeMap<TopicIdPartition, u32>,
+    /// Directories being removed, with the step under way.
+    deleting: BTreeMap<u64, Path>,
+    next_poll: Instant,
+}
+
+impl Replicas {
+    /// None.
+    pub fn new() -> Replicas {
+        // Number 0 is the broker itself.
+        Replicas { slots: vec![None], by_id: BTreeMap::new(), deleting: BTreeMap::new(), next_poll: Instant::MAX }
+    }
+    /// A number for a log to come.
+    pub fn reserve(&mut self) -> u32 {
+        self.slots.push(None);
+        (self.slots.len() - 1) as u32
+    }
+    /// Puts a replica in its place.
+    pub fn insert(&mut self, owner: u32, partition: Partition) {
+        self.by_id.insert(partition.id, owner);
+        self.slots[owner as usize] = Some(Box::new(partition));
+    }
+    /// By number.
+    pub fn get(&self, owner: u32) -> Option<&Partition> {
+        self.slots.get(owner as usize)?.as_deref()
+    }
+    /// By number.
+    pub fn get_mut(&mut self, owner: u32) -> Option<&mut Partition> {
+        self.slots.get_mut(owner as usize)?.as_deref_mut()
+    }
+    /// The number of a replica.
+    pub fn owner(&self, id: TopicIdPartition) -> Option<u32> {
+        self.by_id.get(&id).copied()
+    }
+    /// By partition.
+    pub fn find(&self, id: TopicIdPartition) -> Option<&Partition> {
+        self.get(self.owner(id)?)
+    }
+    /// Every number, in order of partition.
+    pub fn owners(&self) -> Vec<u32> {
+        self.by_id.values().copied().collect()
+    }
+    /// Every replica, in order of partition.
+    pub fn iter(&self) -> impl Iterator<Item = &Partition> {
+        self.by_id.values().filter_map(|&owner| self.get(owner))
+    }
+
+    /// A log was touched: it may have a deadline now.
+    pub fn note_deadline(&mut self, owner: u32) {
+        if let Some(at) = self.get(owner).and_then(|p| p.log.deadline()) {
+            self.next_poll = self.next_poll.min(at);
+        }
+    }
+    /// When [`Replicas::poll`] is next needed.
+    pub fn next_poll(&self) -> Instant {
+        self.next_poll
+    }
+    /// Lets logs do what has come due.
+    pub fn poll(&mut self, now: Now, out: &mut Outbox) {
+        if now.mono < self.next_poll {
+            return;
+        }
+        self.next_poll = Instant::MAX;
+        for owner in self.owners() {
+            if let Some(p) = self.get_mut(owner) {
+                p.log.poll(now, out);
+            }
+            self.note_deadline(owner);
+        }
+    }
+
+    /// Retention, on every log.
+    pub fn apply_retention(&mut self, now: Now, out: &mut Outbox) {
+        for owner in self.owners() {
+            if let Some(p) = self.get_mut(owner).filter(|p| p.ready) {
+                let high_watermark = p.high_watermark();
+                p.log.delete_old_segments(now, high_watermark, out);
+            }
+            self.note_deadline(owner);
+        }
+    }
+    /// Forgets idle producers, in every log.
+    pub fn expire_producers(&mut self, now: Now, out: &mut Outbox) {
+        for owner in self.owners() {
+            let Some(p) = self.get_mut(owner) else { continue };
+            for producer in p.log.remove_expired_producers(now) {
+                out.trace(TraceEvent::ProducerStateRemoved { partition: p.id, producer });
+            }
+        }
+    }
+
+    /// Whether a completion is that of a directory being removed.
+    pub fn is_deleting(&self, token: DiskToken) -> bool {
+        self.deleting.contains_key(&token.seq)
+    }
+    fn delete_directory(&mut self, dir: Path, out: &mut Outbox) {
+        let token = out.disk(SELF, DiskOp::Delete { path: dir.clone() });
+        self.deleting.insert(token.seq, dir);
+    }
+
+    /// The replicas' account of themselves.
+    pub fn inspect(&self) -> Vec<PartitionInspection> {
+        let account = |p: &Partition| PartitionInspection {
+            partition: p.id,
+            topic: p.topic.to_string(),
+            dir: p.dir.clone(),
+            leader: p.leader,
+            leader_epoch: p.leader_epoch,
+            partition_epoch: p.partition_epoch,
+            isr: p.isr().to_vec(),
+            high_watermark: p.high_watermark(),
+            log_start: p.log.log_start(),
+            log_end: p.log.log_end(),
+            epochs: p.log.epochs().to_vec(),
+            producers: p.log.producers().collect(),
+        };
+        self.iter().map(account).collect()
+    }
+}
+
+/// `<topic>-<partition>`, as Kafka names a partition's directory.
+pub(crate) fn directory(topic: &str, partition: i32) -> Path {
+    Path::new(format!("{topic}-{partition}"))
+}
+
+/// A topic's settings, with the broker's where it has none.
+pub(crate) fn settings(image: &Image, topic: &str, broker: &BrokerConfig) -> BrokerConfig {
+    let Some(set) = image.topic_config(topic) else { return broker.clone() };
+    let set: Properties = set.clone();
+    match TopicConfig::parse(&set) {
+        Ok((config, _)) => config.over(broker),
+        Err(_) => broker.clone(),
+    }
+}
+
+impl Process {
+    /// The log with a number, loaded or not.
+    pub(super) fn log_mut(&mut self, owner: u32) -> Option<&mut Log> {
+        if let Phase::Loading(loading) = &mut self.phase
+            && let Some(log) = loading.log_mut(owner)
+        {
+            return Some(log);
+        }
+        self.replicas.get_mut(owner).map(|p| &mut p.log)
+    }
+
+    /// The image holds this incarnation's registration: partitions are taken up for the first time.
+    pub(super) fn publish(&mut self, now: Now, out: &mut Outbox) {
+        self.published = true;
+        let (image, replicas) = (&self.metadata.image, &self.replicas);
+        let me = self.spec.id;
+        let belongs = |id| image.partition(id).is_some_and(|p| p.replicas.contains(&me));
+        let stray: Vec<TopicIdPartition> = replicas.iter().map(|p| p.id).filter(|&id| !belongs(id)).collect();
+        let mine: Vec<TopicIdPartition> =
+            image.partitions().filter(|(_, p)| p.replicas.contains(&me)).map(|(id, _)| id).collect();
+        for id in stray {
+            self.remove(id, out);
+        }
+        // Logs were loaded with the broker's settings; topics may have their own.
+        let named: BTreeSet<String> = self.replicas.iter().map(|p| p.topic.to_string()).collect();
+        for name in named {
+            self.configure(&name);
+        }
+        for id in mine {
+            self.take_up(now, id, out);
+        }
+        self.schedule_tasks(now);
+        self.connections.release();
+        self.lifecycle.set_ready_to_unfence(now.mono);
+    }
+
+    /// Metadata moved on.
+    pub(super) fn apply_changes(&mut self, now: Now, changes: super::Changes, out: &mut Outbox) {
+        // Removals first: a topic may have come again under its name.
+        for topic in &changes.removed {
+            for &partition in topic.partitions.keys() {
+                self.remove(TopicIdPartition { topic: topic.id, partition }, out);
+            }
+        }
+        for name in &changes.configured {
+            self.configure(name);
+        }
+        for &id in &changes.partitions {
+            match self.metadata.image.partition(id) {
+                Some(state) if state.replicas.contains(&self.spec.id) => self.take_up(now, id, out),
+                _ => self.remove(id, out),
+            }
+        }
+        if changes.brokers {
+            self.fetchers.brokers_changed(&self.metadata.image);
+        }
+    }
+
+    fn configure(&mut self, name: &str) {
+        let Some(topic) = self.metadata.image.topic_by_name(name) else { return };
+        let config = settings(&self.metadata.image, name, &self.spec.config);
+        for &partition in topic.partitions.keys() {
+            let id = TopicIdPartition { topic: topic.id, partition };
+            if let Some(p) = self.replicas.owner(id).and_then(|o| self.replicas.get_mut(o)) {
+                p.configure(&config);
+                p.log.set_config(LogConfig::of(&config));
+            }
+        }
+    }
+
+    /// Creates a replica if it is not there, and gives it the role the image says.
+    fn take_up(&mut self, now: Now, id: TopicIdPartition, out: &mut Outbox) {
+        if self.replicas.owner(id).is_none() && !self.create(now, id, out) {
+            return;
+        }
+        let Some(owner) = self.replicas.owner(id) else { return };
+        self.assume_role(now, owner, out);
+    }
+
+    /// False if its directory's old content is still being removed: then it is created afterwards.
+    fn create(&mut self, now: Now, id: TopicIdPartition, out: &mut Outbox) -> bool {
+        let Some(name) = self.metadata.image.topic_name(id.topic) else { return false };
+        let dir = directory(name, id.partition);
+        if self.replicas.deleting.values().any(|d| *d == dir) {
+            return false;
+        }
+        let config = settings(&self.metadata.image, name, &self.spec.config);
+        let topic = TopicName(StrBytes::from_string(name.to_owned()));
+        let owner = self.replicas.reserve();
+        let mut log = Log::new(owner, dir.clone(), LogConfig::of(&config), self.spec.defects);
+        log.create(now, id.topic, out);
+        let mut p = Partition::new(id, topic, dir, log, self.spec.id, &config, self.spec.defects);
+        p.loaded(Offset(0));
+        trace_loaded(&p, false, out);
+        self.replicas.insert(owner, p);
+        true
+    }
+
+    fn assume_role(&mut self, now: Now, owner: u32, out: &mut Outbox) {
+        let image = &self.metadata.image;
+        let Some(p) = self.replicas.get_mut(owner).filter(|p| p.ready) else { return };
+        let Some(state) = image.partition(p.id) else { return };
+        if state.leader == self.spec.id {
+            self.fetchers.remove(owner);
+            let moved = p.become_leader(now, state, image, out);
+            return self.after_move(owner, moved, out);
+        }
+        let (was, before) = (p.is_leader(), p.leader);
+        let new_epoch = p.become_follower(state, out);
+        if was {
+            self.alter.forget(p.id);
+        }
+        let settled_away = state.leader == NodeId::NONE || !state.isr.contains(&self.spec.id);
+        if self.lifecycle.state() == super::lifecycle::BrokerState::PendingControlledShutdown && settled_away {
+            self.fetchers.remove(owner);
+        } else if new_epoch {
+            let same_leader = before == state.leader;
+            self.fetchers.follow(owner, p, same_leader, image);
+        }
+        if new_epoch {
+            self.fail_produces(owner, ResponseError::NotLeaderOrFollower, out);
+            self.check_fetches(owner, out);
+        }
+    }
+
+    /// What moved may let others go on.
+    pub(super) fn after_move(&mut self, owner: u32, moved: Moved, out: &mut Outbox) {
+        if moved.proposed {
+            self.propose(owner);
+        }
+        if moved.high_watermark {
+            self.check_produces(owner, out);
+            self.check_fetches(owner, out);
+        }
+    }
+
+    fn propose(&mut self, owner: u32) {
+        let Some(epoch) = self.lifecycle.epoch() else { return };
+        let Some(p) = self.replicas.get_mut(owner) else { return };
+        let Some(proposal) = p.proposal(epoch) else { return };
+        if !self.alter.submit(p.id, proposal) {
+            p.revert_proposal();
+        }
+    }
+
+    /// The controller answered a partition's wish for another ISR.
+    pub(super) fn isr_answered(
+        &mut self,
+        now: Now,
+        id: TopicIdPartition,
+        number: u64,
+        came_to: IsrAnswer,
+        out: &mut Outbox,
+    ) {
+        let Some(owner) = self.replicas.owner(id) else { return };
+        let Some(p) = self.replicas.get_mut(owner) else { return };
+        let (moved, again) = p.isr_answered(now, number, came_to, &self.metadata.image, out);
+        if again {
+            self.propose(owner);
+        }
+        self.after_move(owner, moved, out);
+    }
+
+    /// The periodic look for followers that lag.
+    pub(super) fn shrink_isrs(&mut self, now: Now, out: &mut Outbox) {
+        for owner in self.replicas.owners() {
+            let Some(p) = self.replicas.get_mut(owner) else { continue };
+            let moved = p.maybe_shrink_isr(now.mono, out);
+            self.after_move(owner, moved, out);
+        }
+    }
+
+    /// The replica does not belong here any more.
+    fn remove(&mut self, id: TopicIdPartition, out: &mut Outbox) {
+        let Some(owner) = self.replicas.owner(id) else { return };
+        self.fetchers.remove(owner);
+        self.alter.forget(id);
+        self.fail_produces(owner, ResponseError::UnknownTopicOrPartition, out);
+        self.replicas.by_id.remove(&id);
+        let gone = self.replicas.slots[owner as usize].take();
+        if let Some(p) = gone {
+            self.replicas.delete_directory(p.dir, out);
+            out.trace(TraceEvent::LogDeleted { partition: id });
+            for request in p.fetch_waits {
+                self.complete_fetch(request, out);
+            }
+        }
+    }
+
+    /// A directory nobody can say the topic of: nothing was ever appended there.
+    pub(super) fn remove_stray_directory(&mut self, dir: Path, out: &mut Outbox) {
+        self.replicas.delete_directory(dir, out);
+    }
+
+    /// A step of removing a directory is through.
+    pub(super) fn directory_deleted(&mut self, now: Now, token: DiskToken, result: DiskResult, out: &mut Outbox) {
+        self.replicas.deleting.remove(&token.seq);
+        if result.is_err() {
+            return self.disk_failed("a directory could not be removed", out);
+        }
+        if !self.published {
+            return;
+        }
+        // A topic of the same name may wait for the place.
+        let me = self.spec.id;
+        let image = &self.metadata.image;
+        let ids: Vec<TopicIdPartition> = image
+            .partitions()
+            .filter(|(id, p)| p.replicas.contains(&me) && self.replicas.owner(*id).is_none())
+            .map(|(id, _)| id)
+            .collect();
+        for id in ids {
+            self.take_up(now, id, out);
+        }
+    }
+
+    /// A log found on disk is loaded.
+    pub(super) fn adopt(&mut self, loaded: LoadedLog, high_watermark: Offset, out: &mut Outbox) {
+        let LoadedLog { owner, log, topic, id, recovered } = loaded;
+        let dir = log.dir().clone();
+        let config = self.spec.config.clone();
+        let topic = TopicName(StrBytes::from_string(topic));
+        let mut p = Partition::new(id, topic, dir, log, self.spec.id, &config, self.spec.defects);
+        p.loaded(high_watermark);
+        trace_loaded(&p, recovered, out);
+        self.replicas.insert(owner, p);
+    }
+
+    /// Something became true of a log.
+    pub(super) fn on_log_event(&mut self, now: Now, owner: u32, event: LogEvent, out: &mut Outbox) {
+        match event {
+            LogEvent::Loaded { recovered, truncated_bytes, topic_id } => {
+                self.log_loaded(now, owner, recovered, truncated_bytes, topic_id, out);
+            }
+            LogEvent::Appended => self.appended(now, owner, out),
+            LogEvent::Truncated => {
+                self.fetchers.settled(owner, &mut self.replicas, out);
+                self.closing_settled(now, owner, out);
+            }
+            LogEvent::Flushed { .. } => self.closing_flushed(owner, out),
+            LogEvent::SegmentsDeleted { log_start } => {
+                if let Some(p) = self.replicas.get(owner) {
+                    let reason = LogStartReason::Retention;
+                    out.trace(TraceEvent::LogStart { partition: p.id, log_start, reason });
+                    out.trace(TraceEvent::Mark { mark: "segments-deleted" });
+                }
+            }
+            LogEvent::AppendForgotten { base, last } => self.forget_produces(owner, base, last, out),
+            LogEvent::Failed(error) => self.disk_failed(&format!("a log's disk failed: {error}"), out),
+        }
+    }
+
+    fn appended(&mut self, now: Now, owner: u32, out: &mut Outbox) {
+        let Some(p) = self.replicas.get_mut(owner) else { return };
+        if p.is_leader() {
+            let moved = p.maybe_raise_high_watermark(now.mono, &self.metadata.image, out);
+            self.check_produces(owner, out);
+            self.check_fetches(owner, out);
+            if moved.proposed {
+                self.propose(owner);
+            }
+        } else {
+            let rose = self.fetchers.settled(owner, &mut self.replicas, out);
+            if rose {
+                self.check_fetches(owner, out);
+            }
+        }
+        self.closing_settled(now, owner, out);
+    }
+
+    fn schedule_tasks(&mut self, now: Now) {
+        use super::Task;
+        let config = &self.spec.config;
+        let soon = now.mono;
+        let tasks = [
+            (Task::IsrExpiration, crate::units::Duration::from_nanos(config.replica_lag_time_max.as_nanos() / 2)),
+            (Task::HighWatermarks, config.hw_checkpoint_interval),
+            (Task::RecoveryPoints, config.recovery_checkpoint_interval),
+            (Task::LogStarts, config.log_start_checkpoint_interval),
+            (Task::Retention, config.retention_check_interval),
+            (Task::ProducerExpiration, config.producer_id_expiration_check),
+        ];
+        for (task, interval) in tasks {
+            self.timers.set(soon + interval, task);
+        }
+    }
+}
+
+fn trace_loaded(p: &Partition, recovered: bool, out: &mut Outbox) {
+    out.trace(TraceEvent::LogLoaded {
+        partition: p.id,
+        dir: p.dir.clone(),
+        log_start: p.log.log_start(),
+        log_end: p.log.log_end(),
+        recovered,
+    });
+}

@@ -1,1 +1,0 @@
-//! Event sequences made by hand.
