@@ -180,6 +180,7 @@ impl FaultSpec {
         Planned {
             at: self.at.get().0.as_nanos(),
             when: self.when.clone(),
+            after: None,
             lasts: self.lasts.as_ref().map(|d| d.get().0.as_nanos()),
             action,
         }

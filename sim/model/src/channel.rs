@@ -90,7 +90,6 @@ enum State {
 struct InFlight<T> {
     correlation: i32,
     deadline: Instant,
-    /// `None` for a request that has no answer (Produce with acks=0), which is never kept here.
     tag: T,
 }
 
@@ -186,7 +185,36 @@ impl<T> Channel<T> {
         tag: T,
         out: &mut Outbox,
     ) -> i32 {
-        let correlation = self.push(request.into(), out);
+        let request = request.into();
+        let version = self.highest(&request);
+        self.send_as(now, timeout, version, request, tag, out)
+    }
+
+    /// As [`Channel::send`], in a version not above the one settled on.
+    ///
+    /// # Panics
+    /// As [`Channel::send`].
+    pub fn send_version(
+        &mut self,
+        now: Instant,
+        version: i16,
+        request: impl Into<RequestKind>,
+        tag: T,
+        out: &mut Outbox,
+    ) -> i32 {
+        self.send_as(now, self.config.request_timeout, version, request.into(), tag, out)
+    }
+
+    fn send_as(
+        &mut self,
+        now: Instant,
+        timeout: Duration,
+        version: i16,
+        request: RequestKind,
+        tag: T,
+        out: &mut Outbox,
+    ) -> i32 {
+        let correlation = self.push(version, request, out);
         self.in_flight.push_back(InFlight { correlation, deadline: now + timeout, tag });
         correlation
     }
@@ -196,13 +224,18 @@ impl<T> Channel<T> {
     /// # Panics
     /// As [`Channel::send`].
     pub fn send_oneway(&mut self, request: impl Into<RequestKind>, out: &mut Outbox) {
-        self.push(request.into(), out);
+        let request = request.into();
+        let version = self.highest(&request);
+        self.push(version, request, out);
     }
 
-    fn push(&mut self, request: RequestKind, out: &mut Outbox) -> i32 {
+    fn highest(&self, request: &RequestKind) -> i16 {
+        let api = api_of(request);
+        self.versions.version(api).unwrap_or_else(|| panic!("{} does not know {api:?}", self.endpoint))
+    }
+
+    fn push(&mut self, version: i16, request: RequestKind, out: &mut Outbox) -> i32 {
         let State::Ready { conn } = self.state else { panic!("the channel to {} is not ready", self.endpoint) };
-        let api = api_of(&request);
-        let Some(version) = self.versions.version(api) else { panic!("{} does not know {api:?}", self.endpoint) };
         self.correlation += 1;
         out.push(Output::Request { conn, correlation: self.correlation, version, request: Box::new(request) });
         self.correlation

@@ -9,3 +9,9 @@ pub const MAX_IN_FLIGHT_IDEMPOTENT: u32 = 5;
 
 /// How many producer ids a broker takes from the controller at once (Kafka: `ProducerIdsBlock.PRODUCER_ID_BLOCK_SIZE`).
 pub const PRODUCER_ID_BLOCK: i32 = 1000;
+
+/// The most partitions a client believes a topic to have.
+pub const MAX_PARTITIONS_PER_TOPIC: usize = 1 << 20;
+
+/// The most sends that may wait for metadata or for a place in a producer's buffer.
+pub const MAX_WAITING_SENDS: usize = 1 << 20;

@@ -18,7 +18,8 @@ pub enum TraceEvent {
         /// The quorum's epoch.
         epoch: LeaderEpoch,
     },
-    /// The quorum's high watermark passed a metadata record. In offset order, no gaps but control records.
+    /// The quorum's high watermark passed a metadata record. In offset order, no gaps but control records. Each
+    /// incarnation of a controller begins at the log's start again: its high watermark passes the old records too.
     MetadataCommitted {
         /// Its offset in the metadata log.
         offset: Offset,

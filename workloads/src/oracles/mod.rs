@@ -2,17 +2,48 @@
 //! history recorded against a real cluster as well.
 //!
 //! All of them are online: [`Judge`] takes one operation at a time and keeps state proportional to what is unresolved
-//! or retained.
+//! or retained. What lies below a log start that was declared ([`Judge::log_start`]) leaves its memory.
+//!
+//! The rooms: [`judge`] leads each operation past the oracles, one file each; [`store`] with [`sends`] and [`slots`] is
+//! the memory they share; [`report`] is where they put what they find, [`finding`] and [`summary`] what comes out.
+//! What permits a finding is not theirs to say: see [`crate::permission`].
+//!
+//! What a history must keep to: a send's value names its client; indices are dense per client; a value that could not
+//! be decoded is read as [`UNDECODABLE`]; a reader tells of each change of its position that reading did not make; the
+//! final reader of a partition begins with a position at the log start.
 
+mod duplicate;
+mod failed_write_visible;
 mod finding;
+mod inconsistent_offsets;
+mod judge;
+mod key_affinity;
+mod list_offsets_regression;
+mod lost_write;
+mod next_offset_divergence;
+mod nonmonotonic_poll;
+mod nonmonotonic_send;
+mod poll_skip;
+mod read_epoch_regression;
+mod realtime_order;
+mod report;
+mod send_resolves;
+mod sends;
+mod slots;
+mod store;
 mod summary;
+#[cfg(test)]
+mod testing;
+mod unknown_read;
 
 pub use finding::{Finding, Verdicts};
+pub use judge::{Judge, JudgeConfig};
 pub use summary::{Count, Summary};
 
-use crate::permission::Declared;
-use klamm_model::history::{Entry, TopicPartition};
-use klamm_model::ids::Offset;
+use klamm_model::history::ValueId;
+
+/// What a reader says it read where the bytes were none of ours.
+pub const UNDECODABLE: ValueId = ValueId(u64::MAX);
 
 /// Every check a [`Judge`] makes.
 pub const CHECKS: &[&str] = &[
@@ -35,34 +66,3 @@ pub const CHECKS: &[&str] = &[
     "read-epoch-regression",
     "list-offsets-regression",
 ];
-
-/// What a judge cannot learn from the history.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct JudgeConfig {
-    /// How much longer than promised a send may take, in nanoseconds: timers round up, clocks drift, clients pause.
-    pub resolve_slack: u64,
-    /// How many findings are kept; more are only counted, as dropped.
-    pub max_findings: usize,
-}
-
-/// All oracles over one history.
-pub struct Judge {
-    summary: Summary,
-}
-
-impl Judge {
-    /// A judge who has seen nothing yet.
-    pub fn new(_config: JudgeConfig) -> Judge {
-        Judge { summary: Summary::default() }
-    }
-    /// Takes the next operation.
-    pub fn entry(&mut self, _entry: &Entry) {}
-    /// Retention or a request deleted everything below `offset`: what lay there leaves the judge's memory.
-    pub fn log_start(&mut self, _source: &TopicPartition, _offset: Offset) {}
-    /// The topic's number of partitions changed: keys may go elsewhere from now on.
-    pub fn partitions_changed(&mut self, _topic: &str) {}
-    /// The history ends at `at` (nanoseconds). Judges what only the end can tell, and what was permitted.
-    pub fn finish(&mut self, _at: u64, _declared: &Declared) -> Verdicts {
-        Verdicts { findings: Vec::new(), summary: self.summary.clone() }
-    }
-}

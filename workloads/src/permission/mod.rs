@@ -233,6 +233,3 @@ fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool 
         Cause::NT => facts.app.no_transactions,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,11 +4,18 @@
 //! one says the input was its own; afterwards it calls `poll` of each, which does what has become due and says the
 //! next deadline. Results come out as events. None of them reads a clock or blocks.
 //!
-//! Follows Kafka's Java client.
+//! The rooms: [`network`] (connections by node id), [`metadata`] (who leads what), [`errors`] (names and kinds of
+//! error codes), [`backoff`]; then [`producer`], [`consumer`], [`admin`]. Follows Kafka's Java client.
 
 pub mod admin;
+pub mod backoff;
 pub mod consumer;
+pub mod errors;
+pub mod metadata;
+pub mod network;
 pub mod producer;
+#[cfg(test)]
+mod testing;
 
 pub use admin::{Admin, AdminConfig, AdminEvent, NewTopic, PartitionDescription, TopicDescription};
 pub use consumer::{Consumer, ConsumerEvent, ConsumerRecord, StartAt};

@@ -1,16 +1,55 @@
-//! The `des` world: discrete events in virtual time.
+//! The `des` world: discrete events in virtual time, by the rules that this module's parts state.
+//!
+//! It runs [`klamm_model::Node`]s: hands them inputs, carries out what they ask, and tells an [`Observer`] all that
+//! happens. It knows no rule of Kafka's, reads no clock of the machine, and draws nothing that is not keyed by what
+//! it is for. Faults are calls on [`Sim`] between events; which, when and to whom is the business of
+//! [`crate::faults`].
+//!
+//! The parts, in reading order:
+//! - [`profile`](SimConfig): what a world is made of; `queue`: what will happen; `random`: keyed draws; `clock`;
+//! - `host`: processes, how they start and end; `cpu`: workers; `handling`: an input takes effect;
+//! - `connection`, `network`, `rules`: segments on their way; `size`, `codec`: messages as bytes;
+//! - `notice`: what faults do, as seen by those who watch; `digest`, `budget`: what a run amounts to, and its bounds.
 
+mod budget;
+mod clock;
+mod codec;
+mod connection;
+mod cpu;
+mod digest;
+mod handling;
+mod host;
+mod network;
+mod notice;
 mod profile;
+mod queue;
+mod random;
+mod rules;
+mod size;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 pub use profile::*;
 pub use stop::*;
 
+use crate::disk::{Completion, Disk};
 use crate::event::*;
-use crate::faults::Action;
-use klamm_model::ids::ApiKey;
+use budget::Budget;
+use codec::Codec;
+use connection::{ConnRef, Conns, Side};
+use digest::Digest;
+use host::{Host, NodeSlot};
+use klamm_model::DisconnectReason;
+use klamm_model::Output;
+use klamm_model::ids::{ApiKey, Incarnation};
 use klamm_model::inspect::Inspection;
 use klamm_model::units::{Duration, Instant, Now};
+use network::Network;
+use queue::Queue;
+use random::{Purpose, draw, identity};
+use rules::Effect;
+use std::collections::BTreeMap;
 
 /// A network rule in force.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -29,165 +68,362 @@ pub enum HostState {
     Off,
 }
 
+/// What the main loop waits for.
+#[derive(Clone, Copy, Debug)]
+enum Ev {
+    /// The first segment of a stream.
+    Arrive { conn: ConnRef, side: Side },
+    /// A worker finishes.
+    Work { host: HostId, slot: u16, generation: u32 },
+    /// A node's deadline.
+    Timer { node: NodeRef, incarnation: u32 },
+    /// A disk's next completion.
+    Disk { host: HostId },
+    /// A stream may have been silent for too long.
+    GiveUp { conn: ConnRef, side: Side },
+    /// A connection attempt may have gone unanswered for too long.
+    ConnectLimit { conn: ConnRef },
+    /// A name did not resolve.
+    Unresolved { conn: ConnRef },
+}
+
 /// A world. Deterministic: the same configuration, hosts, nodes and calls give the same events.
 #[derive(Debug)]
 pub struct Sim {
+    config: SimConfig,
     now: Instant,
     ordinal: u64,
-    hosts: Vec<HostSpec>,
-    nodes: Vec<NodeSpec>,
+    queue: Queue<Ev>,
+    hosts: Vec<Host>,
+    nodes: Vec<NodeSlot>,
+    names: BTreeMap<String, HostId>,
+    conns: Conns,
+    network: Network,
+    codec: Codec,
+    digest: Digest,
+    budget: Budget,
+    notices: Vec<notice::Pending>,
+    /// What what happens now follows from.
+    cause: Ordinal,
+    /// A disk was handed out to be changed.
+    disks_touched: bool,
+    crashed: Option<(NodeRef, Box<str>)>,
+    /// Kept for their capacity.
+    outputs: Vec<Output>,
+    completions: Vec<Completion>,
 }
 
-#[allow(unused_variables)]
 impl Sim {
     /// An empty world.
     pub fn new(config: SimConfig) -> Sim {
-        Sim { now: Instant::ZERO, ordinal: 0, hosts: Vec::new(), nodes: Vec::new() }
+        Sim {
+            now: Instant::ZERO,
+            ordinal: 0,
+            queue: Queue::new(),
+            hosts: Vec::new(),
+            nodes: Vec::new(),
+            names: BTreeMap::new(),
+            conns: Conns::default(),
+            network: Network::new(config.network.clone()),
+            codec: Codec::default(),
+            digest: Digest::new(config.seed),
+            budget: Budget::new(config.budgets),
+            notices: Vec::new(),
+            cause: Ordinal::default(),
+            disks_touched: false,
+            crashed: None,
+            outputs: Vec::new(),
+            completions: Vec::new(),
+            config,
+        }
     }
-    /// Adds a host, without power to its nodes until [`Sim::start`].
+
+    /// Adds a host. Its nodes do not run until [`Sim::start`].
+    ///
+    /// # Panics
+    /// If there is a host of that name.
     pub fn add_host(&mut self, spec: HostSpec) -> HostId {
-        self.hosts.push(spec);
-        HostId(self.hosts.len() as u16 - 1)
+        let host = HostId(u16::try_from(self.hosts.len()).expect("fewer hosts"));
+        let key = identity(self.config.seed, &spec.name);
+        let taken = self.names.insert(spec.name.clone(), host);
+        assert!(taken.is_none(), "two hosts called {}", spec.name);
+        self.hosts.push(Host::new(spec, key, draw(Purpose::Disk, key, 0)));
+        self.network.rules.grow(self.hosts.len());
+        host
     }
+
     /// Adds a node to a host.
+    ///
+    /// # Panics
+    /// If there is a node of that name, or the host has a listener on that port.
     pub fn add_node(&mut self, spec: NodeSpec) -> NodeRef {
-        self.nodes.push(spec);
-        NodeRef(self.nodes.len() as u16 - 1)
+        let node = NodeRef(u16::try_from(self.nodes.len()).expect("fewer nodes"));
+        assert!(self.node_named(&spec.name).is_none(), "two nodes called {}", spec.name);
+        for other in self.nodes_on(spec.host) {
+            let ports = &self.nodes[usize::from(other.0)].listeners;
+            let clash = ports.iter().any(|(_, a)| spec.listeners.iter().any(|(_, b)| a == b));
+            assert!(!clash, "{} and {} listen on one port", spec.name, self.node_name(other));
+        }
+        self.hosts[usize::from(spec.host.0)].nodes.push(node);
+        self.nodes.push(NodeSlot {
+            identity: identity(self.config.seed, &spec.name),
+            name: spec.name,
+            host: spec.host,
+            kind: spec.kind,
+            listeners: spec.listeners,
+            make: spec.make,
+            incarnations: 0,
+            process: None,
+        });
+        node
     }
-    /// Starts every node of a host that does not run.
-    pub fn start(&mut self, host: HostId) {}
-    /// The next event, if it comes no later than `until`. False if there is none.
+
+    // --- the main loop ---
+
+    /// Processes the next event, if it comes no later than `until`; false if there is none.
+    ///
+    /// # Errors
+    /// When the run is over for good: a crash, or a budget exceeded.
     pub fn step<O: Observer + ?Sized>(&mut self, until: Instant, observer: &mut O) -> Result<bool, Stop> {
-        Ok(false)
+        self.settle(observer);
+        let Some((at, event)) = self.queue.pop(self.now, until) else { return Ok(false) };
+        self.now = at;
+        self.cause = Ordinal::default();
+        self.budget.step(at, self.queue.len());
+        match event {
+            Ev::Arrive { conn, side } => self.arrive(conn, side, observer),
+            Ev::Work { host, slot, generation } => {
+                if let Some(work) = self.finish(host, slot, generation) {
+                    let lane = work.lane;
+                    self.take_up(host, work, observer);
+                    self.next_in_lane(host, lane);
+                    self.dispatch(host);
+                }
+            }
+            Ev::Timer { node, incarnation } => self.timer_due(node, incarnation),
+            Ev::Disk { host } => self.disk_done(host, observer),
+            Ev::GiveUp { conn, side } => self.give_up(conn, side),
+            Ev::ConnectLimit { conn } => self.attempt_failed(conn, DisconnectReason::Unreachable),
+            Ev::Unresolved { conn } => self.attempt_failed(conn, DisconnectReason::Unresolved),
+        }
+        self.settle(observer);
+        match self.verdict() {
+            Some(stop) => Err(stop),
+            None => Ok(true),
+        }
     }
+
     /// Processes every event up to and including `until`.
     pub fn run_until<O: Observer + ?Sized>(&mut self, until: Instant, observer: &mut O) -> Stop {
+        loop {
+            match self.step(until, observer) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(stop) => return stop,
+            }
+        }
+        self.now = self.now.max(until);
         Stop::Reached
     }
+
     /// As [`Sim::run_until`], letting the driver act between events.
     pub fn drive<D: Driver + ?Sized>(&mut self, until: Instant, driver: &mut D) -> Stop {
+        loop {
+            self.settle(driver);
+            let next = self.queue.next_at(self.now).filter(|&at| at <= until);
+            let planned = driver.next_action_at().map(|at| at.max(self.now)).filter(|&at| at <= until);
+            let acts = match (planned, next) {
+                _ if driver.wants_to_act() => Some(self.now),
+                (Some(at), Some(next)) => (at <= next).then_some(at),
+                (planned, None) => planned,
+                (None, Some(_)) => None,
+            };
+            if let Some(at) = acts {
+                self.now = at;
+                self.cause = Ordinal::default();
+                self.budget.step(at, self.queue.len());
+                driver.act(self);
+                self.settle(driver);
+                if let Some(stop) = self.verdict() {
+                    return stop;
+                }
+                continue;
+            }
+            match self.step(until, driver) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(stop) => return stop,
+            }
+        }
+        self.now = self.now.max(until);
         Stop::Reached
     }
+
+    /// Tells what calls between events did, and plans what disks now owe.
+    fn settle<O: Observer + ?Sized>(&mut self, observer: &mut O) {
+        if !self.notices.is_empty() {
+            self.tell_notices(observer);
+        }
+        if std::mem::take(&mut self.disks_touched) {
+            for host in 0..self.hosts.len() as u16 {
+                self.arm_disk(HostId(host));
+            }
+        }
+    }
+
+    fn verdict(&self) -> Option<Stop> {
+        if let Some((node, message)) = &self.crashed {
+            return Some(Stop::Crashed { node: *node, message: message.clone() });
+        }
+        if self.budget.is_exceeded() { self.budget.verdict(self.now).map(Stop::Runaway) } else { None }
+    }
+
+    /// Numbers an event and tells those who watch.
+    fn emit<O: Observer + ?Sized>(
+        &mut self,
+        observer: &mut O,
+        cause: Ordinal,
+        host: HostId,
+        node: NodeRef,
+        what: What<'_>,
+        size: u32,
+    ) -> Ordinal {
+        if !self.notices.is_empty() {
+            self.tell_notices(observer);
+        }
+        self.ordinal += 1;
+        let ordinal = Ordinal(self.ordinal);
+        self.tell(observer, &Event { ordinal, cause, at: self.now, host: Some(host), node: Some(node), what }, size);
+        ordinal
+    }
+
+    fn tell<O: Observer + ?Sized>(&mut self, observer: &mut O, event: &Event<'_>, size: u32) {
+        self.digest.event(event, size);
+        self.budget.event(event.at, event.node, digest::kind(&event.what));
+        observer.event(event);
+    }
+
+    // --- questions ---
 
     /// The world's time.
     pub fn now(&self) -> Instant {
         self.now
     }
-    /// How many events have happened (the last ordinal given).
+    /// How many events have happened: the last ordinal given.
     pub fn events(&self) -> u64 {
         self.ordinal
     }
     /// Rolling hash over every event so far.
     pub fn digest(&self) -> u64 {
-        0
+        self.digest.value()
     }
-    /// Rolling hash over every message's encoded form, if [`SimConfig::hash_messages`] is on.
+    /// Rolling hash over every message's encoded form; 0 unless messages are encoded or hashed.
     pub fn message_digest(&self) -> u64 {
-        0
+        self.codec.digest()
     }
     /// A host by name.
     pub fn host_named(&self, name: &str) -> Option<HostId> {
-        None
+        self.names.get(name).copied()
     }
     /// A node by name.
     pub fn node_named(&self, name: &str) -> Option<NodeRef> {
-        None
+        self.nodes.iter().position(|n| n.name == name).map(|n| NodeRef(n as u16))
     }
     /// All hosts.
-    pub fn hosts(&self) -> impl Iterator<Item = HostId> + '_ {
+    pub fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
         (0..self.hosts.len() as u16).map(HostId)
     }
     /// All nodes.
-    pub fn nodes(&self) -> impl Iterator<Item = NodeRef> + '_ {
+    pub fn nodes(&self) -> impl Iterator<Item = NodeRef> + use<> {
         (0..self.nodes.len() as u16).map(NodeRef)
     }
     /// A host's nodes.
     pub fn nodes_on(&self, host: HostId) -> impl Iterator<Item = NodeRef> + '_ {
-        self.nodes().filter(move |n| self.nodes[n.0 as usize].host == host)
+        self.hosts[usize::from(host.0)].nodes.iter().copied()
     }
     /// A host's name.
     pub fn host_name(&self, host: HostId) -> &str {
-        ""
+        &self.hosts[usize::from(host.0)].name
     }
     /// A node's name.
     pub fn node_name(&self, node: NodeRef) -> &str {
-        ""
+        &self.nodes[usize::from(node.0)].name
     }
     /// What a node is.
     pub fn node_kind(&self, node: NodeRef) -> NodeKind {
-        self.nodes[node.0 as usize].kind
+        self.nodes[usize::from(node.0)].kind
     }
     /// Where a node runs.
     pub fn node_host(&self, node: NodeRef) -> HostId {
-        self.nodes[node.0 as usize].host
+        self.nodes[usize::from(node.0)].host
     }
-    /// How a host fares.
-    pub fn host_state(&self, host: HostId) -> HostState {
-        HostState::Running
-    }
-    /// Whether a node's process runs (paused counts).
+    /// Whether a node's process runs (a paused one does).
     pub fn is_running(&self, node: NodeRef) -> bool {
-        false
+        self.nodes[usize::from(node.0)].process.is_some()
+    }
+    /// A node's latest incarnation; 0 if it has never been started.
+    pub fn incarnation(&self, node: NodeRef) -> Incarnation {
+        Incarnation(self.nodes[usize::from(node.0)].incarnations)
     }
     /// A running node's account of itself.
     pub fn inspect(&self, node: NodeRef) -> Option<Inspection> {
-        None
+        self.nodes[usize::from(node.0)].process.as_ref().map(|p| p.machine.inspect())
     }
     /// What a host's clocks read now.
     pub fn clocks(&self, host: HostId) -> Now {
-        Now::default()
+        self.hosts[usize::from(host.0)].clock.read(self.now)
+    }
+    /// A host's disk.
+    pub fn disk(&self, host: HostId) -> &Disk {
+        &self.hosts[usize::from(host.0)].disk
     }
 
-    // --- what happens to it; each takes effect at once, and is observed before the next event ---
+    // --- what faults do; each takes effect at once, and is observed before the next event ---
 
-    /// A phase begins.
-    pub fn begin_phase(&mut self, phase: Phase) -> Ordinal {
-        Ordinal(0)
+    /// A host's disk, to be changed by a fault.
+    pub fn disk_mut(&mut self, host: HostId) -> &mut Disk {
+        self.disks_touched = true;
+        &mut self.host_mut(host).disk
     }
-    /// Announces a fault (or its end). Call it before the fault's own call: what follows has it as its cause.
-    pub fn announce_fault(&mut self, action: Action, over: bool) -> Ordinal {
-        Ordinal(0)
-    }
-    /// Announces what a disk fault damaged.
-    pub fn announce_damage(&mut self, host: HostId, ranges: Vec<LostData>) -> Ordinal {
-        Ordinal(0)
-    }
-    /// The host's processes vanish; their connections are reset; the page cache survives.
-    pub fn kill(&mut self, host: HostId) {}
-    /// Hosts lose power at one instant: silence, and unsynced data is at risk.
-    pub fn power_loss(&mut self, hosts: &[HostId]) {}
-    /// Starts the nodes of a host that do not run, each as a new incarnation. Power comes back, too.
-    pub fn restart(&mut self, host: HostId) {}
-    /// SIGTERM to the host's nodes.
-    pub fn shutdown(&mut self, host: HostId) {}
-    /// Nothing is processed on the host until [`Sim::resume`].
-    pub fn pause(&mut self, host: HostId) {}
-    /// Ends a pause.
-    pub fn resume(&mut self, host: HostId) {}
-    /// Messages between two sides vanish in silence.
+    /// Messages between two sides vanish in silence; TCP sends them again until it gives up.
     pub fn partition(&mut self, a: &[HostId], b: &[HostId], one_way: bool) -> RuleId {
-        RuleId(0)
+        self.network.rules.add(a, b, !one_way, Effect::Cut)
     }
     /// Messages between two sides take longer, by `extra` to twice that (drawn).
     pub fn add_latency(&mut self, a: &[HostId], b: &[HostId], extra: Duration) -> RuleId {
-        RuleId(0)
+        self.network.rules.add(a, b, true, Effect::Latency(extra))
     }
     /// Segments between two sides are lost, `ppm` of a million.
     pub fn add_loss(&mut self, a: &[HostId], b: &[HostId], ppm: u32) -> RuleId {
-        RuleId(0)
+        self.network.rules.add(a, b, true, Effect::Loss(ppm))
     }
     /// Messages of one API in one direction are held back, and what is behind them on their connection.
     pub fn hold(&mut self, api: ApiKey, responses: bool, from: &[HostId], to: &[HostId]) -> RuleId {
-        RuleId(0)
+        self.network.rules.add(from, to, false, Effect::Hold { api, responses })
     }
-    /// Ends a rule.
-    pub fn remove_rule(&mut self, rule: RuleId) {}
-    /// Resets every connection between two sides.
-    pub fn reset(&mut self, a: &[HostId], b: &[HostId]) {}
+    /// Ends a rule; what it kept back goes on. No effect if it has ended.
+    pub fn remove_rule(&mut self, rule: RuleId) {
+        if self.network.rules.remove(rule) {
+            self.release_stuck();
+        }
+    }
     /// Whether a host's name fails to resolve.
-    pub fn unresolvable(&mut self, host: HostId, on: bool) {}
-    /// The wall clock jumps.
-    pub fn step_wall_clock(&mut self, host: HostId, by_ms: i64) {}
-    /// The monotonic clock (and with it the wall clock) runs fast or slow from now on.
-    pub fn set_drift(&mut self, host: HostId, ppm: i32) {}
+    pub fn unresolvable(&mut self, host: HostId, on: bool) {
+        self.host_mut(host).unresolvable = on;
+    }
+    /// The wall clock jumps, and stays so.
+    pub fn step_wall_clock(&mut self, host: HostId, by_ms: i64) {
+        self.host_mut(host).clock.step_wall(by_ms);
+    }
+    /// The monotonic clock (and with it the wall clock) runs fast or slow from now on; timers follow it.
+    pub fn set_drift(&mut self, host: HostId, ppm: i32) {
+        let now = self.now;
+        self.host_mut(host).clock.set_drift(now, ppm);
+        for node in self.hosts[usize::from(host.0)].nodes.clone() {
+            let Some(process) = self.nodes[usize::from(node.0)].process.as_mut() else { continue };
+            process.timer.armed = None;
+            let (deadline, cause) = (process.timer.deadline, process.timer.cause);
+            self.set_timer(node, deadline, cause);
+        }
+    }
 }

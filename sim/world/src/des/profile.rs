@@ -2,6 +2,7 @@
 //!
 //! Every figure here is **modelled**: chosen to have the shape of a real machine, measured on none.
 
+use crate::disk::DiskProfile;
 use crate::event::HostId;
 use klamm_model::ids::{ClientId, Incarnation, NodeId};
 use klamm_model::node::{Listener, Node};
@@ -43,7 +44,7 @@ pub struct NetworkProfile {
     pub p50: Duration,
     /// One message in a hundred takes longer.
     pub p99: Duration,
-    /// Of each host's network card, bits per second, in each direction.
+    /// Of each host's network card, bits per second; messages queue where they leave.
     pub bandwidth: u64,
     /// Between nodes on one host.
     pub loopback: Duration,
@@ -186,6 +187,8 @@ pub struct HostSpec {
     pub name: String,
     /// What handling costs there.
     pub cpu: CpuProfile,
+    /// Its disk.
+    pub disk: DiskProfile,
     /// Its clocks.
     pub clock: ClockSpec,
 }

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 ///
 /// `leader(orders-0)`, `follower(orders-0)` (drawn among them), `follower(orders-0, 1)`, `replicas(orders-0)`,
 /// `isr(orders-0)`, `controller`, `broker` (drawn), `brokers`, `clients`, `others` (in a pair: everybody else),
-/// `last-killed`.
+/// `last-killed`. Choices are drawn among hosts that run, if any do.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Who(pub String);
 
 /// One fault. Durations are nanoseconds here; scenario files write them with units.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Action {
     /// The host's processes vanish; connections are reset; the page cache survives.
     Kill {
@@ -93,7 +93,7 @@ pub enum Action {
         /// Whose.
         who: Who,
     },
-    /// The disk answers nothing until the end.
+    /// The device answers nothing until the end; reads that the page cache can serve still are.
     DiskStall {
         /// Whose.
         who: Who,
@@ -150,6 +150,82 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Its name, as schedules write it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Action::Kill { .. } => "kill",
+            Action::PowerLoss { .. } => "power-loss",
+            Action::Restart { .. } => "restart",
+            Action::Shutdown { .. } => "shutdown",
+            Action::Pause { .. } => "pause",
+            Action::Partition { .. } => "partition",
+            Action::Latency { .. } => "latency",
+            Action::Loss { .. } => "loss",
+            Action::Reset { .. } => "reset",
+            Action::Hold { .. } => "hold",
+            Action::Unresolvable { .. } => "unresolvable",
+            Action::DiskStall { .. } => "disk-stall",
+            Action::DiskSlow { .. } => "disk-slow",
+            Action::DiskError { .. } => "disk-error",
+            Action::LyingFsync { .. } => "lying-fsync",
+            Action::BitRot { .. } => "bit-rot",
+            Action::DiskFull { .. } => "disk-full",
+            Action::Wipe { .. } => "wipe",
+            Action::ClockStep { .. } => "clock-step",
+            Action::ClockDrift { .. } => "clock-drift",
+        }
+    }
+
+    /// The one host it is done to, where it is one.
+    pub fn target_mut(&mut self) -> Option<&mut Who> {
+        match self {
+            Action::Kill { who }
+            | Action::Restart { who }
+            | Action::Shutdown { who }
+            | Action::Pause { who }
+            | Action::Unresolvable { who }
+            | Action::DiskStall { who }
+            | Action::DiskSlow { who, .. }
+            | Action::DiskError { who, .. }
+            | Action::LyingFsync { who }
+            | Action::BitRot { who, .. }
+            | Action::DiskFull { who }
+            | Action::Wipe { who }
+            | Action::ClockStep { who, .. }
+            | Action::ClockDrift { who, .. } => Some(who),
+            Action::PowerLoss { .. }
+            | Action::Partition { .. }
+            | Action::Latency { .. }
+            | Action::Loss { .. }
+            | Action::Reset { .. }
+            | Action::Hold { .. } => None,
+        }
+    }
+
+    /// The groups of hosts it is done to, where they are groups: two sides, or one group.
+    pub fn sides_mut(&mut self) -> Vec<&mut Vec<Who>> {
+        match self {
+            Action::PowerLoss { who } => vec![who],
+            Action::Partition { a, b, .. }
+            | Action::Latency { a, b, .. }
+            | Action::Loss { a, b, .. }
+            | Action::Reset { a, b } => vec![a, b],
+            Action::Hold { from, to, .. } => vec![from, to],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Everybody it names.
+    pub fn names(&self) -> Vec<Who> {
+        let mut copy = self.clone();
+        match copy.target_mut() {
+            Some(who) => vec![who.clone()],
+            None => copy.sides_mut().into_iter().flat_map(|side| side.clone()).collect(),
+        }
+    }
+}
+
 /// Which disk operations fail.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -171,6 +247,11 @@ pub struct Planned {
     /// at `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
+    /// In a fired schedule: the ordinal of the event that made it fire, within the instant `at`. Only this makes a
+    /// replay exact; where it does not come at that instant any more (the schedule was shrunk), the fault fires
+    /// right after the instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
     /// How long it lasts, nanoseconds; for kill, power loss, shutdown and wipe: after which the host restarts.
     /// Without it, to the end of hardship.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]

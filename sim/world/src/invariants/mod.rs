@@ -12,17 +12,41 @@
 //! (each log as its disk operations built it), `ghost` (the committed log), `cluster` (committed metadata and who
 //! leads what); then the families of invariants, one file each; `audit` and `convergence` judge the ends of phases.
 
+mod acks;
+mod audit;
+mod batch;
+mod cluster;
+mod convergence;
 mod finding;
+mod ghost;
+mod high_watermark;
+mod integrity;
+mod isr;
+mod leadership;
+mod metadata;
+mod producers;
+mod reads;
+mod replica;
+mod requests;
+#[cfg(test)]
+mod tests;
+mod truncation;
 
 pub use finding::Finding;
 use finding::{Ctx, Findings};
 
-use crate::event::{Event, HostId, NodeRef, Observer, Ordinal};
+use crate::event::{ConnEnd, Ending, Event, HostId, NodeRef, Observer, Ordinal, What};
+use crate::faults::Action;
 use bytes::Bytes;
+use cluster::{Cluster, Doing};
+use kafka_protocol::messages::{RequestKind, ResponseKind};
 use klamm_model::disk::Path;
 use klamm_model::ids::*;
 use klamm_model::inspect::Inspection;
+use klamm_model::trace::TraceEvent;
 use klamm_model::units::Instant;
+use replica::Replicas;
+use requests::Requests;
 use std::collections::BTreeMap;
 
 /// What a node is.
@@ -125,13 +149,43 @@ pub struct Unmet {
 /// The judge.
 pub struct Invariants {
     findings: Findings,
+    cluster: Cluster,
+    replicas: Replicas,
+    requests: Requests,
+    unclean: Vec<UncleanElection>,
+    quorum_leaders: BTreeMap<LeaderEpoch, (NodeRef, Ordinal)>,
+    broker_epochs: BTreeMap<BrokerEpoch, (NodeId, Uuid, Ordinal)>,
+    producer_ids: BTreeMap<(ProducerId, ProducerEpoch), Ordinal>,
+    /// One past the highest producer id given to a broker, and when.
+    producer_blocks: (i64, Ordinal),
+    /// Some disk lied about an fsync: what is durable is not known any more.
+    lying: bool,
+    /// The last event seen, for verdicts about no single one.
+    last: Ctx,
+}
+
+impl std::fmt::Debug for Invariants {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Invariants").field("findings", &self.findings.list()).finish_non_exhaustive()
+    }
 }
 
 impl Invariants {
     /// A judge of a run about to begin.
     pub fn new(setup: Setup) -> Invariants {
-        let _ = setup;
-        Invariants { findings: Findings::default() }
+        Invariants {
+            findings: Findings::default(),
+            cluster: Cluster::new(setup),
+            replicas: Replicas::default(),
+            requests: Requests::default(),
+            unclean: Vec::new(),
+            quorum_leaders: BTreeMap::new(),
+            broker_epochs: BTreeMap::new(),
+            producer_ids: BTreeMap::new(),
+            producer_blocks: (0, Ordinal(0)),
+            lying: false,
+            last: Ctx { ordinal: Ordinal(1), cause: Ordinal(0), at: Instant::ZERO, host: None, node: None },
+        }
     }
 
     /// The findings kept so far: the first few for each check and partition.
@@ -146,25 +200,28 @@ impl Invariants {
 
     /// The unclean elections so far, in order.
     pub fn unclean_elections(&self) -> &[UncleanElection] {
-        &[]
+        &self.unclean
     }
 
     /// Every data partition known, with its topic's name and one past its last committed record.
     pub fn committed(&self) -> impl Iterator<Item = (TopicIdPartition, &str, Offset)> + '_ {
-        std::iter::empty()
+        let data = self.cluster.parts.iter().filter(|p| p.id != TopicIdPartition::METADATA && !p.deleted);
+        data.map(|p| (p.id, &*p.topic, Offset(p.ghost.end())))
     }
 
     /// Re-reads replica files at the end of a phase and compares them with each other, with what was committed and
     /// with the nodes' accounts (`disk-audit`, `replay-equals-live`). Findings join the others.
     pub fn audit(&mut self, when: AuditAt, at: Instant, files: &[ReplicaFiles], accounts: &[Account]) {
-        let _ = (when, at, files, accounts);
+        let ctx = Ctx { at, cause: Ordinal(0), host: None, node: None, ..self.last };
+        let first = self.findings.list().len();
+        self.audit_files(ctx, when, files, accounts);
+        self.name_topics(first);
     }
 
     /// The conditions of convergence not met yet, in a fixed order; empty once the cluster has converged. Poll it
-    /// until it is empty or the budget ends. `waived`: topics-partitions declared lost, whose conditions do not count.
+    /// until it is empty or the budget ends. `waived`: partitions declared lost, whose conditions do not count.
     pub fn unmet(&self, accounts: &[Account], waived: &[TopicIdPartition]) -> Vec<Unmet> {
-        let _ = (accounts, waived);
-        Vec::new()
+        self.unmet_conditions(accounts, waived)
     }
 
     /// Makes findings of conditions that were not met within the budget (`convergence`).
@@ -174,10 +231,201 @@ impl Invariants {
             self.findings.report(ctx.finding("convergence", format!("{}: {}", one.condition, one.detail)));
         }
     }
+
+    fn name_topics(&mut self, from: usize) {
+        let cluster = &self.cluster;
+        self.findings.name_topics(from, |id| cluster.topic_name(id.topic).map(str::to_owned));
+    }
+
+    fn ended(&mut self, ctx: Ctx, node: NodeRef, how: &Ending) {
+        if let Ending::Panicked { message } = how {
+            let detail = format!("{} panicked: {message}", self.cluster.name(node));
+            self.findings.report(ctx.finding("crash", detail));
+        }
+        self.replicas.stopped(node);
+        self.requests.stopped(node);
+        for part in &mut self.cluster.parts {
+            if let Some(seat) = part.seats.iter_mut().find(|s| s.node == node) {
+                seat.doing = Doing::Nothing;
+                seat.high_watermark = None;
+            }
+        }
+    }
+
+    fn request_taken(&mut self, ctx: Ctx, to: &ConnEnd, correlation: i32, version: i16, request: &RequestKind) {
+        let broker = self.cluster.broker_id(to.node).is_some();
+        match request {
+            RequestKind::Fetch(fetch) if broker => {
+                self.fetch_taken(to.node, to.conn, correlation, version, ctx.ordinal, fetch);
+            }
+            RequestKind::Produce(produce) => self.produce_taken(to.node, to.conn, correlation, ctx.ordinal, produce),
+            RequestKind::AlterPartition(alter) => {
+                self.alter_partition_taken(to.node, to.conn, correlation, ctx.ordinal, alter);
+            }
+            _ => {}
+        }
+    }
+
+    fn response_sent(&mut self, ctx: Ctx, from: &ConnEnd, correlation: i32, response: &ResponseKind) {
+        match response {
+            ResponseKind::Fetch(_) | ResponseKind::Produce(_) | ResponseKind::AlterPartition(_) => {
+                let Some(request) = self.requests.answered(from.node, from.conn, correlation) else { return };
+                match response {
+                    ResponseKind::Fetch(fetch) => self.fetch_answered(ctx, from.node, &request, fetch),
+                    ResponseKind::Produce(produce) => self.produce_answered(ctx, from.node, request, produce),
+                    ResponseKind::AlterPartition(alter) => self.alter_partition_answered(ctx, &request, alter),
+                    _ => unreachable!("matched above"),
+                }
+            }
+            ResponseKind::InitProducerId(init) => self.producer_id_given(ctx, init),
+            ResponseKind::AllocateProducerIds(block) => self.producer_ids_allocated(ctx, block),
+            _ => {}
+        }
+    }
+
+    fn trace(&mut self, ctx: Ctx, node: NodeRef, event: &TraceEvent) {
+        match event {
+            TraceEvent::ControllerActive { epoch } => self.controller_active(ctx, node, *epoch),
+            TraceEvent::MetadataCommitted { offset, epoch, batch_end, record } => {
+                self.metadata_committed(ctx, *offset, *epoch, *batch_end, record);
+            }
+            TraceEvent::MetadataApplied { offset, epoch } => self.metadata_applied(ctx, *offset, *epoch),
+            TraceEvent::BrokerRegistered { epoch, .. } => self.broker_registered(ctx, node, *epoch),
+            TraceEvent::LogLoaded { partition, dir, log_start, log_end, .. } => {
+                self.log_loaded(ctx, node, *partition, dir, *log_start, *log_end);
+            }
+            TraceEvent::BecameLeader { partition, epoch, partition_epoch, epoch_start, isr, high_watermark } => {
+                self.became_leader(ctx, node, *partition, *epoch, *partition_epoch, *epoch_start, isr, *high_watermark);
+            }
+            TraceEvent::BecameFollower { partition, epoch, leader, .. } => {
+                self.became_follower(ctx, node, *partition, *epoch, *leader);
+            }
+            TraceEvent::HighWatermark { partition, epoch, leading, high_watermark, log_end } => {
+                self.high_watermark(ctx, node, *partition, *epoch, *leading, *high_watermark, *log_end);
+            }
+            TraceEvent::Truncated { partition, from, to, reason } => {
+                self.truncated(ctx, node, *partition, *from, *to, *reason);
+            }
+            TraceEvent::LogStart { partition, log_start, reason } => {
+                self.log_start(ctx, node, *partition, *log_start, *reason);
+            }
+            TraceEvent::IsrProposed { partition, epoch, isr, .. } => {
+                self.isr_proposed(ctx, node, *partition, *epoch, isr);
+            }
+            TraceEvent::IsrInstalled { partition, epoch, partition_epoch, isr } => {
+                self.isr_installed(ctx, node, *partition, *epoch, *partition_epoch, isr);
+            }
+            TraceEvent::AckDecided {
+                conn,
+                correlation,
+                partition,
+                epoch,
+                base,
+                last,
+                high_watermark,
+                maximal,
+                duplicate,
+            } => {
+                let decision = acks::Decision {
+                    conn: *conn,
+                    correlation: *correlation,
+                    partition: *partition,
+                    epoch: *epoch,
+                    base: *base,
+                    last: *last,
+                    high_watermark: *high_watermark,
+                    maximal,
+                    duplicate: *duplicate,
+                };
+                self.ack_decided(ctx, node, &decision);
+            }
+            TraceEvent::ProducerStateRemoved { partition, producer } => {
+                let ix = self.cluster.part(*partition);
+                if let Some(rx) = self.cluster.parts[ix.0].seat(node).and_then(|s| s.replica) {
+                    self.replicas.get_mut(rx).producers.remove(producer);
+                }
+            }
+            TraceEvent::LogDeleted { partition } => {
+                let ix = self.cluster.part(*partition);
+                self.cluster.parts[ix.0].seats.retain(|s| s.node != node);
+            }
+            _ => {}
+        }
+    }
+
+    /// A log was loaded: what a crash left of it is settled, and the judge learns whose it is.
+    fn log_loaded(
+        &mut self,
+        ctx: Ctx,
+        node: NodeRef,
+        id: TopicIdPartition,
+        dir: &Path,
+        log_start: Offset,
+        log_end: Offset,
+    ) {
+        let Some(host) = ctx.host.or_else(|| self.cluster.nodes.get(node.0 as usize).map(|n| n.host)) else { return };
+        let rx = self.replicas.at(host, node, dir.as_str());
+        let ix = self.cluster.part(id);
+        let (accepted, phantom) = self.replicas.get_mut(rx).loaded(id, log_start.0, log_end.0);
+        if id != TopicIdPartition::METADATA {
+            let seat = self.cluster.parts[ix.0].seat_mut(node);
+            seat.replica = Some(rx);
+            seat.log_start = log_start;
+            seat.doing = Doing::Nothing;
+            seat.high_watermark = None;
+        }
+        for batch in &accepted {
+            let log = self.replicas.get(rx);
+            let before = batch.base.checked_sub(1).and_then(|o| log.find(o)).map(|b| b.epoch);
+            self.note_identity(ctx, ix, batch, before);
+        }
+        let log = self.replicas.get(rx);
+        if let Some(lost) = phantom.filter(|_| !self.lying && !log.damaged) {
+            let detail =
+                format!("the log is loaded up to {log_end}, though power loss took part of the batch at {lost}");
+            let finding = ctx.finding("replay-equals-live", detail).about(id).offset(Offset(lost));
+            self.findings.report(finding);
+        } else if log_end > log_start && log.end() < log_end.0 && !log.damaged {
+            let detail = format!("the log is loaded up to {log_end}, but its disk holds only up to {}", log.end());
+            let finding = ctx.finding("trace-contradicted", detail).about(id).offset(Offset(log.end()));
+            self.findings.report(finding);
+        }
+    }
 }
 
 impl Observer for Invariants {
     fn event(&mut self, event: &Event<'_>) {
-        let _: (Option<HostId>, Option<NodeRef>) = (event.host, event.node);
+        let ctx = Ctx { ordinal: event.ordinal, cause: event.cause, at: event.at, host: event.host, node: event.node };
+        self.last = ctx;
+        let first = self.findings.list().len();
+        match (&event.what, event.node, event.host) {
+            (What::RequestTaken { to, correlation, version, request, .. }, ..) => {
+                self.request_taken(ctx, to, *correlation, *version, request);
+            }
+            (What::ResponseSent { from, correlation, response, .. }, ..) => {
+                self.response_sent(ctx, from, *correlation, response);
+            }
+            (What::ResponseTaken { to, response: ResponseKind::AlterPartition(alter), .. }, ..) => {
+                self.alter_partition_heard(to.node, alter);
+            }
+            (What::DiskAsked { op }, Some(node), Some(host)) => self.disk_asked(ctx, host, node, op),
+            (What::DiskDone { op, result }, _, Some(host)) => self.disk_done(ctx, host, op, result.is_ok()),
+            (What::Trace(trace), Some(node), _) => self.trace(ctx, node, trace),
+            (What::Ended { how, .. }, Some(node), _) => self.ended(ctx, node, how),
+            (What::Disconnected { conn, .. }, Some(node), _) => self.requests.disconnected(node, *conn),
+            (What::PowerLost { lost }, _, Some(host)) => {
+                self.replicas.power_lost(host, lost.iter().map(|l| (&l.file, l.from)));
+            }
+            (What::Damaged { ranges }, _, Some(host)) => {
+                for range in *ranges {
+                    self.replicas.damaged(host, &range.file);
+                }
+            }
+            (What::Fault { action: Action::LyingFsync { .. }, .. }, ..) => self.lying = true,
+            _ => {}
+        }
+        if self.findings.list().len() > first {
+            self.name_topics(first);
+        }
     }
 }

@@ -1,0 +1,55 @@
+//! Charts, each as SVG and PNG from one drawing.
+
+mod percentile;
+mod style;
+mod timeline;
+
+pub use percentile::{PercentileChart, PercentileSeries};
+pub use timeline::{Band, Moment, TimelineChart, Window};
+
+use crate::ReportError;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use std::path::Path;
+
+/// Width and height in pixels; wide enough for a page, and readable at phone width.
+const SIZE: (u32, u32) = (960, 480);
+
+/// Something that can be drawn.
+pub trait Chart {
+    /// Draws onto any surface.
+    ///
+    /// # Errors
+    /// The surface's, in words.
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Result<(), String>
+    where
+        B::ErrorType: 'static;
+}
+
+/// The chart as SVG.
+///
+/// # Errors
+/// [`ReportError::Chart`].
+pub fn svg(chart: &impl Chart) -> Result<String, ReportError> {
+    style::register_font();
+    let mut text = String::new();
+    let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+    let failed = |message| ReportError::Chart { chart: "SVG".to_owned(), message };
+    chart.draw(&area).map_err(failed)?;
+    area.present().map_err(|e| failed(e.to_string()))?;
+    drop(area);
+    Ok(text)
+}
+
+/// Writes `<path>.svg` and `<path>.png`.
+///
+/// # Errors
+/// [`ReportError`].
+pub fn write(chart: &impl Chart, path: &Path) -> Result<(), ReportError> {
+    crate::write_whole(&path.with_extension("svg"), svg(chart)?.as_bytes())?;
+    let png = path.with_extension("png");
+    let failed = |message| ReportError::Chart { chart: png.display().to_string(), message };
+    let area = BitMapBackend::new(&png, SIZE).into_drawing_area();
+    chart.draw(&area).map_err(failed)?;
+    area.present().map_err(|e| failed(e.to_string()))
+}

@@ -1,0 +1,163 @@
+//! `index.html`: one self-contained file, no network, readable at phone width.
+
+use crate::junit::missing;
+use crate::record::{RunRecord, ScenarioRecord, Verdict};
+use crate::text::{number, time};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+/// Charts of one scenario as SVG text, with a caption each.
+pub type Charts = Vec<(String, String)>;
+
+const STYLE: &str = "
+body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:64rem;padding:1rem;color:#282c34;background:#fff}
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem;border-top:1px solid #e1e4e8;padding-top:1.2rem}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+td,th{padding:.25rem .5rem;text-align:right;border-bottom:1px solid #e1e4e8}td:first-child,th:first-child,
+td:nth-child(2),th:nth-child(2){text-align:left}.scroll{overflow-x:auto}.ok{color:#116329}.bad{color:#b3261e;font-weight:600}
+.warn{color:#8a5a00;font-weight:600}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
+figcaption,.small{color:#57606a;font-size:.85rem}code,pre{font:13px/1.5 ui-monospace,monospace;background:#f6f8fa;
+border-radius:4px;padding:.1rem .3rem}pre{padding:.7rem;overflow-x:auto;white-space:pre-wrap}
+";
+
+fn page(title: &str, body: &Markup) -> String {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width,initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { (body) }
+        }
+    }
+    .into_string()
+}
+
+fn verdict(v: Verdict) -> Markup {
+    match v {
+        Verdict::Held => html! { span.ok { "held" } },
+        Verdict::Unseen => html! { span.warn { "not everything seen" } },
+        Verdict::Violated => html! { span.bad { "violated" } },
+        Verdict::Nondeterministic => html! { span.bad { "nondeterministic" } },
+    }
+}
+
+/// The page of a run. `charts` has an entry for each scenario, in order.
+pub fn run_page(run: &RunRecord, charts: &[Charts]) -> String {
+    let seeds: usize = run.scenarios.iter().map(|s| s.seeds.len()).sum();
+    let body = html! {
+        h1 { "klamm · " (run.suite) " · " (verdict(run.verdict())) }
+        p {
+            (run.scenarios.len()) " scenarios, " (number(seeds as u64)) " seeds, master " code { (run.master) }
+            ", world " code { (run.world) } ", " (format!("{:.1}", run.wall_seconds)) " s on the wall, -j " (run.jobs)
+            @if run.cut_short { ", cut short" } "."
+            @if let Some((all, same)) = run.rechecked { " Determinism: " (same) "/" (all) " rechecked in a fresh process." }
+        }
+        @if !run.defects.is_empty() { p.warn { "Defects switched on: " (run.defects.join(", ")) } }
+        div.scroll { table {
+            thead { tr {
+                th {} th { "scenario" } th { "seeds" } th { "sends" } th { "acknowledged" } th { "lost" }
+                th { "twice" } th { "p50" } th { "p99" } th { "max" } th { "marks" }
+            } }
+            tbody { @for s in &run.scenarios { (row(s)) } }
+        } }
+        p.small {
+            "All times are virtual, in a modelled cluster: response time from the intended send time, open loop, all \
+             seeds together. Lost and twice count what the setting permits, too."
+        }
+        @for (s, charts) in run.scenarios.iter().zip(charts) { (scenario(s, charts)) }
+    };
+    page(&format!("klamm {}", run.suite), &body)
+}
+
+fn row(s: &ScenarioRecord) -> Markup {
+    let latency = |pick: fn(&crate::record::Latency) -> u64| s.response.map_or("-".to_owned(), |l| time(pick(&l)));
+    let seen = s.required_marks.iter().filter(|m| s.marks.contains_key(*m)).count();
+    html! { tr {
+        td { (verdict(s.verdict)) }
+        td { a href={ "#" (s.name) } { (s.name) } }
+        td { (s.seeds.len()) } td { (number(s.operations.sends)) } td { (number(s.operations.acknowledged)) }
+        td { (number(s.operations.lost)) } td { (number(s.operations.duplicates)) }
+        td { (latency(|l| l.p50)) } td { (latency(|l| l.p99)) } td { (latency(|l| l.max)) }
+        td { (seen) "/" (s.required_marks.len()) }
+    } }
+}
+
+fn scenario(s: &ScenarioRecord, charts: &Charts) -> Markup {
+    html! {
+        h2 id=(s.name) { (s.name) " · " (verdict(s.verdict)) }
+        p { (s.summary) }
+        @if !s.promise.is_empty() { p { b { "Promise: " } (s.promise) } }
+        @for f in &s.failures {
+            p.bad { (f.check) ": " (f.message) }
+            pre { (f.replay) }
+            p { a href={ (f.folder) "/index.html" } { "the story of " (f.id) } }
+        }
+        @let missing = missing(s);
+        @if !missing.is_empty() { p.warn { "Never seen: " (missing.join(", ")) } }
+        @if !s.findings.is_empty() {
+            div.scroll { table {
+                thead { tr { th { "found" } th { "permitted by" } th { "times" } th { "violations" } th { "seeds" } } }
+                tbody { @for (check, n) in &s.findings { tr {
+                    td { (check) }
+                    td { (n.permitted.keys().cloned().collect::<Vec<_>>().join(", ")) }
+                    td { (number(n.permitted.values().sum::<u64>())) }
+                    td { (number(n.violations)) }
+                    td { (n.seeds) }
+                } } }
+            } }
+        }
+        p.small { "Marks: " @for (mark, n) in &s.marks { (mark) " " (n) " · " } }
+        @for (caption, svg) in charts {
+            figure { (PreEscaped(svg)) figcaption { (caption) } }
+        }
+    }
+}
+
+/// What a failure's page says.
+#[derive(Clone, Debug, Default)]
+pub struct Story {
+    /// The failure's id.
+    pub id: String,
+    /// Its scenario.
+    pub scenario: String,
+    /// Its seed, in hexadecimal.
+    pub seed: String,
+    /// The findings, the first being the verdict: (check, when, sentence).
+    pub findings: Vec<(String, String, String)>,
+    /// The faults that were fired: (when, what).
+    pub faults: Vec<(String, String)>,
+    /// The witness: (when, where, what), in order.
+    pub witness: Vec<(String, String, String)>,
+    /// How to see it again.
+    pub replay: String,
+    /// Charts.
+    pub charts: Charts,
+}
+
+/// The page of a failure.
+pub fn failure_page(story: &Story) -> String {
+    let table = |head: [&str; 3], rows: &[(String, String, String)]| {
+        html! { div.scroll { table {
+            thead { tr { @for h in head { th style="text-align:left" { (h) } } } }
+            tbody { @for r in rows { tr {
+                td style="white-space:nowrap" { (r.0) } td { (r.1) } td style="text-align:left" { (r.2) }
+            } } }
+        } } }
+    };
+    let body = html! {
+        h1 { (story.id) " · " (story.scenario) }
+        p { "seed " code { (story.seed) } }
+        pre { (story.replay) }
+        h2 { "What was found" }
+        (table(["check", "when", ""], &story.findings))
+        h2 { "What was done to the cluster" }
+        div.scroll { table { tbody { @for (at, what) in &story.faults { tr { td { (at) } td { (what) } } } } } }
+        h2 { "The witness" }
+        (table(["when", "where", "what"], &story.witness))
+        @for (caption, svg) in &story.charts { figure { (PreEscaped(svg)) figcaption { (caption) } } }
+    };
+    page(&format!("klamm {}", story.id), &body)
+}

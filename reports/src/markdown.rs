@@ -1,0 +1,78 @@
+//! `summary.md`: goes straight into a CI job summary.
+
+use crate::junit::missing;
+use crate::record::{RunRecord, ScenarioRecord, Verdict};
+use crate::text::{number, time};
+use std::fmt::Write;
+
+/// The summary.
+pub fn summary(run: &RunRecord) -> String {
+    let mut md = String::new();
+    let seeds: u64 = run.scenarios.iter().map(|s| s.seeds.len() as u64).sum();
+    let verdict = match run.verdict() {
+        Verdict::Held => "held",
+        Verdict::Violated => "**violated**",
+        Verdict::Nondeterministic => "**nondeterministic**",
+        Verdict::Unseen => "held, but not everything that must be seen was",
+    };
+    let _ = writeln!(md, "## klamm {} · {} · {verdict}\n", run.klamm, run.suite);
+    let _ = writeln!(
+        md,
+        "{} scenarios, {} seeds, master `{}`, world `{}`, {:.1} s on the wall with -j {}{}.\n",
+        run.scenarios.len(),
+        number(seeds),
+        run.master,
+        run.world,
+        run.wall_seconds,
+        run.jobs,
+        if run.cut_short { ", cut short" } else { "" }
+    );
+    if !run.defects.is_empty() {
+        let _ = writeln!(md, "Defects switched on: {}.\n", run.defects.join(", "));
+    }
+    md.push_str("| | scenario | seeds | sends | acknowledged | lost | twice | p50 | p99 | marks |\n");
+    md.push_str("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n");
+    for s in &run.scenarios {
+        row(&mut md, s);
+    }
+    md.push_str(
+        "\nTimes are virtual: response from the intended send time, all seeds together, in a modelled \
+                 cluster. Lost and twice count permitted findings too.\n",
+    );
+    for s in run.scenarios.iter().filter(|s| s.verdict != Verdict::Held) {
+        let _ = writeln!(md, "\n### {}\n", s.name);
+        for f in &s.failures {
+            let _ =
+                writeln!(md, "- seed {} of {}: **{}** {} `{}`", f.index, s.seeds.len(), f.check, f.message, f.replay);
+        }
+        let missing = missing(s);
+        if !missing.is_empty() {
+            let _ = writeln!(md, "- never seen: {}", missing.join(", "));
+        }
+    }
+    md
+}
+
+fn row(md: &mut String, s: &ScenarioRecord) {
+    let mark = match s.verdict {
+        Verdict::Held => "ok",
+        Verdict::Unseen => "unseen",
+        Verdict::Violated | Verdict::Nondeterministic => "**FAIL**",
+    };
+    let latency = |pick: fn(&crate::record::Latency) -> u64| s.response.map_or("-".to_owned(), |l| time(pick(&l)));
+    let seen = s.required_marks.iter().filter(|m| s.marks.contains_key(*m)).count();
+    let o = &s.operations;
+    let _ = writeln!(
+        md,
+        "| {mark} | {} | {} | {} | {} | {} | {} | {} | {} | {seen}/{} |",
+        s.name,
+        s.seeds.len(),
+        number(o.sends),
+        number(o.acknowledged),
+        number(o.lost),
+        number(o.duplicates),
+        latency(|l| l.p50),
+        latency(|l| l.p99),
+        s.required_marks.len()
+    );
+}

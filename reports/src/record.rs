@@ -1,0 +1,204 @@
+//! The run record, `run.json`: what was run, what was found, what was measured. Versioned plain data.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version of this schema. A reader refuses a higher one.
+pub const SCHEMA: u32 = 1;
+
+/// One run of a suite.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Klamm's version.
+    pub klamm: String,
+    /// What was asked for, such as `smoke`.
+    pub suite: String,
+    /// The master seed, in hexadecimal.
+    pub master: String,
+    /// `des`.
+    pub world: String,
+    /// Worker threads.
+    pub jobs: usize,
+    /// Defects switched on.
+    pub defects: Vec<String>,
+    /// Time on the wall, seconds. Of no effect on any result.
+    pub wall_seconds: f64,
+    /// Seeds repeated in a fresh process, and how many of them gave the same digest.
+    pub rechecked: Option<(u64, u64)>,
+    /// Whether the run was cut short (Ctrl-C, `--for`, `--fail-fast`).
+    pub cut_short: bool,
+    /// Each scenario.
+    pub scenarios: Vec<ScenarioRecord>,
+}
+
+/// One scenario over its seeds.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ScenarioRecord {
+    /// Its name.
+    pub name: String,
+    /// What happens.
+    pub summary: String,
+    /// What it promises.
+    pub promise: String,
+    /// A digest of its file.
+    pub digest: String,
+    /// What the figures depend on: acks, replication, min.insync.replicas, flush, load, network and disk.
+    pub setting: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Each seed, in order.
+    pub seeds: Vec<SeedRecord>,
+    /// Virtual time of all seeds, nanoseconds.
+    pub virtual_ns: u64,
+    /// Time on the wall of all seeds, nanoseconds of one core.
+    pub wall_ns: u64,
+    /// Events of all seeds.
+    pub events: u64,
+    /// Marks seen, in how many seeds.
+    pub marks: BTreeMap<String, u64>,
+    /// Marks that must be seen.
+    pub required_marks: Vec<String>,
+    /// Violations that must be seen (a hazard).
+    pub expected: Vec<String>,
+    /// Findings by check.
+    pub findings: BTreeMap<String, FindingCount>,
+    /// Operations over all seeds.
+    pub operations: Operations,
+    /// Response times from the intended send time, nanoseconds.
+    pub response: Option<Latency>,
+    /// Service times from the actual send time, nanoseconds.
+    pub service: Option<Latency>,
+    /// Failures, each with its folder.
+    pub failures: Vec<FailureRecord>,
+}
+
+/// How a scenario ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It held, and everything that must be seen was seen.
+    #[default]
+    Held,
+    /// A guarantee was violated.
+    Violated,
+    /// Two runs of one seed differed.
+    Nondeterministic,
+    /// A required mark, or a hazard's violation, was never seen.
+    Unseen,
+}
+
+/// One seed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SeedRecord {
+    /// The derived seed, in hexadecimal.
+    pub seed: String,
+    /// The run's digest, in hexadecimal.
+    pub digest: String,
+    /// Events.
+    pub events: u64,
+    /// Drawn values, by their place in the scenario file.
+    pub knobs: BTreeMap<String, String>,
+}
+
+/// Findings of one check over all seeds.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FindingCount {
+    /// Not permitted.
+    pub violations: u64,
+    /// Permitted, by cause.
+    pub permitted: BTreeMap<String, u64>,
+    /// In how many seeds there was any.
+    pub seeds: u64,
+}
+
+/// What clients did, counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Operations {
+    /// Sends handed over.
+    pub sends: u64,
+    /// Acknowledged.
+    pub acknowledged: u64,
+    /// Certainly not appended.
+    pub failed: u64,
+    /// Neither.
+    pub unknown: u64,
+    /// Records read.
+    pub reads: u64,
+    /// Acknowledged records lost, permitted or not.
+    pub lost: u64,
+    /// Values at more than one offset, permitted or not.
+    pub duplicates: u64,
+}
+
+/// A latency distribution's figures, nanoseconds, three significant digits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Latency {
+    /// How many.
+    pub count: u64,
+    /// The median.
+    pub p50: u64,
+    /// 90 in 100 are at or below.
+    pub p90: u64,
+    /// 99 in 100.
+    pub p99: u64,
+    /// 999 in 1,000.
+    pub p999: u64,
+    /// The greatest.
+    pub max: u64,
+}
+
+/// One failure.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FailureRecord {
+    /// Its short id, derived from its content.
+    pub id: String,
+    /// The derived seed, in hexadecimal.
+    pub seed: String,
+    /// Which of the scenario's seeds, from 1.
+    pub index: u64,
+    /// The check that fired first.
+    pub check: String,
+    /// When, virtual nanoseconds.
+    pub at_ns: u64,
+    /// What was found, in a sentence.
+    pub message: String,
+    /// Faults in its schedule.
+    pub faults: usize,
+    /// Its folder, relative to the run's.
+    pub folder: String,
+    /// The command that shows it again.
+    pub replay: String,
+}
+
+impl RunRecord {
+    /// The worst verdict: what the exit code says.
+    pub fn verdict(&self) -> Verdict {
+        let rank = |v: &Verdict| match v {
+            Verdict::Held => 0,
+            Verdict::Unseen => 1,
+            Verdict::Violated => 2,
+            Verdict::Nondeterministic => 3,
+        };
+        self.scenarios.iter().map(|s| s.verdict).max_by_key(rank).unwrap_or_default()
+    }
+
+    /// As JSON.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a record is JSON")
+    }
+
+    /// From JSON.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn from_json(text: &str) -> Result<RunRecord, String> {
+        let value: serde_json::Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        match value.get("schema").and_then(serde_json::Value::as_u64) {
+            Some(n) if n <= u64::from(SCHEMA) => serde_json::from_value(value).map_err(|e| e.to_string()),
+            Some(n) => Err(format!("schema {n} is newer than this klamm knows ({SCHEMA})")),
+            None => Err("no `schema`: this is not a run record".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Envelope (KIP-590): a broker forwards what a client asked, header and body as the client encoded them, and gets
+//! the answer back the same way.
+
+use crate::ids::ApiKey;
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::{
+    CreateTopicsRequest, CreateTopicsResponse, EnvelopeRequest, EnvelopeResponse, RequestHeader, ResponseHeader,
+};
+use kafka_protocol::protocol::{Decodable, Encodable};
+
+/// A forwarded CreateTopics.
+#[derive(Debug)]
+pub struct Forwarded {
+    /// The client's header.
+    pub header: RequestHeader,
+    /// The client's request.
+    pub request: CreateTopicsRequest,
+}
+
+/// Opens an envelope.
+///
+/// # Errors
+/// It holds something else, or nothing that can be read.
+pub fn open(envelope: &EnvelopeRequest) -> Result<Forwarded, ResponseError> {
+    let mut data = envelope.request_data.clone();
+    let (api, version) = match data[..] {
+        [a, b, c, d, ..] => (i16::from_be_bytes([a, b]), i16::from_be_bytes([c, d])),
+        _ => return Err(ResponseError::InvalidRequest),
+    };
+    if api != ApiKey::CreateTopics as i16 {
+        return Err(ResponseError::InvalidRequest);
+    }
+    let range = ApiKey::CreateTopics.valid_versions();
+    if !(range.min..=range.max).contains(&version) {
+        return Err(ResponseError::UnsupportedVersion);
+    }
+    let header_version = ApiKey::CreateTopics.request_header_version(version);
+    let header = RequestHeader::decode(&mut data, header_version).map_err(|_| ResponseError::InvalidRequest)?;
+    let request = CreateTopicsRequest::decode(&mut data, version).map_err(|_| ResponseError::InvalidRequest)?;
+    Ok(Forwarded { header, request })
+}
+
+/// Puts the answer into an envelope.
+pub fn seal(header: &RequestHeader, response: &CreateTopicsResponse) -> EnvelopeResponse {
+    let version = header.request_api_version;
+    match encode(header, response, version) {
+        Ok(data) => EnvelopeResponse::default().with_response_data(Some(data)),
+        Err(_) => refuse(ResponseError::UnknownServerError),
+    }
+}
+
+/// An envelope without an answer.
+pub fn refuse(error: ResponseError) -> EnvelopeResponse {
+    EnvelopeResponse::default().with_error_code(error.code())
+}
+
+fn encode(header: &RequestHeader, response: &CreateTopicsResponse, version: i16) -> Result<Bytes, ()> {
+    let mut data = BytesMut::new();
+    let answer = ResponseHeader::default().with_correlation_id(header.correlation_id);
+    answer.encode(&mut data, ApiKey::CreateTopics.response_header_version(version)).map_err(|_| ())?;
+    response.encode(&mut data, version).map_err(|_| ())?;
+    Ok(data.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kafka_protocol::protocol::StrBytes;
+
+    fn envelope(version: i16) -> EnvelopeRequest {
+        let header = RequestHeader::default()
+            .with_request_api_key(ApiKey::CreateTopics as i16)
+            .with_request_api_version(version)
+            .with_correlation_id(77)
+            .with_client_id(Some(StrBytes::from_static_str("admin")));
+        let mut data = BytesMut::new();
+        header.encode(&mut data, ApiKey::CreateTopics.request_header_version(version)).unwrap();
+        CreateTopicsRequest::default().with_timeout_ms(5).encode(&mut data, version).unwrap();
+        EnvelopeRequest::default().with_request_data(data.freeze())
+    }
+
+    #[test]
+    fn what_is_forwarded_is_answered_in_its_own_version() {
+        for version in 2..=7 {
+            let forwarded = open(&envelope(version)).unwrap();
+            assert_eq!(forwarded.request.timeout_ms, 5);
+            let answer = seal(&forwarded.header, &CreateTopicsResponse::default());
+            let mut data = answer.response_data.unwrap();
+            let header_version = ApiKey::CreateTopics.response_header_version(version);
+            assert_eq!(ResponseHeader::decode(&mut data, header_version).unwrap().correlation_id, 77);
+            CreateTopicsResponse::decode(&mut data, version).unwrap();
+            assert!(data.is_empty());
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let of = |bytes: &[u8]| EnvelopeRequest::default().with_request_data(Bytes::copy_from_slice(bytes));
+        assert_eq!(open(&of(b"")).unwrap_err(), ResponseError::InvalidRequest);
+        assert_eq!(open(&of(&[0, 3, 0, 1, 0, 0])).unwrap_err(), ResponseError::InvalidRequest);
+        assert_eq!(open(&of(&[0, 19, 0, 99])).unwrap_err(), ResponseError::UnsupportedVersion);
+        let whole = envelope(7).request_data;
+        assert_eq!(open(&of(&whole[..12])).unwrap_err(), ResponseError::InvalidRequest);
+    }
+}

@@ -1,0 +1,474 @@
+//! The metadata log and this node's part in its quorum (KIP-595).
+//!
+//! One voter for now: it elects itself at every start, in an epoch above all it has seen, and what it has fsynced is
+//! committed. Roles, the persisted vote and the rule that a leader commits nothing before a record of its own epoch
+//! are those of a quorum of many. Follows Kafka's `KafkaRaftClient`, `QuorumState` and `FileQuorumStateStore`.
+
+use super::spec::ControllerSpec;
+use crate::disk::{DiskError, DiskOp, DiskReply, DiskResult, DiskToken, FileEntry, Path, ReadRange};
+use crate::ids::*;
+use crate::log::checkpoint::{Progress, Replace};
+use crate::log::{LoadArgs, Log, LogConfig, LogEvent, ReadPlan};
+use crate::node::Outbox;
+use crate::record::schema::MetadataRecord;
+use crate::record::{
+    BatchBuilder, BuilderConfig, ControlRecord, LeaderChange, batches, control_batch, records, verify_crc,
+};
+use crate::units::Now;
+use bytes::Bytes;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// The metadata log's directory.
+pub const METADATA_DIR: &str = "__cluster_metadata-0";
+/// The vote and the leader, in that directory.
+pub const QUORUM_STATE: &str = "quorum-state";
+/// Bytes read at once while the log is replayed.
+const REPLAY_BYTES: u64 = 1 << 20;
+
+/// Routes completions: the log's own.
+pub const LOG: u32 = 1;
+/// Routes completions: this room's.
+pub const QUORUM: u32 = 2;
+
+/// A voter's role.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Role {
+    /// Led this epoch and does not any more.
+    Resigned,
+    /// Knows an epoch, and nobody who leads it.
+    Unattached,
+    /// Has voted for another.
+    Voted,
+    /// Has voted for itself.
+    Candidate,
+    /// Leads.
+    Leader,
+    /// Follows.
+    Follower,
+}
+
+/// Which role may follow on which (Kafka: `QuorumState`).
+pub const TRANSITIONS: &[(Role, &[Role])] = &[
+    (Role::Resigned, &[Role::Unattached, Role::Candidate, Role::Follower]),
+    (Role::Unattached, &[Role::Unattached, Role::Voted, Role::Candidate, Role::Follower]),
+    (Role::Voted, &[Role::Unattached, Role::Candidate, Role::Follower]),
+    (Role::Candidate, &[Role::Unattached, Role::Candidate, Role::Leader, Role::Follower]),
+    (Role::Leader, &[Role::Unattached, Role::Resigned]),
+    (Role::Follower, &[Role::Unattached, Role::Candidate, Role::Follower]),
+];
+
+/// A record of the metadata log.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Entry {
+    /// Its offset.
+    pub offset: Offset,
+    /// The epoch it was appended in.
+    pub epoch: LeaderEpoch,
+    /// Whether it ends its batch.
+    pub batch_end: bool,
+    /// What it says; none: a control record.
+    pub record: Option<Arc<MetadataRecord>>,
+}
+
+/// What happened in the quorum.
+#[derive(Clone, PartialEq, Debug)]
+pub enum QuorumEvent {
+    /// The log holds this; whether it is committed is not known yet.
+    Appended(Entry),
+    /// Everything below is committed.
+    HighWatermark(Offset),
+    /// This node leads, and all records of earlier epochs are committed and told.
+    Leading,
+    /// The node cannot go on.
+    Failed(String),
+}
+
+/// How far a starting voter has come.
+#[derive(Debug)]
+enum Step {
+    /// Waits for the listing of the disk.
+    Listing(DiskToken),
+    /// Reads the persisted vote.
+    ReadingState(DiskToken, Vec<FileEntry>),
+    /// The log is being loaded.
+    LoadingLog,
+    /// The log is being read.
+    Replaying(DiskToken, ReadPlan),
+    /// The vote, then the leader, is being persisted.
+    Persisting,
+    /// Up.
+    Running,
+}
+
+/// A voter.
+#[derive(Debug)]
+pub struct Quorum {
+    id: NodeId,
+    voters: Vec<NodeId>,
+    step: Step,
+    role: Role,
+    epoch: LeaderEpoch,
+    state_file: Replace,
+    log: Log,
+    log_events: Vec<LogEvent>,
+    flushing: bool,
+    epoch_start: Offset,
+    high_watermark: Offset,
+}
+
+impl Quorum {
+    /// A voter that starts: it looks at its disk.
+    pub fn start(spec: &ControllerSpec, out: &mut Outbox) -> Quorum {
+        let dir = Path::new(METADATA_DIR);
+        let token = out.disk(QUORUM, DiskOp::List { dir: dir.clone() });
+        Quorum {
+            id: spec.id,
+            voters: spec.voters.iter().map(|(id, _)| *id).collect(),
+            step: Step::Listing(token),
+            role: Role::Unattached,
+            epoch: LeaderEpoch(0),
+            state_file: Replace::new(QUORUM, dir.join(QUORUM_STATE)),
+            log: Log::new(LOG, dir, LogConfig::of(&spec.config), spec.defects),
+            log_events: Vec::new(),
+            flushing: false,
+            epoch_start: Offset::NONE,
+            high_watermark: Offset(0),
+        }
+    }
+
+    /// The epoch.
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+    /// Who leads, as far as this node knows.
+    pub fn leader(&self) -> NodeId {
+        if self.role == Role::Leader { self.id } else { NodeId::NONE }
+    }
+    /// The log, for reading.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+    /// Everything below it is committed.
+    pub fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// Appends records as one batch. The entries come back for the caller to replay.
+    ///
+    /// # Errors
+    /// In words; the node cannot go on.
+    ///
+    /// # Panics
+    /// If this node does not lead, or there are no records.
+    pub fn append(&mut self, now: Now, records: Vec<MetadataRecord>, out: &mut Outbox) -> Result<Vec<Entry>, String> {
+        assert_eq!(self.role, Role::Leader, "only a leader appends");
+        let mut builder = BatchBuilder::new(BuilderConfig { leader_epoch: self.epoch, ..BuilderConfig::PLAIN });
+        for record in &records {
+            builder.append(now.wall, None, Some(&record.encode()), &[]);
+        }
+        let base = self.append_batch(now, builder.build(), out)?;
+        let last = records.len() as i64 - 1;
+        let entry = |(i, record)| Entry {
+            offset: base.plus(i),
+            epoch: self.epoch,
+            batch_end: i == last,
+            record: Some(Arc::new(record)),
+        };
+        Ok((0..).zip(records).map(entry).collect())
+    }
+
+    fn append_batch(&mut self, now: Now, batch: Bytes, out: &mut Outbox) -> Result<Offset, String> {
+        let info = self.log.append_as_leader(now, batch, self.epoch, out);
+        info.map(|info| info.base).map_err(|e| format!("the metadata log takes no records: {e}"))
+    }
+
+    /// Leaves the leadership, before the process ends.
+    pub fn resign(&mut self) {
+        if self.role == Role::Leader {
+            self.become_role(Role::Resigned);
+        }
+    }
+
+    /// Does what has come due in the log.
+    pub fn poll(&mut self, now: Now, out: &mut Outbox) {
+        self.log.poll(now, out);
+        if let Some(at) = self.log.deadline() {
+            out.wake_at(at);
+        }
+    }
+
+    /// Takes a completion whose token bears [`LOG`] or [`QUORUM`].
+    pub fn on_disk(
+        &mut self,
+        now: Now,
+        token: DiskToken,
+        result: DiskResult,
+        out: &mut Outbox,
+        events: &mut Vec<QuorumEvent>,
+    ) {
+        let done = if token.owner == LOG {
+            let mut log_events = std::mem::take(&mut self.log_events);
+            self.log.on_disk(now, token, result, out, &mut log_events);
+            let done = log_events.drain(..).try_for_each(|e| self.on_log_event(now, e, out, events));
+            self.log_events = log_events;
+            done
+        } else {
+            self.on_own_disk(now, token, result, out, events)
+        };
+        if let Err(reason) = done {
+            events.push(QuorumEvent::Failed(reason));
+        }
+    }
+
+    fn on_own_disk(
+        &mut self,
+        now: Now,
+        token: DiskToken,
+        result: DiskResult,
+        out: &mut Outbox,
+        events: &mut Vec<QuorumEvent>,
+    ) -> Result<(), String> {
+        match self.state_file.on_disk(token, &result, out) {
+            Progress::NotMine => {}
+            Progress::Busy => return Ok(()),
+            Progress::Done => return self.on_persisted(now, out, events),
+            Progress::Failed(error) => return Err(disk_failed(error)),
+        }
+        match std::mem::replace(&mut self.step, Step::Running) {
+            Step::Listing(t) if t == token => {
+                let files = match result {
+                    Ok(DiskReply::Listing(files)) => files,
+                    Ok(_) | Err(DiskError::NotFound) => Vec::new(),
+                    Err(error) => return Err(disk_failed(error)),
+                };
+                self.on_listing(now, files, out)
+            }
+            Step::ReadingState(t, files) if t == token => {
+                let DiskReply::Data(data) = result.map_err(disk_failed)? else { return Ok(()) };
+                let content = data.first().cloned().unwrap_or_default();
+                self.epoch = parse_quorum_state(&content).ok_or("`quorum-state` cannot be read")?;
+                self.open_log(now, files, out);
+                Ok(())
+            }
+            Step::Replaying(t, plan) if t == token => {
+                let DiskReply::Data(data) = result.map_err(disk_failed)? else { return Ok(()) };
+                let data = plan.trim(data.into_iter().next().unwrap_or_default());
+                let next = read_entries(&data, events)?.ok_or("the metadata log cannot be read to its end")?;
+                self.replay_from(next, out)
+            }
+            step => {
+                self.step = step;
+                Ok(())
+            }
+        }
+    }
+
+    fn on_listing(&mut self, now: Now, files: Vec<FileEntry>, out: &mut Outbox) -> Result<(), String> {
+        match files.iter().find(|f| f.path.file_name() == QUORUM_STATE) {
+            Some(state) => {
+                let range = ReadRange { file: state.path.clone(), pos: 0, len: state.len };
+                let token = out.disk(QUORUM, DiskOp::Read { ranges: vec![range] });
+                self.step = Step::ReadingState(token, files);
+            }
+            None => self.open_log(now, files, out),
+        }
+        Ok(())
+    }
+
+    fn open_log(&mut self, now: Now, files: Vec<FileEntry>, out: &mut Outbox) {
+        if files.iter().any(|f| f.path.file_name().ends_with(".log")) {
+            self.step = Step::LoadingLog;
+            // Whatever is there is checked: the log is small, and a clean shutdown leaves no word of itself.
+            let args = LoadArgs { clean: false, recovery_point: Offset(0), log_start: Offset(0), files };
+            self.log.load(now, args, out);
+        } else {
+            self.log.create(now, TopicId::METADATA, out);
+            self.run_for_leader(out);
+        }
+    }
+
+    fn on_log_event(
+        &mut self,
+        now: Now,
+        event: LogEvent,
+        out: &mut Outbox,
+        events: &mut Vec<QuorumEvent>,
+    ) -> Result<(), String> {
+        match event {
+            LogEvent::Loaded { .. } => {
+                let start = self.log.log_start();
+                self.replay_from(start, out)
+            }
+            LogEvent::Appended => {
+                self.flush(now, out);
+                Ok(())
+            }
+            LogEvent::Flushed { up_to } => {
+                self.flushing = false;
+                self.flush(now, out);
+                self.on_flushed(up_to, events);
+                Ok(())
+            }
+            LogEvent::Failed(error) => Err(disk_failed(error)),
+            LogEvent::Truncated | LogEvent::SegmentsDeleted { .. } | LogEvent::AppendForgotten { .. } => Ok(()),
+        }
+    }
+
+    fn replay_from(&mut self, next: Offset, out: &mut Outbox) -> Result<(), String> {
+        let plan = self.log.read(next, REPLAY_BYTES, self.log.log_end(), true).map_err(|e| e.to_string())?;
+        match plan {
+            Some(plan) => {
+                let token = out.disk(QUORUM, DiskOp::Read { ranges: vec![plan.range.clone()] });
+                self.step = Step::Replaying(token, plan);
+            }
+            None => self.run_for_leader(out),
+        }
+        Ok(())
+    }
+
+    /// Every start is an election. A leader that came back in its old epoch could give one offset to two records:
+    /// what it had not fsynced may have been fetched (KAFKA-10527).
+    fn run_for_leader(&mut self, out: &mut Outbox) {
+        let seen = self.log.latest_epoch().unwrap_or(LeaderEpoch(0)).max(self.epoch);
+        self.epoch = LeaderEpoch(seen.0 + 1);
+        self.become_role(Role::Candidate);
+        self.persist(NodeId::NONE, self.id, out);
+    }
+
+    fn persist(&mut self, leader: NodeId, voted: NodeId, out: &mut Outbox) {
+        self.step = Step::Persisting;
+        self.state_file.replace(format_quorum_state(leader, self.epoch, voted, &self.voters), out);
+    }
+
+    fn on_persisted(&mut self, now: Now, out: &mut Outbox, events: &mut Vec<QuorumEvent>) -> Result<(), String> {
+        if self.role == Role::Candidate {
+            // The only vote there is.
+            self.become_role(Role::Leader);
+            self.persist(self.id, NodeId::NONE, out);
+            return Ok(());
+        }
+        self.step = Step::Running;
+        let change = LeaderChange { leader: self.id, voters: self.voters.clone(), granting: vec![self.id] };
+        let config = BuilderConfig { leader_epoch: self.epoch, ..BuilderConfig::PLAIN };
+        let batch = control_batch(config, now.wall, &ControlRecord::LeaderChange(change));
+        let offset = self.append_batch(now, batch, out)?;
+        self.epoch_start = offset;
+        events.push(QuorumEvent::Appended(Entry { offset, epoch: self.epoch, batch_end: true, record: None }));
+        Ok(())
+    }
+
+    fn flush(&mut self, now: Now, out: &mut Outbox) {
+        if !self.flushing && self.epoch_start != Offset::NONE && self.log.log_end() > self.log.recovery_point() {
+            self.flushing = self.log.flush(now, out);
+        }
+    }
+
+    /// What the only voter holds durably, a majority holds. Nothing is committed by count before a record of this
+    /// epoch is.
+    fn on_flushed(&mut self, up_to: Offset, events: &mut Vec<QuorumEvent>) {
+        let leads = matches!(self.role, Role::Leader | Role::Resigned) && self.epoch_start != Offset::NONE;
+        if !leads || up_to <= self.epoch_start || up_to <= self.high_watermark {
+            return;
+        }
+        let first = self.high_watermark <= self.epoch_start;
+        self.high_watermark = up_to;
+        events.push(QuorumEvent::HighWatermark(up_to));
+        if first && self.role == Role::Leader {
+            events.push(QuorumEvent::Leading);
+        }
+    }
+
+    fn become_role(&mut self, next: Role) {
+        let allowed = TRANSITIONS.iter().find(|(from, _)| *from == self.role).map_or(&[][..], |(_, to)| to);
+        assert!(allowed.contains(&next), "{:?} does not become {next:?}", self.role);
+        self.role = next;
+    }
+}
+
+fn disk_failed(error: DiskError) -> String {
+    format!("the metadata log's disk failed: {error}")
+}
+
+/// Tells what batches hold; returns the offset after them, `None` if there is no whole batch.
+fn read_entries(data: &Bytes, events: &mut Vec<QuorumEvent>) -> Result<Option<Offset>, String> {
+    let mut next = None;
+    for batch in batches(data) {
+        let (header, bytes) = batch.map_err(|e| e.to_string())?;
+        if !verify_crc(&bytes) {
+            return Err(format!("the metadata batch at offset {} is damaged", header.base_offset));
+        }
+        for record in records(&bytes) {
+            let record = record.map_err(|e| e.to_string())?;
+            let content = match (header.is_control(), record.value) {
+                (false, Some(value)) => {
+                    let content = MetadataRecord::decode(value);
+                    let content = content.map_err(|e| format!("metadata record at offset {}: {e}", record.offset))?;
+                    Some(Arc::new(content))
+                }
+                _ => None,
+            };
+            events.push(QuorumEvent::Appended(Entry {
+                offset: record.offset,
+                epoch: header.leader_epoch,
+                batch_end: record.offset == header.last_offset(),
+                record: content,
+            }));
+        }
+        next = Some(header.next_offset());
+    }
+    Ok(next)
+}
+
+/// The persisted vote, `data_version` 0: the version of a quorum whose voters are configured.
+fn format_quorum_state(leader: NodeId, epoch: LeaderEpoch, voted: NodeId, voters: &[NodeId]) -> Bytes {
+    let mut text = String::new();
+    let _ = write!(
+        text,
+        "{{\"clusterId\":\"\",\"leaderId\":{leader},\"leaderEpoch\":{epoch},\"votedId\":{voted},\"appliedOffset\":0,\
+         \"currentVoters\":["
+    );
+    for (i, voter) in voters.iter().enumerate() {
+        let comma = if i > 0 { "," } else { "" };
+        let _ = write!(text, "{comma}{{\"voterId\":{voter}}}");
+    }
+    text.push_str("],\"data_version\":0}");
+    Bytes::from(text)
+}
+
+/// The epoch in the persisted vote; the rest only matters among several voters. `None`: not such a file.
+fn parse_quorum_state(data: &[u8]) -> Option<LeaderEpoch> {
+    let text = std::str::from_utf8(data).ok()?.trim();
+    let text = text.strip_prefix('{')?.strip_suffix('}')?;
+    let (_, rest) = text.split_once("\"leaderEpoch\":")?;
+    let digits = rest.trim_start();
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].parse().ok().map(LeaderEpoch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vote_is_kept_in_kafkas_format() {
+        let bytes = format_quorum_state(NodeId(1), LeaderEpoch(7), NodeId::NONE, &[NodeId(1), NodeId(2)]);
+        let expected = r#"{"clusterId":"","leaderId":1,"leaderEpoch":7,"votedId":-1,"appliedOffset":0,"currentVoters":[{"voterId":1},{"voterId":2}],"data_version":0}"#;
+        assert_eq!(bytes, expected.as_bytes());
+        assert_eq!(parse_quorum_state(&bytes), Some(LeaderEpoch(7)));
+        let version_1 = br#"{"leaderId":-1,"leaderEpoch": 2,"votedId":1,"votedDirectoryId":"J8aAPcfLQt2bqs1JT_rMgQ","data_version":1}"#;
+        assert_eq!(parse_quorum_state(version_1), Some(LeaderEpoch(2)));
+        for bad in [&b""[..], b"{}", b"{\"leaderEpoch\":}", b"\xff", b"{\"leaderEpoch\":99999999999}"] {
+            assert_eq!(parse_quorum_state(bad), None);
+        }
+    }
+
+    #[test]
+    fn every_role_has_a_row_and_only_a_candidate_becomes_leader() {
+        let roles = [Role::Resigned, Role::Unattached, Role::Voted, Role::Candidate, Role::Leader, Role::Follower];
+        for role in roles {
+            let (_, to) = TRANSITIONS.iter().find(|(from, _)| *from == role).unwrap();
+            assert_eq!(to.contains(&Role::Leader), role == Role::Candidate);
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! An input takes effect: it is handed to its node, and what the node does leaves.
+
+use super::connection::{Body, ConnRef, EndState, Segment, Side, other};
+use super::cpu::Work;
+use super::size::{of_request, of_response};
+use super::{Ev, Sim};
+use crate::event::*;
+use klamm_model::disk::{DiskOp, DiskToken};
+use klamm_model::node::Endpoint;
+use klamm_model::units::Instant;
+use klamm_model::{ConnId, Input, Output};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+impl Sim {
+    /// A worker has finished with an input.
+    pub(super) fn take_up<O: Observer + ?Sized>(&mut self, host: HostId, work: Work, observer: &mut O) {
+        let Work { node, incarnation, cause, lane, size, input } = work;
+        if matches!(input, Input::Request { .. } | Input::Response { .. }) {
+            self.budget.release(size);
+        }
+        let slot = &mut self.nodes[usize::from(node.0)];
+        let Some(process) = slot.process.as_mut().filter(|p| p.incarnation == incarnation) else { return };
+        let mut peer = None;
+        if let Some((conn, side)) = lane {
+            // A node is not told about a connection that it has closed.
+            let Some(state) = self.conns.get(conn) else { return };
+            let (mine, theirs) = (&state.ends[usize::from(side)], &state.ends[usize::from(other(side))]);
+            if mine.state == EndState::Gone {
+                return;
+            }
+            peer = Some((theirs.name(), mine.name()));
+        }
+        let now = self.hosts[usize::from(host.0)].clock.read(self.now);
+        let mut cause = cause;
+        if let Input::Timer = input {
+            process.timer.queued = false;
+            if process.timer.deadline.is_none_or(|deadline| deadline > now.mono) {
+                let (deadline, cause) = (process.timer.deadline, process.timer.cause);
+                return self.set_timer(node, deadline, cause);
+            }
+            cause = process.timer.cause;
+        }
+        let taken = match &input {
+            Input::Start { .. } | Input::Connected { .. } | Input::Accepted { .. } | Input::Disk { .. } => None,
+            Input::Shutdown => Some(What::ShutdownAsked),
+            Input::Timer => Some(What::TimerFired),
+            Input::Disconnected { conn, reason } => Some(What::Disconnected { conn: *conn, reason: *reason }),
+            Input::Request { correlation, version, request, .. } => {
+                let (from, to) = peer.expect("requests come through connections");
+                Some(What::RequestTaken { from, to, correlation: *correlation, version: *version, request })
+            }
+            Input::Response { correlation, version, response, .. } => {
+                let (from, to) = peer.expect("responses come through connections");
+                Some(What::ResponseTaken { from, to, correlation: *correlation, version: *version, response })
+            }
+        };
+        if let Some(what) = taken {
+            cause = self.emit(observer, cause, host, node, what, size);
+        }
+        if let (Input::Disconnected { .. }, Some((conn, side))) = (&input, lane) {
+            self.leave(conn, side);
+            self.forget_if_over(conn);
+        }
+        self.cause = cause;
+
+        let is_start = matches!(input, Input::Start { .. });
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let process = self.nodes[usize::from(node.0)].process.as_mut().expect("it runs");
+        let (machine, outbox) = (&mut process.machine, &mut process.outbox);
+        let handled = catch_unwind(AssertUnwindSafe(|| machine.handle(now, input, outbox)));
+        if let Err(panic) = handled {
+            self.crash(node, message(panic.as_ref()));
+            self.outputs = outputs;
+            return;
+        }
+        let deadline = outbox.take(&mut outputs);
+        process.started = true;
+        let mut over = None;
+        for output in outputs.drain(..) {
+            // What a node does after it gave up is not done; what it does after a panic of the codec neither.
+            if over.is_some() || self.nodes[usize::from(node.0)].process.is_none() {
+                break;
+            }
+            match output {
+                Output::Exit => over = Some(Ending::Exit),
+                Output::Halt { reason } => over = Some(Ending::Halt { reason }),
+                output => self.carry_out(host, node, output, cause, observer),
+            }
+        }
+        self.outputs = outputs;
+        self.arm_disk(host);
+        match over {
+            Some(how) => self.end_node(node, how),
+            None => self.set_timer(node, deadline, cause),
+        }
+        if is_start && let Some(process) = self.nodes[usize::from(node.0)].process.as_mut() {
+            for work in std::mem::take(&mut process.before_start) {
+                self.enqueue(host, work);
+            }
+        }
+    }
+
+    fn carry_out<O: Observer + ?Sized>(
+        &mut self,
+        host: HostId,
+        node: NodeRef,
+        output: Output,
+        cause: Ordinal,
+        observer: &mut O,
+    ) {
+        match output {
+            Output::Request { conn, correlation, version, request } => {
+                let Some((conn, side, from, to)) = self.open_end(node, conn) else { return };
+                let size = of_request(&request, version);
+                let what = What::RequestSent { from, to, correlation, version, request: &request };
+                let cause = self.emit(observer, cause, host, node, what, size);
+                let request = match self.encodes() {
+                    None => Ok(request),
+                    Some(round_trip) => self.codec.request(request, version, round_trip),
+                };
+                let body = request.map(Body::Request).map_err(|e| e.to_string());
+                self.dispatch_message(node, conn, side, cause, size, correlation, version, body);
+            }
+            Output::Response { conn, correlation, version, response } => {
+                let Some((conn, side, from, to)) = self.open_end(node, conn) else { return };
+                let size = of_response(&response, version);
+                let what = What::ResponseSent { from, to, correlation, version, response: &response };
+                let cause = self.emit(observer, cause, host, node, what, size);
+                let response = match self.encodes() {
+                    None => Ok(response),
+                    Some(round_trip) => self.codec.response(response, version, round_trip),
+                };
+                let body = response.map(Body::Response).map_err(|e| e.to_string());
+                self.dispatch_message(node, conn, side, cause, size, correlation, version, body);
+            }
+            Output::Disk { token, op } => self.ask_disk(host, node, token, op, cause, observer),
+            Output::Trace(trace) => {
+                self.emit(observer, cause, host, node, What::Trace(&trace), 0);
+            }
+            Output::Op(op) => {
+                self.emit(observer, cause, host, node, What::Op(&op), 0);
+            }
+            Output::Connect { conn, to } => self.connect(host, node, conn, &to, cause, observer),
+            Output::Close { conn } => {
+                let process = self.nodes[usize::from(node.0)].process.as_ref();
+                let Some(conn_ref) = process.and_then(|p| p.conns.get(conn)) else { return };
+                let side = Side::from(conn.is_incoming());
+                let established = self.conns.get(conn_ref).is_some_and(|c| c.ends[usize::from(side)].sends());
+                self.leave(conn_ref, side);
+                if established {
+                    self.send_control(conn_ref, side, Body::Fin, cause);
+                }
+                self.forget_if_over(conn_ref);
+            }
+            Output::Exit | Output::Halt { .. } => unreachable!("handled by the caller"),
+        }
+    }
+
+    /// The end a node may send through, if it still has it.
+    fn open_end(&self, node: NodeRef, conn: ConnId) -> Option<(ConnRef, Side, ConnEnd, ConnEnd)> {
+        let conn_ref = self.nodes[usize::from(node.0)].process.as_ref()?.conns.get(conn)?;
+        let state = self.conns.get(conn_ref)?;
+        let side = Side::from(conn.is_incoming());
+        let mine = &state.ends[usize::from(side)];
+        mine.sends().then(|| (conn_ref, side, mine.name(), state.ends[usize::from(other(side))].name()))
+    }
+
+    /// Whether messages are encoded, and if so whether they are decoded again.
+    fn encodes(&self) -> Option<bool> {
+        (self.config.encode_messages || self.config.hash_messages).then_some(self.config.encode_messages)
+    }
+
+    fn dispatch_message(
+        &mut self,
+        node: NodeRef,
+        conn: ConnRef,
+        side: Side,
+        cause: Ordinal,
+        size: u32,
+        correlation: i32,
+        version: i16,
+        body: Result<Body, String>,
+    ) {
+        match body {
+            Ok(body) => {
+                let (departs, arrives) = (Instant::ZERO, Instant::ZERO);
+                self.transmit(conn, side, Segment { departs, arrives, cause, size, correlation, version, body });
+            }
+            // The sender built a message that its version cannot carry: its code is at fault, as in a panic.
+            Err(reason) => self.crash(node, reason.into()),
+        }
+    }
+
+    fn connect<O: Observer + ?Sized>(
+        &mut self,
+        host: HostId,
+        node: NodeRef,
+        conn: ConnId,
+        to: &Endpoint,
+        cause: Ordinal,
+        observer: &mut O,
+    ) {
+        let cause = self.emit(observer, cause, host, node, What::Connecting { conn, to }, 0);
+        let target = self.names.get(&*to.host).copied();
+        let target = target.filter(|t| !self.hosts[usize::from(t.0)].unresolvable);
+        let Some(process) = &self.nodes[usize::from(node.0)].process else { return };
+        let opener = ConnEnd { node, incarnation: process.incarnation, conn };
+        self.attempt(opener, host, target, to.port, cause);
+    }
+
+    fn ask_disk<O: Observer + ?Sized>(
+        &mut self,
+        host: HostId,
+        node: NodeRef,
+        token: DiskToken,
+        op: DiskOp,
+        cause: Ordinal,
+        observer: &mut O,
+    ) {
+        let cause = self.emit(observer, cause, host, node, What::DiskAsked { op: &op }, 0);
+        let Some(process) = &self.nodes[usize::from(node.0)].process else { return };
+        let incarnation = process.incarnation;
+        let now = self.now;
+        self.host_mut(host).disk.submit(now, cause, node, incarnation, token, op);
+    }
+
+    /// What a disk has done by now goes to the nodes that asked.
+    pub(super) fn disk_done<O: Observer + ?Sized>(&mut self, host: HostId, observer: &mut O) {
+        let now = self.now;
+        let state = self.host_mut(host);
+        if state.disk_armed != Some(now) {
+            return;
+        }
+        state.disk_armed = None;
+        let mut done = std::mem::take(&mut self.completions);
+        let state = self.host_mut(host);
+        state.disk.advance(now, &mut done);
+        let damage = state.disk.take_damage();
+        if !damage.is_empty() {
+            self.announce_damage(host, damage);
+        }
+        for completion in done.drain(..) {
+            let (node, incarnation) = (completion.node, completion.incarnation);
+            let process = self.nodes[usize::from(node.0)].process.as_ref();
+            if process.is_none_or(|p| p.incarnation != incarnation) {
+                continue;
+            }
+            let what = What::DiskDone { op: &completion.op, result: &completion.result };
+            let cause = self.emit(observer, completion.cause, host, node, what, 0);
+            let input = Input::Disk { token: completion.token, result: completion.result };
+            self.enqueue(host, Work { node, incarnation, cause, lane: None, size: 0, input });
+        }
+        self.completions = done;
+        self.arm_disk(host);
+    }
+
+    /// A node's next deadline, on its host's clock.
+    pub(super) fn set_timer(&mut self, node: NodeRef, deadline: Option<Instant>, cause: Ordinal) {
+        let slot = &mut self.nodes[usize::from(node.0)];
+        let Some(process) = slot.process.as_mut() else { return };
+        let timer = &mut process.timer;
+        if timer.deadline != deadline {
+            timer.deadline = deadline;
+            timer.cause = cause;
+        }
+        let Some(deadline) = deadline.filter(|&d| d < Instant::MAX) else { return };
+        if timer.queued {
+            return; // It is looked at again when that one is taken up.
+        }
+        let at = self.hosts[usize::from(slot.host.0)].clock.reaches(deadline).max(self.now);
+        if timer.armed.is_none_or(|armed| at < armed) {
+            timer.armed = Some(at);
+            self.queue.push(self.now, at, Ev::Timer { node, incarnation: process.incarnation.0 });
+        }
+    }
+
+    /// A node's deadline may have come.
+    pub(super) fn timer_due(&mut self, node: NodeRef, incarnation: u32) {
+        let now = self.now;
+        let slot = &mut self.nodes[usize::from(node.0)];
+        let host = slot.host;
+        let Some(process) = slot.process.as_mut().filter(|p| p.incarnation.0 == incarnation) else { return };
+        let timer = &mut process.timer;
+        if timer.armed != Some(now) {
+            return;
+        }
+        timer.armed = None;
+        let (deadline, cause) = (timer.deadline, timer.cause);
+        let reads = self.hosts[usize::from(host.0)].clock.monotonic(now);
+        if deadline.is_some_and(|deadline| deadline <= reads) {
+            timer.queued = true;
+            let incarnation = process.incarnation;
+            self.enqueue(host, Work { node, incarnation, cause, lane: None, size: 0, input: Input::Timer });
+        } else {
+            self.set_timer(node, deadline, cause);
+        }
+    }
+
+    /// A node's code failed.
+    fn crash(&mut self, node: NodeRef, message: Box<str>) {
+        self.crashed.get_or_insert((node, message.clone()));
+        self.end_node(node, Ending::Panicked { message });
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> Box<str> {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message").into()
+}

@@ -1,0 +1,152 @@
+//! Schedules: lists of planned faults, symbolic as they were drawn or fired as they became.
+
+use super::parse::ParseError;
+use super::when::Condition;
+use super::who::Expr;
+use super::{Action, Planned};
+use klamm_model::ids::ApiKey;
+use serde::{Deserialize, Serialize};
+
+/// What is to be done to a cluster, and when. In TOML, a list of `[[fault]]` tables.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// The lines; their order decides among those of one instant.
+    #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Planned>,
+}
+
+/// A line that fired.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Fired {
+    /// Which line of the schedule.
+    pub line: usize,
+    /// What it became: hosts by name, the exact moment, no condition.
+    pub planned: Planned,
+}
+
+/// A line that makes no sense.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("fault {} ({kind}): {problem}", line + 1)]
+pub struct ScheduleError {
+    /// Which line, from 0.
+    pub line: usize,
+    /// Its kind of fault.
+    pub kind: &'static str,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// What can be wrong with a line.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Problem {
+    /// Someone is named who cannot be understood.
+    #[error("who: {0}")]
+    Who(ParseError),
+    /// The condition cannot be understood.
+    #[error("when: {0}")]
+    When(ParseError),
+    /// There is no such API.
+    #[error("Kafka has no API `{0}`")]
+    Api(String),
+}
+
+impl Schedule {
+    /// From what fired, for replays and shrinking.
+    pub fn of_fired<'a>(fired: impl IntoIterator<Item = &'a Fired>) -> Schedule {
+        Schedule { faults: fired.into_iter().map(|f| f.planned.clone()).collect() }
+    }
+
+    /// Whether every line can be understood. `hosts` are the names that exist.
+    pub fn check(&self, hosts: &[&str]) -> Result<(), ScheduleError> {
+        for (line, planned) in self.faults.iter().enumerate() {
+            let wrong = |problem| ScheduleError { line, kind: planned.action.kind(), problem };
+            for who in planned.action.names() {
+                Expr::parse(&who.0, hosts.iter().copied()).map_err(|e| wrong(Problem::Who(e)))?;
+            }
+            if let Some(when) = &planned.when {
+                Condition::parse(when, hosts.iter().copied()).map_err(|e| wrong(Problem::When(e)))?;
+            }
+            if let Action::Hold { api, .. } = &planned.action
+                && api_named(api).is_none()
+            {
+                return Err(wrong(Problem::Api(api.clone())));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An API by Kafka's name for it.
+pub fn api_named(name: &str) -> Option<ApiKey> {
+    (0..128i16).filter_map(|key| ApiKey::try_from(key).ok()).find(|key| format!("{key:?}") == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::Who;
+
+    fn toml(text: &str) -> Schedule {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_schedule_survives_toml_both_ways() {
+        let schedule = toml(
+            r#"
+            [[fault]]
+            kind = "kill"
+            who = "leader(orders-0)"
+            at = 12000000000
+            when = "unreplicated(orders-0)"
+            for = 3000000000
+
+            [[fault]]
+            kind = "partition"
+            a = ["leader(orders-0)"]
+            b = ["others"]
+            one-way = true
+            at = 5
+
+            [[fault]]
+            kind = "disk-error"
+            who = "b1"
+            on = "fsync"
+            at = 7
+            after = 9
+            "#,
+        );
+        assert_eq!(schedule.faults.len(), 3);
+        assert_eq!(schedule.faults[0].lasts, Some(3_000_000_000));
+        assert!(matches!(&schedule.faults[1].action, Action::Partition { one_way: true, .. }));
+        let again: Schedule = toml::from_str(&toml::to_string(&schedule).unwrap()).unwrap();
+        assert_eq!(again, schedule);
+        let json: Schedule = serde_json::from_str(&serde_json::to_string(&schedule).unwrap()).unwrap();
+        assert_eq!(json, schedule);
+        schedule.check(&["b1"]).unwrap();
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        let kill = |who: &str, when: Option<&str>| Schedule {
+            faults: vec![Planned {
+                at: 0,
+                when: when.map(str::to_owned),
+                after: None,
+                lasts: None,
+                action: Action::Kill { who: Who(who.to_owned()) },
+            }],
+        };
+        let error = kill("leadr(orders-0)", None).check(&["b1"]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "fault 1 (kill): who: `leadr(orders-0)`, character 1: there is no `leadr(...)`; did you mean `leader`?"
+        );
+        let error = kill("b1", Some("unreplicatd(orders-0)")).check(&["b1"]).unwrap_err().to_string();
+        assert!(error.contains("when: ") && error.contains("did you mean `unreplicated`"), "{error}");
+        assert!(kill("b9", None).check(&["b1", "b2"]).is_err());
+        assert_eq!(api_named("AlterPartition"), Some(ApiKey::AlterPartition));
+        assert_eq!(api_named("Fetsh"), None);
+    }
+}

@@ -1,0 +1,228 @@
+//! Conditions a fault can wait for, evaluated on a [`View`] whenever it changes.
+//!
+//! Atoms, joined by `and`, each negated by `not`:
+//! - `unreplicated(orders-0)`: the leader's log end is above its high watermark;
+//! - `hw-lag(orders-0)`: a follower's high watermark is below the leader's;
+//! - `follower-behind(orders-0)`: a follower's log end is below the leader's;
+//! - `isr-size(orders-0) <= 2` (also `<`, `==`, `>=`, `>`);
+//! - `leader-changed(orders-0)`: another broker leads than when the line's time came;
+//! - `leads(b1, orders-0)`, `in-isr(b1, orders-0)`, `up(b1)`, `down(b1)`;
+//! - `loading(b1)`: its broker has started and is not registered yet.
+//!
+//! Instead of a host any expression of [`who`](super::who) may stand; the condition holds if it holds for one of
+//! those it may mean.
+
+use super::parse::{Cursor, ParseError, PartitionName, nearest};
+use super::who::Expr;
+use super::{PartitionView, ReplicaView, View};
+use crate::event::HostId;
+use klamm_model::ids::NodeId;
+
+/// How two sizes compare.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Comparison {
+    /// `<`
+    Less,
+    /// `<=`
+    AtMost,
+    /// `==`
+    Equal,
+    /// `>=`
+    AtLeast,
+    /// `>`
+    More,
+}
+
+/// A parsed condition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Condition {
+    /// The leader holds a record that is not known to be replicated.
+    Unreplicated(PartitionName),
+    /// A follower's high watermark lags.
+    HwLag(PartitionName),
+    /// A follower's log lags.
+    FollowerBehind(PartitionName),
+    /// The in-sync replicas are so many.
+    IsrSize(PartitionName, Comparison, usize),
+    /// Another broker leads than at first.
+    LeaderChanged(PartitionName),
+    /// A host's broker leads.
+    Leads(Expr, PartitionName),
+    /// A host's broker is in sync.
+    InIsr(Expr, PartitionName),
+    /// A host's processes run.
+    Up(Expr),
+    /// A host's processes do not all run.
+    Down(Expr),
+    /// A host's broker has started and is not registered.
+    Loading(Expr),
+    /// The opposite.
+    Not(Box<Condition>),
+    /// All of them.
+    And(Vec<Condition>),
+}
+
+/// What was so when a line's time came.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Since {
+    leaders: Vec<(PartitionName, NodeId)>,
+}
+
+const ATOMS: [&str; 10] = [
+    "unreplicated",
+    "hw-lag",
+    "follower-behind",
+    "isr-size",
+    "leader-changed",
+    "leads",
+    "in-isr",
+    "up",
+    "down",
+    "loading",
+];
+
+impl Condition {
+    /// From text. `hosts` are the names that exist.
+    pub fn parse<'a>(text: &str, hosts: impl IntoIterator<Item = &'a str>) -> Result<Condition, ParseError> {
+        let hosts: Vec<&str> = hosts.into_iter().collect();
+        let mut cursor = Cursor::new(text);
+        let mut all = vec![Condition::read(&mut cursor, &hosts)?];
+        while cursor.eat("and ") {
+            all.push(Condition::read(&mut cursor, &hosts)?);
+        }
+        cursor.end()?;
+        Ok(if all.len() == 1 { all.remove(0) } else { Condition::And(all) })
+    }
+
+    fn read(cursor: &mut Cursor<'_>, hosts: &[&str]) -> Result<Condition, ParseError> {
+        if cursor.eat("not ") {
+            return Ok(Condition::Not(Box::new(Condition::read(cursor, hosts)?)));
+        }
+        let at = cursor.place();
+        let atom = cursor.word();
+        if !ATOMS.contains(&atom) {
+            let what = if atom.is_empty() {
+                "a condition expected here".to_owned()
+            } else {
+                format!("there is no condition `{atom}`")
+            };
+            return Err(cursor.error(at, what + &nearest(atom, ATOMS)));
+        }
+        cursor.expect("(")?;
+        let condition = match atom {
+            "unreplicated" => Condition::Unreplicated(cursor.partition()?),
+            "hw-lag" => Condition::HwLag(cursor.partition()?),
+            "follower-behind" => Condition::FollowerBehind(cursor.partition()?),
+            "leader-changed" => Condition::LeaderChanged(cursor.partition()?),
+            "isr-size" => {
+                let partition = cursor.partition()?;
+                cursor.expect(")")?;
+                let (comparison, n) = comparison(cursor)?;
+                return Ok(Condition::IsrSize(partition, comparison, n));
+            }
+            "leads" | "in-isr" => {
+                let who = Expr::read(cursor, hosts)?;
+                cursor.expect(",")?;
+                let partition = cursor.partition()?;
+                if atom == "leads" { Condition::Leads(who, partition) } else { Condition::InIsr(who, partition) }
+            }
+            "up" => Condition::Up(Expr::read(cursor, hosts)?),
+            "down" => Condition::Down(Expr::read(cursor, hosts)?),
+            _ => Condition::Loading(Expr::read(cursor, hosts)?),
+        };
+        cursor.expect(")")?;
+        Ok(condition)
+    }
+
+    /// Whether it depends on log ends as they are written.
+    pub fn needs_appends(&self) -> bool {
+        match self {
+            Condition::Unreplicated(_) | Condition::FollowerBehind(_) => true,
+            Condition::Not(one) => one.needs_appends(),
+            Condition::And(all) => all.iter().any(Condition::needs_appends),
+            _ => false,
+        }
+    }
+
+    /// The line's time has come: what later moments are compared with.
+    pub fn since(&self, view: &View) -> Since {
+        let mut since = Since::default();
+        self.remember(view, &mut since);
+        since
+    }
+    fn remember(&self, view: &View, since: &mut Since) {
+        match self {
+            Condition::LeaderChanged(name) => {
+                let leader = view.partition(name).map_or(NodeId::NONE, |p| p.leader);
+                since.leaders.push((name.clone(), leader));
+            }
+            Condition::Not(one) => one.remember(view, since),
+            Condition::And(all) => all.iter().for_each(|one| one.remember(view, since)),
+            _ => {}
+        }
+    }
+
+    /// Whether it holds now.
+    pub fn holds(&self, view: &View, since: &Since) -> bool {
+        match self {
+            Condition::Unreplicated(name) => leader(view, name).is_some_and(|(_, _, l)| l.log_end > l.high_watermark),
+            Condition::HwLag(name) => followers(view, name, |leader, f| f.high_watermark < leader.high_watermark),
+            Condition::FollowerBehind(name) => followers(view, name, |leader, f| f.log_end < leader.log_end),
+            Condition::IsrSize(name, comparison, n) => view.partition(name).is_some_and(|p| {
+                let size = p.isr.len();
+                match comparison {
+                    Comparison::Less => size < *n,
+                    Comparison::AtMost => size <= *n,
+                    Comparison::Equal => size == *n,
+                    Comparison::AtLeast => size >= *n,
+                    Comparison::More => size > *n,
+                }
+            }),
+            Condition::LeaderChanged(name) => view.partition(name).is_some_and(|p| {
+                let before = since.leaders.iter().find(|(n, _)| n == name).map_or(NodeId::NONE, |(_, leader)| *leader);
+                p.leader != NodeId::NONE && p.leader != before
+            }),
+            Condition::Leads(who, name) => any_broker(view, who, name, |p, broker| p.leader == broker),
+            Condition::InIsr(who, name) => any_broker(view, who, name, |p, broker| p.isr.contains(&broker)),
+            Condition::Up(who) => any(view, who, |host| view.is_up(host)),
+            Condition::Down(who) => any(view, who, |host| !view.is_up(host)),
+            Condition::Loading(who) => any(view, who, |host| view.is_loading(host)),
+            Condition::Not(one) => !one.holds(view, since),
+            Condition::And(all) => all.iter().all(|one| one.holds(view, since)),
+        }
+    }
+}
+
+fn comparison(cursor: &mut Cursor<'_>) -> Result<(Comparison, usize), ParseError> {
+    let known = [
+        ("<=", Comparison::AtMost),
+        (">=", Comparison::AtLeast),
+        ("==", Comparison::Equal),
+        ("<", Comparison::Less),
+        (">", Comparison::More),
+    ];
+    let at = cursor.place();
+    let found = known.into_iter().find(|(sign, _)| cursor.eat(sign));
+    let (_, comparison) = found.ok_or_else(|| cursor.error(at, "`<`, `<=`, `==`, `>=` or `>` expected here"))?;
+    Ok((comparison, cursor.number()?))
+}
+
+fn any(view: &View, who: &Expr, test: impl Fn(HostId) -> bool) -> bool {
+    who.any(view).into_iter().any(test)
+}
+
+fn any_broker(view: &View, who: &Expr, name: &PartitionName, test: impl Fn(&PartitionView, NodeId) -> bool) -> bool {
+    let Some(p) = view.partition(name) else { return false };
+    any(view, who, |host| view.brokers_on(host).any(|broker| test(p, broker)))
+}
+
+fn leader<'a>(view: &'a View, name: &PartitionName) -> Option<(&'a PartitionView, NodeId, ReplicaView)> {
+    let p = view.partition(name)?;
+    Some((p, p.leader, view.replica(view.id(name)?, p.leader)?))
+}
+
+fn followers(view: &View, name: &PartitionName, test: impl Fn(ReplicaView, ReplicaView) -> bool) -> bool {
+    let Some((p, leading, l)) = leader(view, name) else { return false };
+    let Some(id) = view.id(name) else { return false };
+    p.replicas.iter().filter(|b| **b != leading).any(|b| view.replica(id, *b).is_some_and(|f| test(l, f)))
+}

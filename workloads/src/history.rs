@@ -1,1 +1,0 @@
-//! Histories as files: one operation per line of JSON.

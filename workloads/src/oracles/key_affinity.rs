@@ -1,0 +1,82 @@
+//! key-affinity: the same key goes to the same partition, while the partition count is fixed and the application does
+//! not choose itself.
+
+use super::report::{Findings, Report};
+use super::sends::{CHOSEN, KEYED, NOWHERE};
+use super::store::Store;
+use klamm_model::history::ValueId;
+
+#[derive(Clone, Copy)]
+struct Seat {
+    topic: u32,
+    part: u32,
+    key: u64,
+    value: u64,
+}
+
+const FREE: Seat = Seat { topic: NOWHERE, part: NOWHERE, key: 0, value: 0 };
+
+/// Where each key went first: an open hash table, because keys come hashed. Nothing depends on its order.
+pub(super) struct Keys {
+    seats: Vec<Seat>,
+    used: usize,
+}
+
+impl Keys {
+    pub(super) fn new() -> Keys {
+        Keys { seats: vec![FREE; 64], used: 0 }
+    }
+
+    /// The seat of a key, or the free one that is to be its own.
+    fn find(&self, topic: u32, key: u64) -> usize {
+        let mask = self.seats.len() - 1;
+        // Fibonacci hashing: recorded histories may bring keys that are hashed badly.
+        let mixed = (key ^ (u64::from(topic) << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut i = (mixed >> 32) as usize & mask;
+        while self.seats[i].part != NOWHERE && (self.seats[i].key != key || self.seats[i].topic != topic) {
+            i = (i + 1) & mask;
+        }
+        i
+    }
+
+    fn put(&mut self, seat: Seat) {
+        if 2 * self.used >= self.seats.len() {
+            let twice = vec![FREE; 2 * self.seats.len()];
+            let old = std::mem::replace(&mut self.seats, twice);
+            for seat in old.into_iter().filter(|s| s.part != NOWHERE) {
+                let i = self.find(seat.topic, seat.key);
+                self.seats[i] = seat;
+            }
+        }
+        let i = self.find(seat.topic, seat.key);
+        self.seats[i] = seat;
+        self.used += 1;
+    }
+
+    /// The topic's number of partitions changed.
+    pub(super) fn forget(&mut self, topic: u32) {
+        let old = std::mem::replace(self, Keys::new());
+        old.seats.into_iter().filter(|s| s.part != NOWHERE && s.topic != topic).for_each(|s| self.put(s));
+    }
+}
+
+/// The partition of this send has become known.
+pub(super) fn placed(store: &Store, keys: &mut Keys, out: &mut Findings, value: u64, at: u64) {
+    let Some(send) = store.send(value) else { return };
+    if !send.is(KEYED) || send.is(CHOSEN) || send.part == NOWHERE {
+        return;
+    }
+    let first = keys.seats[keys.find(send.topic, send.key)];
+    if first.part == NOWHERE {
+        keys.put(Seat { topic: send.topic, part: send.part, key: send.key, value });
+    } else if first.part != send.part {
+        let client = ValueId(value).client();
+        let words = || {
+            let partition = |part: u32| store.parts[part as usize].source.partition;
+            format!("the key went to partition {} before, now to {}", partition(first.part), partition(send.part))
+        };
+        let witness = || store.story(first.value).chain(store.story(value)).collect();
+        let values = [first.value, value];
+        out.add(store, Report::new("key-affinity", at, client, send.part).values(&values), words, witness);
+    }
+}

@@ -1,0 +1,132 @@
+//! lost-write: an acknowledged value is missing although later ones of its partition were read. unseen: an
+//! acknowledged value was never read by the final full read.
+//!
+//! A reader that passes an acknowledged offset without reading it has found a loss, unless the value stands somewhere
+//! else, or somebody reads it later (then it was a poll-skip). What was read once and is gone in the final read is
+//! lost too. The acknowledgement may come after the reader: then [`acknowledged`] finds that it was passed.
+
+use super::report::{Findings, Report};
+use super::sends::{LOST, State};
+use super::slots::{ACK, READ, Slot};
+use super::store::{NONE, Read, Reader, Store};
+use klamm_model::history::{Entry, Op};
+use klamm_model::ids::{ClientId, Offset};
+
+/// A reader passed what is known in `gap`.
+pub(super) fn gap(store: &mut Store, out: &mut Findings, read: &Read, reader: &mut Reader, gap: &[(i64, Slot)]) {
+    for (offset, slot) in gap.iter().filter(|(_, s)| s.flags & ACK != 0) {
+        reader.skipped.push(slot.value);
+        if slot.flags & READ == 0 && is_missing(store, slot.value) {
+            let witness = |store: &Store| {
+                let passing = store.before(read, reader).into_iter().chain([store.read(read)]);
+                store.story(slot.value).chain(passing).collect()
+            };
+            lost(
+                store,
+                out,
+                Loss { check: "lost-write", at: read.at, client: read.client, part: read.part },
+                slot.value,
+                *offset,
+                witness,
+            );
+        }
+    }
+}
+
+/// A send was acknowledged at an offset at which nothing was read, although something above was.
+pub(super) fn acknowledged(store: &mut Store, out: &mut Findings, value: u64, part: u32, offset: i64, at: u64) {
+    let slots = &store.parts[part as usize].slots;
+    let Some((below, slot)) = slots.read_below(offset) else { return };
+    let Some(next) = slot.next.into_iter().filter(|&n| n != 0).map(|n| below + i64::from(n)).find(|&n| n > offset)
+    else {
+        return;
+    };
+    if is_missing(store, value) {
+        let client = klamm_model::history::ValueId(value).client();
+        let witness = |store: &Store| {
+            let reads = store.read_at(part, below).into_iter().chain(store.read_at(part, next));
+            store.story(value).chain(reads).collect()
+        };
+        lost(store, out, Loss { check: "lost-write", at, client, part }, value, offset, witness);
+    }
+}
+
+/// The final read of a partition is complete: nothing acknowledged may be missing from it.
+pub(super) fn final_read(store: &mut Store, out: &mut Findings, entry: &Entry, part: u32, from: i64, to: i64) {
+    let (at, client) = (entry.at, entry.client);
+    let reader = store.reader(client, entry.incarnation, part).clone();
+    // Offsets of which this reader has not already had to account for.
+    let last = if reader.last == NONE { from - 1 } else { reader.last };
+    let covered_from = if reader.covered_from == NONE { last + 1 } else { reader.covered_from };
+    let p = &store.parts[part as usize];
+    let begun = p.slots.between(from, covered_from.min(to));
+    let begun_at = if reader.covered_from == NONE { at } else { reader.begun };
+    let acked_by_then = |value: u64| store.send(value).is_some_and(|s| s.completed <= begun_at);
+    let mut tail = p.slots.between(last.saturating_add(1).max(from), i64::MAX);
+    // What was acknowledged while it read may lie behind the end it went for.
+    tail.retain(|(offset, slot)| *offset < to || acked_by_then(slot.value));
+    let unread = begun.into_iter().chain(tail).filter(|(_, s)| s.flags & ACK != 0).map(|(o, s)| (s.value, o));
+    let elsewhere = |values: &[u64]| -> Vec<(u64, i64)> {
+        values.iter().filter_map(|&v| store.send(v).map(|s| (v, s.offset))).collect()
+    };
+    let mut missing: Vec<(u64, i64)> = unread.collect();
+    missing.extend(elsewhere(&reader.skipped));
+    missing.extend(elsewhere(&p.displaced).into_iter().filter(|(v, _)| !store.stands(*v)));
+    missing.extend(elsewhere(&p.unplaced).into_iter().filter(|(v, _)| !store.stands(*v) && acked_by_then(*v)));
+    missing.retain(|&(value, offset)| {
+        // It may stand at another offset than the one at which it is missing.
+        !store.send(value).is_some_and(|s| s.offset != offset && store.stands(value))
+    });
+    for (value, offset) in missing {
+        if store.send(value).is_none_or(|s| s.state != State::Acknowledged || s.is(LOST)) {
+            continue;
+        }
+        let check = if offset >= 0 && offset < last { "lost-write" } else { "unseen" };
+        let witness = |store: &Store| {
+            let earlier = if offset >= 0 { store.read_at(part, offset) } else { None };
+            store.story(value).chain(earlier).chain([entry.clone()]).collect()
+        };
+        lost(store, out, Loss { check, at, client, part }, value, offset, witness);
+    }
+    // What this read has settled need not be settled by its next pass.
+    let p = &mut store.parts[part as usize];
+    p.displaced.clear();
+    p.unplaced.clear();
+    debug_assert!(matches!(entry.op, Op::FinalRead { to: Offset(t), .. } if t == to));
+}
+
+/// Acknowledged, not reported, and not read anywhere it would still stand.
+fn is_missing(store: &Store, value: u64) -> bool {
+    store.send(value).is_some_and(|s| s.state == State::Acknowledged && !s.is(LOST)) && !store.stands(value)
+}
+
+struct Loss {
+    check: &'static str,
+    at: u64,
+    client: ClientId,
+    part: u32,
+}
+
+fn lost(
+    store: &mut Store,
+    out: &mut Findings,
+    loss: Loss,
+    value: u64,
+    offset: i64,
+    witness: impl FnOnce(&Store) -> Vec<Entry>,
+) {
+    let values = [value];
+    let report = Report::new(loss.check, loss.at, loss.client, loss.part).values(&values);
+    let report = if offset >= 0 { report.offset(offset) } else { report };
+    let acked_at = store.send(value).map_or(0, |s| s.completed);
+    let words = || {
+        let at = klamm_model::units::Instant::from_nanos(acked_at);
+        match (loss.check, offset) {
+            (_, -1) => format!("acknowledged at {at} without an offset, and in no place of the final read"),
+            ("unseen", _) => format!("acknowledged at {at}, absent from the final read"),
+            _ => format!("acknowledged at {at}, absent although later records were read"),
+        }
+    };
+    out.add(store, report, words, || witness(store));
+    store.mark(value, LOST);
+}

@@ -1,0 +1,53 @@
+//! send-resolves: a send is unresolved beyond delivery.timeout.ms + max.block.ms. Sends of a client that died are not
+//! waited for.
+
+use super::report::{Findings, Report};
+use super::sends::{NOWHERE, State};
+use super::store::Store;
+use klamm_model::history::ValueId;
+use klamm_model::units::Duration;
+
+/// A send resolved.
+pub(super) fn resolved(store: &Store, out: &mut Findings, value: u64, slack: u64) {
+    let id = ValueId(value);
+    let Some(client) = store.client(id.client()) else { return };
+    let Some(send) = client.get(id.index()) else { return };
+    let within = client.facts(send.incarnation).resolves_within;
+    let took = send.completed - send.invoked.min(send.completed);
+    if took > within.saturating_add(slack) {
+        late(store, out, value, took, within, send.completed);
+    }
+}
+
+/// The history ends.
+pub(super) fn end(store: &Store, out: &mut Findings, at: u64, slack: u64) {
+    for client in store.clients() {
+        let within = client.facts(client.incarnation).resolves_within;
+        for (index, send) in client.all() {
+            let pending = send.state == State::Pending && send.incarnation == client.incarnation;
+            let waited = at.saturating_sub(send.invoked);
+            if pending && waited > within.saturating_add(slack) {
+                late(store, out, ValueId::new(client.id, index).0, waited, within, at);
+            }
+        }
+    }
+}
+
+#[cold]
+fn late(store: &Store, out: &mut Findings, value: u64, took: u64, within: u64, at: u64) {
+    let Some(send) = store.send(value).filter(|s| s.part != NOWHERE) else {
+        // Without a partition there is none to name; the first of the history stands for it.
+        return out.add(
+            store,
+            Report::new("send-resolves", at, ValueId(value).client(), 0).values(&[value]),
+            || words(took, within),
+            || store.story(value).collect(),
+        );
+    };
+    let report = Report::new("send-resolves", at, ValueId(value).client(), send.part);
+    out.add(store, report.values(&[value]), || words(took, within), || store.story(value).collect());
+}
+
+fn words(took: u64, within: u64) -> String {
+    format!("unresolved for {}, promised within {}", Duration::from_nanos(took), Duration::from_nanos(within))
+}

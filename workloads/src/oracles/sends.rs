@@ -1,0 +1,321 @@
+//! What is known of each send: one compact record, indexed by client and index, because values are dense per client.
+
+use crate::permission::SendFacts;
+use klamm_model::history::{Acks, Outcome, ProducerFacts, ValueId};
+use klamm_model::ids::{ClientId, Incarnation, ProducerId};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// How a send stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// No such send.
+    Absent,
+    /// Not resolved.
+    Pending,
+    /// Acknowledged.
+    Acknowledged,
+    /// Definitely did not happen.
+    Failed,
+    /// May or may not have happened; acks=0 is never more than this.
+    Info,
+}
+
+/// The key is known.
+pub(super) const KEYED: u8 = 1;
+/// The application chose the partition.
+pub(super) const CHOSEN: u8 = 2;
+/// Somebody read it; `offset` is then where.
+pub(super) const READ: u8 = 4;
+/// Reported as lost.
+pub(super) const LOST: u8 = 8;
+/// Took its place in the order of its producer's sends.
+pub(super) const PLACED: u8 = 16;
+/// The acknowledgement had an offset.
+pub(super) const OFFSET_ACKED: u8 = 32;
+/// Reported as read although it had failed, or on a wrong partition.
+pub(super) const REPORTED: u8 = 64;
+
+/// One send.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Send {
+    pub(super) invoked: u64,
+    pub(super) completed: u64,
+    /// The first known offset; -1 if none.
+    pub(super) offset: i64,
+    pub(super) key: u64,
+    pub(super) topic: u32,
+    /// The partition, or [`NOWHERE`].
+    pub(super) part: u32,
+    pub(super) incarnation: u32,
+    /// Which of the client's producer ids, from 1; 0 if none.
+    pub(super) producer: u16,
+    pub(super) attempts: u16,
+    pub(super) state: State,
+    pub(super) flags: u8,
+}
+
+/// No partition is known.
+pub(super) const NOWHERE: u32 = u32::MAX;
+
+const ABSENT: Send = Send {
+    invoked: 0,
+    completed: 0,
+    offset: -1,
+    key: 0,
+    topic: 0,
+    part: NOWHERE,
+    incarnation: 0,
+    producer: 0,
+    attempts: 0,
+    state: State::Absent,
+    flags: 0,
+};
+
+impl Send {
+    /// Whether all of these flags are set.
+    pub(super) fn is(&self, flags: u8) -> bool {
+        self.flags & flags == flags
+    }
+    /// How it ended.
+    pub(super) fn outcome(&self, acks: Acks) -> Option<Outcome> {
+        match self.state {
+            State::Absent | State::Pending => None,
+            State::Acknowledged => Some(Outcome::Ok),
+            State::Failed => Some(Outcome::Fail),
+            State::Info if acks == Acks::None => Some(Outcome::Ok),
+            State::Info => Some(Outcome::Info),
+        }
+    }
+}
+
+/// Where a producer's order stands in one partition: the latest of its sends whose offset is known.
+#[derive(Clone, Copy)]
+pub(super) struct Latest {
+    pub(super) incarnation: u32,
+    pub(super) index: u64,
+    pub(super) offset: i64,
+}
+
+/// One client's sends.
+pub(super) struct Client {
+    pub(super) id: ClientId,
+    pub(super) incarnation: u32,
+    /// The settings of each incarnation.
+    facts: Vec<(u32, ProducerFacts)>,
+    /// The ring began here, and begins at `base` now.
+    first: u64,
+    base: u64,
+    ring: VecDeque<Send>,
+    /// Sends that do not fit the ring: beyond a gap, or old and yet to be remembered.
+    sparse: BTreeMap<u64, Send>,
+    pub(super) producers: Vec<ProducerId>,
+    /// The producer id that its last resolved send went out under, and that send's incarnation.
+    pub(super) identity: Option<(u32, ProducerId)>,
+    pub(super) errors: BTreeMap<u64, Arc<str>>,
+    /// When the producer took, or may have taken, a new identity; ascending.
+    renewals: Vec<u64>,
+    /// By partition.
+    pub(super) latest: Vec<Option<Latest>>,
+}
+
+/// The largest gap between a client's indices for which the ring is stretched.
+const MAX_GAP: u64 = 1 << 16;
+
+/// Settings of a producer that never said: Kafka's defaults, and no promise of time.
+const UNSAID: ProducerFacts =
+    ProducerFacts { acks: Acks::All, idempotent: true, max_in_flight: 5, resolves_within: u64::MAX };
+
+/// What is known of a value.
+pub(super) enum Known<'a> {
+    /// It was sent.
+    Sent(&'a mut Send),
+    /// It was sent, resolved, deleted with the log it was in, and forgotten.
+    Forgotten,
+    /// Nobody sent it.
+    Unknown,
+}
+
+impl Client {
+    pub(super) fn new(id: ClientId) -> Client {
+        Client {
+            id,
+            incarnation: 0,
+            facts: Vec::new(),
+            first: 0,
+            base: 0,
+            ring: VecDeque::new(),
+            sparse: BTreeMap::new(),
+            producers: Vec::new(),
+            identity: None,
+            errors: BTreeMap::new(),
+            renewals: Vec::new(),
+            latest: Vec::new(),
+        }
+    }
+
+    /// Its settings in an incarnation.
+    pub(super) fn facts(&self, incarnation: u32) -> &ProducerFacts {
+        self.facts.iter().rev().find(|(i, _)| *i == incarnation).map_or(&UNSAID, |(_, facts)| facts)
+    }
+
+    /// A producer came up.
+    pub(super) fn came_up(&mut self, incarnation: Incarnation, facts: &ProducerFacts) {
+        self.incarnation = self.incarnation.max(incarnation.0);
+        self.facts.push((incarnation.0, facts.clone()));
+    }
+
+    /// A new send.
+    pub(super) fn send(&mut self, index: u64, send: Send) {
+        if self.ring.is_empty() && self.sparse.is_empty() {
+            (self.first, self.base) = (index, index);
+        }
+        let next = self.base + self.ring.len() as u64;
+        if index == next {
+            self.ring.push_back(send);
+        } else if index > next && index - next <= MAX_GAP {
+            self.ring.resize((index - self.base) as usize, ABSENT);
+            self.ring.push_back(send);
+        } else {
+            let within = index >= self.base && index < next;
+            match self.get_mut(index) {
+                Known::Sent(_) | Known::Forgotten => {}
+                Known::Unknown if within => self.ring[(index - self.base) as usize] = send,
+                Known::Unknown => drop(self.sparse.insert(index, send)),
+            }
+        }
+    }
+
+    /// The send with this index.
+    pub(super) fn get(&self, index: u64) -> Option<&Send> {
+        let found = match index.checked_sub(self.base) {
+            Some(i) if (i as usize) < self.ring.len() => self.ring.get(i as usize),
+            _ => self.sparse.get(&index),
+        };
+        found.filter(|s| s.state != State::Absent)
+    }
+
+    /// The same, to change it.
+    pub(super) fn get_mut(&mut self, index: u64) -> Known<'_> {
+        let forgotten = index >= self.first && index < self.base;
+        let found = match index.checked_sub(self.base) {
+            Some(i) if (i as usize) < self.ring.len() => self.ring.get_mut(i as usize),
+            _ => match self.sparse.get_mut(&index) {
+                None if forgotten => return Known::Forgotten,
+                found => found,
+            },
+        };
+        match found {
+            Some(send) if send.state != State::Absent => Known::Sent(send),
+            _ => Known::Unknown,
+        }
+    }
+
+    /// All sends that are remembered.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, &Send)> {
+        let ring = self.ring.iter().enumerate().map(|(i, s)| (self.base + i as u64, s));
+        self.sparse.iter().map(|(i, s)| (*i, s)).chain(ring).filter(|(_, s)| s.state != State::Absent)
+    }
+
+    /// The producer took, or may have taken, a new identity.
+    pub(super) fn renewed(&mut self, at: u64) {
+        if self.renewals.last() != Some(&at) {
+            self.renewals.push(at);
+        }
+    }
+
+    /// The number of a producer id, noting it if it is new.
+    pub(super) fn producer(&mut self, id: ProducerId) -> u16 {
+        if self.producers.last() == Some(&id) {
+            return self.producers.len() as u16;
+        }
+        match self.producers.iter().position(|p| *p == id) {
+            Some(i) => i as u16 + 1,
+            None if self.producers.len() < usize::from(u16::MAX) => {
+                self.producers.push(id);
+                self.producers.len() as u16
+            }
+            None => 0,
+        }
+    }
+
+    /// What permission depends on, as of `at`.
+    pub(super) fn send_facts(&self, index: u64, at: u64) -> Option<SendFacts> {
+        let send = self.get(index)?;
+        let facts = self.facts(send.incarnation);
+        let later = self.renewals.partition_point(|&r| r < send.invoked);
+        Some(SendFacts {
+            value: ValueId::new(self.id, index),
+            invoked: send.invoked,
+            acks: facts.acks,
+            idempotent: facts.idempotent,
+            max_in_flight: facts.max_in_flight,
+            attempts: u32::from(send.attempts),
+            acknowledged: send.state == State::Acknowledged,
+            renewed: self.renewals.get(later).is_some_and(|&r| r <= at),
+        })
+    }
+
+    /// Forgets the oldest sends for which nothing can be found any more: `gone` says whether the place of a send was
+    /// deleted. Those that may still turn up are kept aside.
+    pub(super) fn forget(&mut self, gone: impl Fn(&Send) -> bool) {
+        while let Some(send) = self.ring.front() {
+            let deleted = send.offset >= 0 && gone(send);
+            match send.state {
+                State::Absent => {}
+                State::Pending => break,
+                State::Acknowledged | State::Info if deleted && send.attempts <= 1 => {}
+                State::Acknowledged | State::Info if deleted => drop(self.sparse.insert(self.base, *send)),
+                State::Failed => drop(self.sparse.insert(self.base, *send)),
+                State::Info if send.offset < 0 => drop(self.sparse.insert(self.base, *send)),
+                State::Acknowledged | State::Info => break,
+            }
+            self.ring.pop_front();
+            self.base += 1;
+        }
+    }
+
+    /// How many sends are remembered.
+    pub(super) fn remembered(&self) -> usize {
+        self.ring.len() + self.sparse.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(offset: i64, state: State) -> Send {
+        Send { offset, state, attempts: 1, ..ABSENT }
+    }
+
+    #[test]
+    fn sends_are_found_dense_or_not() {
+        let mut client = Client::new(ClientId(1));
+        client.send(10, send(0, State::Pending));
+        client.send(11, send(1, State::Pending));
+        client.send(20, send(2, State::Pending));
+        client.send(1 << 40, send(3, State::Pending));
+        client.send(15, send(4, State::Pending));
+        client.send(3, send(5, State::Pending));
+        let offset = |i| client.get(i).map(|s| s.offset);
+        assert_eq!([10, 11, 20, 1 << 40, 15].map(offset), [0, 1, 2, 3, 4].map(Some));
+        assert_eq!(offset(12), None);
+        assert_eq!(client.all().count(), 5);
+    }
+
+    #[test]
+    fn what_was_deleted_is_forgotten_and_what_may_turn_up_is_not() {
+        let mut client = Client::new(ClientId(1));
+        for (i, state) in [State::Acknowledged, State::Failed, State::Info, State::Acknowledged].into_iter().enumerate()
+        {
+            client.send(i as u64, send(if state == State::Info { -1 } else { i as i64 }, state));
+        }
+        client.forget(|s| s.offset < 3);
+        assert!(matches!(client.get_mut(0), Known::Forgotten));
+        assert!(matches!(client.get_mut(1), Known::Sent(_)));
+        assert!(matches!(client.get_mut(2), Known::Sent(_)));
+        assert!(matches!(client.get_mut(9), Known::Unknown));
+        assert_eq!(client.remembered(), 3);
+    }
+}
