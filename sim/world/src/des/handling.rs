@@ -76,7 +76,7 @@ impl Sim {
         }
         let deadline = outbox.take(&mut outputs);
         process.started = true;
-        let mut over = None;
+        let (mut over, mut asked) = (None, false);
         for output in outputs.drain(..) {
             // What a node does after it gave up is not done; what it does after a panic of the codec neither.
             if over.is_some() || self.nodes[usize::from(node.0)].process.is_none() {
@@ -85,11 +85,16 @@ impl Sim {
             match output {
                 Output::Exit => over = Some(Ending::Exit),
                 Output::Halt { reason } => over = Some(Ending::Halt { reason }),
-                output => self.carry_out(host, node, output, cause, observer),
+                output => {
+                    asked |= matches!(output, Output::Disk { .. });
+                    self.carry_out(host, node, output, cause, observer);
+                }
             }
         }
         self.outputs = outputs;
-        self.arm_disk(host);
+        if asked {
+            self.arm_disk(host);
+        }
         match over {
             Some(how) => self.end_node(node, how),
             None => self.set_timer(node, deadline, cause),
@@ -269,8 +274,8 @@ impl Sim {
             return; // It is looked at again when that one is taken up.
         }
         let at = self.hosts[usize::from(slot.host.0)].clock.reaches(deadline).max(self.now);
-        if timer.armed.is_none_or(|armed| at < armed) {
-            timer.armed = Some(at);
+        if timer.armed.last().is_none_or(|&armed| at < armed) {
+            timer.armed.push(at);
             self.queue.push(self.now, at, Ev::Timer { node, incarnation: process.incarnation.0 });
         }
     }
@@ -282,10 +287,9 @@ impl Sim {
         let host = slot.host;
         let Some(process) = slot.process.as_mut().filter(|p| p.incarnation.0 == incarnation) else { return };
         let timer = &mut process.timer;
-        if timer.armed != Some(now) {
+        if timer.armed.pop_if(|at| *at == now).is_none() {
             return;
         }
-        timer.armed = None;
         let (deadline, cause) = (timer.deadline, timer.cause);
         let reads = self.hosts[usize::from(host.0)].clock.monotonic(now);
         if deadline.is_some_and(|deadline| deadline <= reads) {

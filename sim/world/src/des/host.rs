@@ -93,8 +93,8 @@ pub(super) struct NodeTimer {
     pub(super) deadline: Option<Instant>,
     /// The event in answer to which it was first given.
     pub(super) cause: Ordinal,
-    /// The earliest event that will look at it.
-    pub(super) armed: Option<Instant>,
+    /// The events that will look at it, the earliest last: a later one serves again when an earlier one is over.
+    pub(super) armed: Vec<Instant>,
     /// It has come, and waits for a worker.
     pub(super) queued: bool,
 }

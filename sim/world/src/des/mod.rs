@@ -421,7 +421,7 @@ impl Sim {
         self.host_mut(host).clock.set_drift(now, ppm);
         for node in self.hosts[usize::from(host.0)].nodes.clone() {
             let Some(process) = self.nodes[usize::from(node.0)].process.as_mut() else { continue };
-            process.timer.armed = None;
+            process.timer.armed.clear();
             let (deadline, cause) = (process.timer.deadline, process.timer.cause);
             self.set_timer(node, deadline, cause);
         }

@@ -339,8 +339,14 @@ impl Sim {
         if stream.flow != Flow::Scheduled {
             stream.flow = Flow::Idle;
         }
-        let budget = &mut self.budget;
-        stream.queue.drain(..).filter(Segment::is_message).for_each(|segment| budget.release(segment.size));
+        for segment in stream.queue.drain(..) {
+            match segment.body {
+                Body::Request(_) | Body::Response(_) => self.budget.release(segment.size),
+                // It will not arrive: what comes the other way is to be answered with a reset again.
+                Body::Fin | Body::Rst => stream.ended = false,
+                Body::Syn | Body::SynAck => {}
+            }
+        }
     }
 }
 

@@ -99,7 +99,7 @@ impl Latency {
         let part = (draw >> SHIFT) as usize;
         let (low, high) = (self.0[part], self.0[part + 1]);
         let rest = (draw << PARTS.trailing_zeros()) >> 32;
-        Duration::from_nanos(low + (u128::from(high - low) * u128::from(rest) >> 32) as u64)
+        Duration::from_nanos(low + ((u128::from(high - low) * u128::from(rest)) >> 32) as u64)
     }
 }
 
