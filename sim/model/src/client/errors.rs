@@ -8,6 +8,8 @@
 pub const NONE: i16 = 0;
 /// The requested offset is outside the log.
 pub const OFFSET_OUT_OF_RANGE: i16 = 1;
+/// A batch does not match its checksum.
+pub const CORRUPT_MESSAGE: i16 = 2;
 /// Unknown topic or partition.
 pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 /// No leader at the moment.
@@ -32,6 +34,10 @@ pub const DUPLICATE_SEQUENCE_NUMBER: i16 = 46;
 pub const UNKNOWN_PRODUCER_ID: i16 = 59;
 /// The request's leader epoch is older than the broker's.
 pub const FENCED_LEADER_EPOCH: i16 = 74;
+/// The request's leader epoch is newer than the broker's.
+pub const UNKNOWN_LEADER_EPOCH: i16 = 75;
+/// The leader's high watermark has not caught up since its election.
+pub const OFFSET_NOT_AVAILABLE: i16 = 78;
 /// Anything the broker cannot name.
 pub const UNKNOWN_SERVER_ERROR: i16 = -1;
 
