@@ -94,7 +94,7 @@ pub(super) fn tell(consumer: &mut Consumer, isolation: IsolationLevel, now: Now,
         while let Some(event) = consumer.next_event() {
             match event {
                 ConsumerEvent::Position { source, offset, reason } => out.op(Op::Position { source, offset, reason }),
-                ConsumerEvent::Truncated { .. } | ConsumerEvent::Failed { .. } => {}
+                ConsumerEvent::Truncated { .. } | ConsumerEvent::Failed { .. } | ConsumerEvent::Error { .. } => {}
             }
         }
         let mut batch: Option<(TopicPartition, Vec<ReadRecord>)> = None;

@@ -156,6 +156,8 @@ struct Operation {
     failures: u32,
     /// An attempt may have succeeded without our knowing.
     ambiguous: bool,
+    /// The metadata that misled the last attempt: not to be used again.
+    misled_by: Option<u64>,
 }
 
 /// What a request was for.
@@ -214,8 +216,16 @@ impl Admin {
     fn begin(&mut self, now: Now, id: u64, kind: Kind) {
         let deadline = now.mono + self.config.api_timeout;
         let retry_at = Instant::ZERO;
-        let operation = Operation { id, kind, deadline, in_flight: false, retry_at, failures: 0, ambiguous: false };
-        self.operations.push(operation);
+        self.operations.push(Operation {
+            id,
+            kind,
+            deadline,
+            in_flight: false,
+            retry_at,
+            failures: 0,
+            ambiguous: false,
+            misled_by: None,
+        });
         self.dirty = true;
     }
 
@@ -315,7 +325,8 @@ impl Admin {
         let node = match &operation.kind {
             Kind::ListOffsets { source, topic, .. } => {
                 let leader = self.metadata.leader(*topic, source.partition);
-                let Some((node, _)) = leader.filter(|(node, _)| self.net.knows(*node)) else {
+                let news = operation.misled_by != Some(self.metadata.updates());
+                let Some((node, _)) = leader.filter(|(node, _)| news && self.net.knows(*node)) else {
                     self.metadata.request_update();
                     return Instant::MAX;
                 };
@@ -423,6 +434,7 @@ impl Admin {
                     Err(error) if errors::is_retriable(error) => {
                         if errors::is_stale_metadata(error) {
                             self.metadata.request_update();
+                            self.operations[at].misled_by = Some(self.metadata.updates());
                         }
                         self.operations[at].ambiguous |= error == errors::REQUEST_TIMED_OUT;
                         self.back_off(now, at);

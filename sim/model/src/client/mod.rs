@@ -16,6 +16,8 @@ pub mod network;
 pub mod producer;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use admin::{Admin, AdminConfig, AdminEvent, NewTopic, PartitionDescription, TopicDescription};
 pub use consumer::{Consumer, ConsumerEvent, ConsumerRecord, StartAt};

@@ -56,6 +56,8 @@ pub struct Cluster {
     pub down: bool,
     pub metadata_requests: u32,
     conns: BTreeMap<ConnId, u16>,
+    /// Unanswered requests of each connection, in order; those for metadata with their version.
+    unanswered: BTreeMap<ConnId, VecDeque<(i32, Option<i16>)>>,
     deadline: Option<Instant>,
     pub traffic: Vec<Output>,
 }
@@ -76,6 +78,7 @@ impl Cluster {
             down: false,
             metadata_requests: 0,
             conns: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             deadline: None,
             traffic: Vec::new(),
         }
@@ -132,25 +135,47 @@ impl Cluster {
             }
             Output::Close { conn } => {
                 self.conns.remove(&conn);
+                self.unanswered.remove(&conn);
                 self.asked.retain(|a| a.conn != conn);
             }
-            Output::Request { conn, correlation, version, request } => {
-                let response: ResponseKind = match *request {
-                    RequestKind::ApiVersions(_) => api_versions_response(Listener::Client, &self.caps, version).into(),
-                    RequestKind::Metadata(_) => {
-                        self.metadata_requests += 1;
-                        self.metadata(version).into()
-                    }
-                    request => {
-                        let node = NodeId(i32::from(self.conns[&conn]) - 9000);
-                        self.asked.push_back(Asked { node, conn, correlation, version, request });
-                        return;
-                    }
-                };
-                let input = Input::Response { conn, correlation, version, response: Box::new(response) };
-                assert!(client.on_input(self.now, input, &mut self.out).is_none());
-            }
+            Output::Request { conn, correlation, version, request } => match *request {
+                RequestKind::ApiVersions(_) => {
+                    let response = api_versions_response(Listener::Client, &self.caps, version);
+                    self.deliver(client, conn, correlation, version, response.into());
+                }
+                RequestKind::Metadata(_) => {
+                    self.metadata_requests += 1;
+                    self.unanswered.entry(conn).or_default().push_back((correlation, Some(version)));
+                    self.answer_metadata(client, conn);
+                }
+                request => {
+                    let node = NodeId(i32::from(self.conns[&conn]) - 9000);
+                    self.unanswered.entry(conn).or_default().push_back((correlation, None));
+                    self.asked.push_back(Asked { node, conn, correlation, version, request });
+                }
+            },
             other => self.traffic.push(other),
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        client: &mut impl Client,
+        conn: ConnId,
+        correlation: i32,
+        version: i16,
+        response: ResponseKind,
+    ) {
+        let input = Input::Response { conn, correlation, version, response: Box::new(response) };
+        assert!(client.on_input(self.now, input, &mut self.out).is_none());
+    }
+
+    /// Answers come in order, so metadata waits for what was asked before it.
+    fn answer_metadata(&mut self, client: &mut impl Client, conn: ConnId) {
+        while let Some(&(correlation, Some(version))) = self.unanswered.get(&conn).and_then(VecDeque::front) {
+            self.unanswered.entry(conn).or_default().pop_front();
+            let response = self.metadata(version);
+            self.deliver(client, conn, correlation, version, response.into());
         }
     }
 
@@ -161,14 +186,17 @@ impl Cluster {
 
     pub fn answer(&mut self, client: &mut impl Client, to: &Asked, response: impl Into<ResponseKind>) {
         let Asked { conn, correlation, version, .. } = *to;
-        let input = Input::Response { conn, correlation, version, response: Box::new(response.into()) };
-        assert!(client.on_input(self.now, input, &mut self.out).is_none());
+        let queue = self.unanswered.entry(conn).or_default();
+        assert_eq!(queue.pop_front().map(|(c, _)| c), Some(correlation), "answers come in order");
+        self.deliver(client, conn, correlation, version, response.into());
+        self.answer_metadata(client, conn);
         self.settle(client);
     }
 
     /// Breaks the connection a request came on.
     pub fn disconnect(&mut self, client: &mut impl Client, conn: ConnId) {
         self.asked.retain(|a| a.conn != conn);
+        self.unanswered.remove(&conn);
         let input = Input::Disconnected { conn, reason: DisconnectReason::Reset };
         assert!(client.on_input(self.now, input, &mut self.out).is_none());
         self.settle(client);
