@@ -22,3 +22,48 @@ pub(super) fn at(store: &mut Store, out: &mut Findings, read: &Read, first: Opti
     };
     out.add(store, Report::of_read("duplicate", read).values(&[read.value()]), words, witness);
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::oracles::testing::*;
+    use crate::permission::Cause;
+    use klamm_model::history::{Acks, Outcome, PositionReason};
+
+    #[test]
+    fn a_value_at_two_offsets_fires_once() {
+        let mut h = History::with(Acks::All, false, 1);
+        h.send(0).resolve(0, Outcome::Ok, Some(0), 2);
+        h.assigned(10, 0).poll(10, &[(0, 0), (1, 0)]).assigned(11, 0).poll(11, &[(0, 0), (1, 0)]);
+        assert_eq!(h.fires("duplicate").permitted, Some(Cause::ND));
+        assert_eq!(h.judge().findings.len(), 1);
+    }
+
+    #[test]
+    fn an_idempotent_producer_has_no_excuse_but_a_new_identity() {
+        let mut h = History::new();
+        h.send(0).resolve(0, Outcome::Ok, Some(0), 2).assigned(10, 0).poll(10, &[(0, 0), (1, 0)]);
+        assert_eq!(h.fires("duplicate").permitted, None);
+        let mut h = History::new();
+        h.send(0).send(1).resolve(0, Outcome::Info, None, 2).resolve(1, Outcome::Ok, Some(1), 2);
+        h.assigned(10, 0).poll(10, &[(0, 1), (1, 1)]);
+        assert_eq!(h.fires_among("duplicate").permitted, Some(Cause::NI));
+    }
+
+    #[test]
+    fn what_permits_it_may_become_known_later() {
+        let mut h = History::with(Acks::All, false, 1);
+        h.send(0).assigned(10, 0).poll(10, &[(0, 0), (1, 0)]).resolve(0, Outcome::Ok, Some(1), 2);
+        assert_eq!(h.fires_among("duplicate").permitted, Some(Cause::ND));
+        // And of a client that died on the way it never does.
+        let mut h = History::with(Acks::All, false, 1);
+        h.send(0).assigned(10, 0).poll(10, &[(0, 0), (1, 0)]);
+        assert_eq!(h.fires("duplicate").permitted, Some(Cause::ND));
+    }
+
+    #[test]
+    fn reading_an_offset_again_is_none() {
+        let mut h = History::new();
+        h.acked(0..2).assigned(10, 0).reads(10, 0..2).position(10, 0, PositionReason::Seek).reads(10, 0..2);
+        h.assigned(11, 0).reads(11, 0..2).silent();
+    }
+}

@@ -28,3 +28,27 @@ pub(super) fn failed(store: &mut Store, out: &mut Findings, value: u64, at: u64)
     out.add(store, report.values(&[value]), words, witness);
     store.mark(value, REPORTED);
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::oracles::testing::*;
+    use klamm_model::history::Outcome;
+
+    #[test]
+    fn a_failed_send_that_is_read_fires_once_either_way_round() {
+        let mut h = History::new();
+        h.send(0).resolve(0, Outcome::Fail, None, 1).assigned(10, 0).reads(10, 0..1).assigned(11, 0).reads(11, 0..1);
+        assert_eq!(h.fires("failed-write-visible").witness.len(), 3);
+        assert_eq!(h.judge().findings.len(), 1);
+        let mut h = History::new();
+        h.send(0).assigned(10, 0).reads(10, 0..1).resolve(0, Outcome::Fail, None, 1);
+        h.fires("failed-write-visible");
+    }
+
+    #[test]
+    fn what_may_have_happened_may_be_read() {
+        let mut h = History::new();
+        h.send(0).resolve(0, Outcome::Info, None, 1).assigned(10, 0).reads(10, 0..1).silent();
+        assert_eq!(h.judge().summary.info_read, 1);
+    }
+}

@@ -80,3 +80,50 @@ pub(super) fn acknowledged(store: &mut Store, out: &mut Findings, value: u64, pa
         || -> Vec<Entry> { store.story(other).chain(store.read_at(part, offset)).chain(store.story(value)).collect() };
     out.add(store, report.clause(Clause::Acknowledgement), words, witness);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracles::testing::*;
+    use crate::permission::{Cause, LeaderChange};
+    use klamm_model::history::Acks;
+    use klamm_model::ids::LeaderEpoch;
+
+    #[test]
+    fn two_values_read_at_one_offset() {
+        let mut h = History::new();
+        h.send(0).send(1).assigned(10, 0).poll(10, &[(0, 0)]).assigned(11, 0).poll(11, &[(0, 1)]);
+        let found = h.fires("inconsistent-offsets");
+        assert_eq!(found.values, [value(0), value(1)]);
+        assert_eq!(found.facts.clause, None);
+    }
+
+    #[test]
+    fn one_acknowledged_and_another_read() {
+        let mut h = History::with(Acks::Leader, true, 5);
+        h.send(0).ack(0, 0).send(1).assigned(10, 0).poll(10, &[(0, 1)]);
+        let found = h.fires("inconsistent-offsets");
+        assert_eq!(found.facts.clause, Some(Clause::Acknowledgement));
+        assert_eq!(found.permitted, None);
+        let change = LeaderChange { at: 5, source: source(0), epoch: LeaderEpoch(2), deposed_by: None };
+        h.declared.leader_changes.push(change);
+        assert_eq!(h.fires("inconsistent-offsets").permitted, Some(Cause::A1));
+    }
+
+    #[test]
+    fn two_acknowledged_or_one_read_and_another_acknowledged() {
+        let mut h = History::new();
+        h.send(0).send(1).ack(0, 0).ack(1, 0);
+        h.fires("inconsistent-offsets");
+        let mut h = History::new();
+        h.send(0).send(1).assigned(10, 0).poll(10, &[(0, 0)]).ack(1, 0);
+        h.fires("inconsistent-offsets");
+    }
+
+    #[test]
+    fn one_value_however_often_is_consistent_and_partitions_are_apart() {
+        let mut h = History::new();
+        h.send(0).assigned(10, 0).poll(10, &[(0, 0)]).ack(0, 0).assigned(11, 0).poll(11, &[(0, 0)]);
+        h.on(1).send(1).ack(1, 0).assigned(10, 0).poll(10, &[(0, 1)]).silent();
+    }
+}

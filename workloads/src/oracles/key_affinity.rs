@@ -80,3 +80,40 @@ pub(super) fn placed(store: &Store, keys: &mut Keys, out: &mut Findings, value: 
         out.add(store, Report::new("key-affinity", at, client, send.part).values(&values), words, witness);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::oracles::testing::*;
+    use crate::oracles::{Judge, JudgeConfig};
+
+    fn keyed(h: &mut History, index: u64, key: u64, partition: i32) {
+        let send = h.send_op(index, None, Some(key));
+        h.push(1, send).on(partition).ack(index, index as i64);
+    }
+
+    #[test]
+    fn one_key_on_two_partitions() {
+        let mut h = History::new();
+        (0..300).for_each(|i| keyed(&mut h, i, i % 150, (i % 150 % 7) as i32));
+        h.silent();
+        keyed(&mut h, 300, 149, 6);
+        let found = h.fires("key-affinity");
+        assert_eq!(found.values, [value(149), value(300)]);
+        assert_eq!(found.permitted, None);
+    }
+
+    #[test]
+    fn chosen_partitions_and_new_partition_counts_are_legal() {
+        let mut h = History::new();
+        keyed(&mut h, 0, 5, 0);
+        let send = h.send_op(1, Some(1), Some(5));
+        h.push(1, send).on(1).ack(1, 0).silent();
+        let mut judge = Judge::new(JudgeConfig { resolve_slack: 0, max_findings: 9 });
+        h.entries.iter().for_each(|e| judge.entry(e));
+        judge.partitions_changed("t");
+        let before = h.entries.len();
+        keyed(&mut h, 2, 5, 1);
+        h.entries[before..].iter().for_each(|e| judge.entry(e));
+        assert_eq!(judge.finish(h.clock, &h.declared).findings, []);
+    }
+}

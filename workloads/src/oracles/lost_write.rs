@@ -130,3 +130,129 @@ fn lost(
     out.add(store, report, words, || witness(store));
     store.mark(value, LOST);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracles::testing::*;
+    use crate::oracles::{Judge, JudgeConfig};
+    use klamm_model::history::{Acks, Outcome, PositionReason};
+
+    #[test]
+    fn an_acknowledged_value_that_a_reader_passed_is_lost() {
+        let mut h = History::new();
+        h.acked(0..4).assigned(10, 0).poll(10, &[(0, 0), (1, 1), (3, 3)]);
+        let found = h.fires("lost-write");
+        assert_eq!((found.offset, found.values), (Some(Offset(2)), vec![value(2)]));
+        let ops: Vec<_> = found.witness.iter().map(|e| &e.op).collect();
+        assert!(matches!(ops[..], [Op::Send { .. }, Op::Sent { .. }, Op::Poll { .. }, Op::Poll { .. }]), "{ops:#?}");
+        assert_eq!(found.witness[1], h.entries[6]);
+    }
+
+    #[test]
+    fn so_it_is_when_the_acknowledgement_comes_after_the_reader() {
+        let mut h = History::new();
+        h.acked(0..2).send(2).acked(3..4).assigned(10, 0).poll(10, &[(0, 0), (1, 1), (3, 3)]).ack(2, 2);
+        h.fires("lost-write");
+    }
+
+    #[test]
+    fn what_is_absent_at_the_end_of_the_final_read_is_unseen() {
+        let mut h = History::new();
+        h.acked(0..4).assigned(99, 0).reads(99, 0..2).final_read(99, 0, 2);
+        let verdicts = h.judge();
+        assert_eq!(verdicts.findings.iter().map(|f| &*f.check).collect::<Vec<_>>(), ["unseen", "unseen"]);
+        assert_eq!(verdicts.summary.lost(), 2);
+    }
+
+    #[test]
+    fn a_partition_found_empty_has_lost_everything() {
+        let mut h = History::new();
+        h.acked(0..2).assigned(99, 0).final_read(99, 0, 0);
+        h.fires("unseen");
+        let mut h = History::new();
+        h.acked(0..2).final_read(99, 0, 0);
+        h.fires("unseen");
+    }
+
+    #[test]
+    fn what_was_read_once_and_is_gone_in_the_final_read_is_lost() {
+        let mut h = History::new();
+        h.acked(0..4).assigned(10, 0).reads(10, 0..4);
+        h.assigned(99, 0).poll(99, &[(0, 0), (1, 1), (3, 3)]).final_read(99, 0, 4);
+        h.fires_among("lost-write");
+        h.fires_among("int-poll-skip");
+    }
+
+    #[test]
+    fn what_another_value_took_the_place_of_is_lost() {
+        let mut h = History::new();
+        h.acked(0..3).send(7).assigned(99, 0).poll(99, &[(0, 0), (1, 7), (2, 2)]).final_read(99, 0, 3);
+        h.fires_among("inconsistent-offsets");
+        assert_eq!(h.fires_among("lost-write").values, [value(1)]);
+    }
+
+    #[test]
+    fn a_value_acknowledged_without_offset_must_be_somewhere() {
+        let mut h = History::new();
+        h.send(0).resolve(0, Outcome::Ok, None, 1).acked(1..2).assigned(99, 0).reads(99, 1..2).final_read(99, 0, 2);
+        assert_eq!(h.fires("unseen").values, [value(0)]);
+        let mut h = History::new();
+        h.send(0).resolve(0, Outcome::Ok, None, 1).acked(1..2).finally(0, 2).silent();
+    }
+
+    #[test]
+    fn a_reader_who_passed_by_is_no_loss_if_the_value_is_there() {
+        let mut h = History::new();
+        h.acked(0..4).assigned(10, 0).poll(10, &[(0, 0), (1, 1), (3, 3)]).finally(0, 4);
+        let verdicts = h.judge();
+        assert_eq!(verdicts.summary.lost(), 0);
+        h.fires_among("poll-skip");
+    }
+
+    #[test]
+    fn legal_histories_are_silent() {
+        // Failed and unresolved sends may be missing; so may those of acks=0.
+        let mut h = History::new();
+        h.acked(0..2).send(2).resolve(2, Outcome::Info, None, 3).send(3).resolve(3, Outcome::Fail, None, 1).send(4);
+        h.finally(0, 2).silent();
+        let mut h = History::with(Acks::None, false, 5);
+        h.send(0).resolve(0, Outcome::Ok, None, 1).finally(0, 0).silent();
+        assert_eq!(h.judge().summary.acks0_missing, 1);
+        // Readers that begin late, seek, or read again.
+        let mut h = History::new();
+        h.acked(0..9).assigned(10, 5).reads(10, 5..7).position(10, 2, PositionReason::Seek).reads(10, 2..4);
+        h.position(10, 8, PositionReason::Seek).reads(10, 8..9).finally(0, 9).silent();
+        // Gaps in which there is nothing.
+        let mut h = History::new();
+        h.send(0).ack(0, 0).send(1).ack(1, 5).assigned(10, 0).poll(10, &[(0, 0), (5, 1)]).silent();
+        // Acknowledged behind the end that the final reader went for, while it read.
+        let mut h = History::new();
+        h.acked(0..2).assigned(99, 0).reads(99, 0..2).send(2).ack(2, 2).final_read(99, 0, 2).silent();
+        // A final reader that starts over.
+        let mut h = History::new();
+        h.acked(0..4).assigned(99, 0).reads(99, 0..3).position(99, 1, PositionReason::Truncation).reads(99, 1..4);
+        h.final_read(99, 0, 4).silent();
+    }
+
+    #[test]
+    fn what_was_deleted_leaves_the_oracle() {
+        let h = {
+            let mut h = History::new();
+            h.acked(0..6);
+            h
+        };
+        let mut judge = Judge::new(JudgeConfig { resolve_slack: 0, max_findings: 9 });
+        h.entries.iter().for_each(|e| judge.entry(e));
+        assert_eq!(judge.remembered(), 12);
+        judge.log_start(&source(0), Offset(4));
+        assert_eq!(judge.remembered(), 4);
+        let mut tail = History::new();
+        tail.clock = h.clock;
+        tail.entries.clear();
+        // One reader still hands out what it had fetched.
+        tail.assigned(10, 3).reads(10, 3..6).finally(4, 6);
+        tail.entries.iter().for_each(|e| judge.entry(e));
+        assert_eq!(judge.finish(tail.clock, &h.declared).findings, []);
+    }
+}

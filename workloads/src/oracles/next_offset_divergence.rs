@@ -37,3 +37,31 @@ pub(super) fn check(store: &mut Store, out: &mut Findings, read: &Read, reader: 
         },
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::oracles::testing::*;
+    use klamm_model::history::{IsolationLevel, PositionReason};
+    use klamm_model::ids::Offset;
+
+    #[test]
+    fn readers_of_one_isolation_agree_on_successors() {
+        let mut h = History::new();
+        h.sends(0..6);
+        h.assigned(10, 0).poll(10, &[(0, 0), (3, 3)]).assigned(11, 0).poll(11, &[(0, 0), (2, 2)]);
+        assert_eq!(h.fires("next-offset-divergence").offset, Some(Offset(2)));
+        let mut h = History::new();
+        h.sends(0..6);
+        h.assigned(10, 0).poll(10, &[(0, 0), (2, 2)]).assigned(11, 0).poll(11, &[(0, 0), (3, 3)]);
+        h.fires_among("next-offset-divergence");
+    }
+
+    #[test]
+    fn other_isolations_and_new_positions_do_not_count() {
+        let mut h = History::new();
+        h.sends(0..6);
+        let all = h.poll_op(&[(0, 0, 1), (1, 1, 1), (3, 3, 1)], IsolationLevel::ReadUncommitted);
+        h.assigned(10, 0).push(10, all).assigned(11, 0).poll(11, &[(0, 0), (3, 3)]);
+        h.assigned(12, 0).poll(12, &[(0, 0)]).position(12, 4, PositionReason::Seek).poll(12, &[(4, 4)]).silent();
+    }
+}

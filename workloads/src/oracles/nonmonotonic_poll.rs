@@ -19,3 +19,36 @@ pub(super) fn check(store: &Store, out: &mut Findings, read: &Read, reader: &Rea
         || store.before(read, reader).into_iter().chain([store.read(read)]).collect(),
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::oracles::testing::*;
+    use klamm_model::history::{IsolationLevel, PositionReason};
+
+    #[test]
+    fn going_back_between_polls_or_within_one() {
+        let mut h = History::new();
+        h.acked(0..4).assigned(10, 0).reads(10, 0..3).reads(10, 2..4);
+        assert_eq!(h.fires("nonmonotonic-poll").witness.len(), 2);
+        let mut h = History::new();
+        h.acked(0..4).assigned(10, 0).poll(10, &[(0, 0), (1, 1), (1, 1)]);
+        assert_eq!(h.fires("int-nonmonotonic-poll").permitted, None);
+        let mut h = History::new();
+        h.acked(0..4).assigned(10, 2).reads(10, 1..4);
+        h.fires("nonmonotonic-poll");
+    }
+
+    #[test]
+    fn every_kind_of_new_position_permits_it() {
+        for reason in
+            [PositionReason::Assigned, PositionReason::Seek, PositionReason::Reset, PositionReason::Truncation]
+        {
+            let mut h = History::new();
+            h.acked(0..4).assigned(10, 0).reads(10, 0..3).position(10, 1, reason).reads(10, 1..4).silent();
+        }
+        let mut h = History::new();
+        h.acked(0..4).assigned(10, 0).reads(10, 0..3);
+        let poll = h.poll_op(&[(0, 0, 1)], IsolationLevel::ReadCommitted);
+        h.push_as(10, 2, poll).silent();
+    }
+}

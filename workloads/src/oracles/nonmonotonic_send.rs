@@ -79,3 +79,66 @@ fn report(store: &Store, out: &mut Findings, earlier: u64, later: u64, at: u64) 
     };
     out.add(store, Report::new(check, at, client, a.part).offset(b.offset).values(&[earlier, later]), words, witness);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracles::testing::*;
+    use crate::permission::Cause;
+    use klamm_model::history::{Op, Outcome, ProducerFacts};
+
+    #[test]
+    fn acknowledgements_out_of_order() {
+        let mut h = History::with(Acks::All, false, 5);
+        h.send(0).send(1).ack(1, 0).resolve(0, Outcome::Ok, Some(1), 2);
+        let found = h.fires("int-nonmonotonic-send");
+        assert_eq!((found.values, found.permitted), (vec![value(0), value(1)], Some(Cause::ND5)));
+    }
+
+    #[test]
+    fn one_in_flight_is_no_excuse() {
+        let mut h = History::with(Acks::All, false, 1);
+        h.send(0).send(1).ack(1, 0).resolve(0, Outcome::Ok, Some(1), 2);
+        assert_eq!(h.fires("int-nonmonotonic-send").permitted, None);
+    }
+
+    #[test]
+    fn one_after_the_other() {
+        let mut h = History::new();
+        h.send(0).ack(0, 5).send(1).ack(1, 4);
+        h.fires_among("nonmonotonic-send");
+        h.fires_among("realtime-order");
+    }
+
+    #[test]
+    fn found_by_neighbours_when_answers_come_late() {
+        let mut h = History::new();
+        h.send(0).send(1).send(2).send(3).ack(3, 9).ack(0, 5).ack(2, 7).ack(1, 8);
+        assert_eq!(h.fires("int-nonmonotonic-send").values, [value(1), value(2)]);
+    }
+
+    #[test]
+    fn a_read_places_a_send_of_an_idempotent_producer() {
+        let mut h = History::new();
+        h.send(0).send(1).assigned(10, 0).poll(10, &[(0, 1), (1, 0)]);
+        h.fires("int-nonmonotonic-send");
+    }
+
+    #[test]
+    fn legal_orders() {
+        // Answers out of order, offsets in order; other partitions.
+        let mut h = History::new();
+        h.send(0).send(1).send(2).ack(2, 2).ack(0, 0).ack(1, 1).on(1).send(3).ack(3, 0).silent();
+        // What a producer without idempotence gave up lands when it lands.
+        let mut h = History::with(Acks::All, false, 1);
+        h.send(0).resolve(0, Outcome::Info, None, 1).send(1).ack(1, 0).assigned(10, 0).poll(10, &[(0, 1), (1, 0)]);
+        h.silent();
+        // A new incarnation is a new producer.
+        let mut h = History::new();
+        h.send(0);
+        let facts = ProducerFacts { acks: Acks::All, idempotent: true, max_in_flight: 5, resolves_within: WITHIN };
+        let (send, ack) = (h.send_op(1, Some(0), None), h.sent_op(1, Outcome::Ok, Some(0), 1));
+        h.push_as(1, 2, Op::Producer { facts }).push_as(1, 2, send).push_as(1, 2, ack);
+        h.assigned(10, 0).poll(10, &[(0, 1), (1, 0)]).silent();
+    }
+}

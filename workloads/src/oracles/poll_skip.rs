@@ -35,3 +35,43 @@ pub(super) fn gap(store: &Store, out: &mut Findings, read: &Read, reader: &Reade
         },
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracles::testing::*;
+    use klamm_model::history::PositionReason;
+    use klamm_model::ids::Offset;
+
+    #[test]
+    fn a_jump_over_what_another_reader_saw() {
+        let mut h = History::new();
+        h.sends(0..4);
+        h.assigned(10, 0).reads(10, 0..4).assigned(11, 0).reads(11, 0..2).reads(11, 3..4);
+        assert_eq!(h.fires_among("poll-skip").offset, Some(Offset(2)));
+        let mut h = History::new();
+        h.sends(0..4);
+        h.assigned(10, 0).reads(10, 0..4).assigned(11, 0).poll(11, &[(0, 0), (3, 3)]);
+        h.fires_among("int-poll-skip");
+    }
+
+    #[test]
+    fn the_first_record_must_be_the_first_at_the_position() {
+        let mut h = History::new();
+        h.sends(0..4);
+        h.assigned(10, 0).reads(10, 0..4).position(11, 1, PositionReason::Seek).reads(11, 2..4);
+        h.fires("poll-skip");
+    }
+
+    #[test]
+    fn gaps_seeks_and_aborted_data_are_legal() {
+        let mut h = History::new();
+        h.sends(0..5);
+        let all = h.poll_op(&[(0, 0, 1), (2, 2, 1), (4, 4, 1)], IsolationLevel::ReadUncommitted);
+        h.assigned(10, 0).push(10, all);
+        // A reader of committed data does not see what was aborted.
+        h.assigned(11, 0).poll(11, &[(0, 0), (4, 4)]);
+        h.position(12, 0, PositionReason::Assigned).reads(12, 0..1).position(12, 4, PositionReason::Reset);
+        h.reads(12, 4..5).silent();
+    }
+}

@@ -36,3 +36,36 @@ pub(super) fn check(store: &Store, out: &mut Findings, read: &Read, reader: &Rea
         },
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::oracles::testing::*;
+    use klamm_model::history::PositionReason;
+
+    #[test]
+    fn epochs_fall_for_one_reader() {
+        let mut h = History::new();
+        h.acked(0..3).assigned(10, 0).poll_epochs(10, &[(0, 0, 2), (1, 1, 1), (2, 2, 2)]);
+        h.fires_among("read-epoch-regression");
+    }
+
+    #[test]
+    fn epochs_fall_across_readers_and_gaps() {
+        let mut h = History::new();
+        h.acked(0..3).assigned(10, 1).poll_epochs(10, &[(1, 1, 2)]).assigned(11, 2).poll_epochs(11, &[(2, 2, 1)]);
+        h.fires("read-epoch-regression");
+        let mut h = History::new();
+        h.acked(0..3).assigned(10, 1).poll_epochs(10, &[(1, 1, 2)]).assigned(11, 0).poll_epochs(11, &[(0, 0, 3)]);
+        h.fires("read-epoch-regression");
+        let mut h = History::new();
+        h.send(0).send(1).assigned(10, 0).poll_epochs(10, &[(0, 0, 3), (5, 1, 2)]);
+        h.fires("read-epoch-regression");
+    }
+
+    #[test]
+    fn growing_unknown_and_earlier_epochs_are_legal() {
+        let mut h = History::new();
+        h.acked(0..4).assigned(10, 0).poll_epochs(10, &[(0, 0, 1), (1, 1, 1), (2, 2, 4), (3, 3, -1)]);
+        h.position(10, 0, PositionReason::Seek).poll_epochs(10, &[(0, 0, 1)]).silent();
+    }
+}

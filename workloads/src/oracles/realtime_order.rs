@@ -45,3 +45,52 @@ pub(super) fn acknowledged(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracles::testing::*;
+    use crate::permission::{Cause, LeaderChange};
+    use klamm_model::history::{Acks, Op, Outcome, ProducerFacts};
+    use klamm_model::ids::{ClientId, LeaderEpoch, Offset};
+
+    #[test]
+    fn an_acknowledged_send_below_what_was_acknowledged_when_it_began() {
+        let mut h = History::new();
+        let other = ValueId::new(ClientId(2), 0);
+        let facts = ProducerFacts { acks: Acks::All, idempotent: true, max_in_flight: 5, resolves_within: WITHIN };
+        h.push(2, Op::Producer { facts }).acked(3..6);
+        h.push(2, Op::Send { value: other, topic: "t".into(), partition: Some(0), key: None, late_by: 0 });
+        let mut ack = h.sent_op(0, Outcome::Ok, Some(4), 1);
+        if let Op::Sent { value, .. } = &mut ack {
+            *value = other;
+        }
+        // At an offset of its own, below.
+        if let Op::Sent { offset, .. } = &mut ack {
+            *offset = Some(Offset(2));
+        }
+        h.push(2, ack);
+        let found = h.fires("realtime-order");
+        assert_eq!(found.values, [value(5), other]);
+        assert_eq!(found.witness.len(), 4);
+    }
+
+    #[test]
+    fn either_send_with_acks_1_and_a_leader_change_permits_it() {
+        let mut h = History::with(Acks::Leader, true, 5);
+        h.send(0).ack(0, 5).send(1).ack(1, 4);
+        assert_eq!(h.fires_among("realtime-order").permitted, None);
+        let change = LeaderChange { at: 25, source: source(0), epoch: LeaderEpoch(2), deposed_by: Some(30) };
+        h.declared.leader_changes.push(change);
+        assert_eq!(h.fires_among("realtime-order").permitted, Some(Cause::A1));
+    }
+
+    #[test]
+    fn sends_that_overlap_have_no_order() {
+        let mut h = History::new();
+        h.send(0).send(1).ack(1, 5).ack(0, 4).send(2).ack(2, 6).silent();
+        // The answer to a repeated attempt names the old offset.
+        let mut h = History::new();
+        h.send(0).send(1).send(2).ack(1, 1).ack(2, 2).resolve(0, Outcome::Ok, Some(0), 3).silent();
+    }
+}

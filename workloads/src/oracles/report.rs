@@ -99,7 +99,7 @@ impl Findings {
             (String::new(), Vec::new())
         };
         if matches!(report.check, "lost-write" | "unseen") {
-            report.values.iter().for_each(|v| drop(self.lost.insert(*v, self.list.len())));
+            self.lost.extend(report.values.iter().map(|v| (*v, self.list.len())));
         }
         self.list.push(Finding {
             check: Cow::Borrowed(report.check),

@@ -51,3 +51,40 @@ fn late(store: &Store, out: &mut Findings, value: u64, took: u64, within: u64, a
 fn words(took: u64, within: u64) -> String {
     format!("unresolved for {}, promised within {}", Duration::from_nanos(took), Duration::from_nanos(within))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::oracles::testing::*;
+    use klamm_model::history::{Acks, Op, Outcome, ProducerFacts};
+
+    #[test]
+    fn too_late_or_never() {
+        let mut h = History::new();
+        h.send(0);
+        h.clock += WITHIN + 1_001;
+        h.resolve(0, Outcome::Info, None, 1);
+        h.fires("send-resolves");
+        let mut h = History::new();
+        let send = h.send_op(0, None, None);
+        h.push(1, send);
+        h.clock += WITHIN + 1_001;
+        assert_eq!(h.judge().findings, [], "no partition was ever named, so there is none to report it on");
+        h.acked(1..2);
+        h.fires("send-resolves");
+        assert_eq!(h.judge().summary.unresolved, 1);
+    }
+
+    #[test]
+    fn in_time_or_of_the_dead() {
+        let mut h = History::new();
+        h.send(0);
+        h.clock += WITHIN;
+        h.ack(0, 0).send(1);
+        h.clock += WITHIN / 2;
+        h.silent();
+        let facts = ProducerFacts { acks: Acks::All, idempotent: true, max_in_flight: 5, resolves_within: WITHIN };
+        h.push_as(1, 2, Op::Producer { facts });
+        h.clock += 2 * WITHIN;
+        h.silent();
+    }
+}

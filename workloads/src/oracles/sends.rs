@@ -301,7 +301,7 @@ mod tests {
         let offset = |i| client.get(i).map(|s| s.offset);
         assert_eq!([10, 11, 20, 1 << 40, 15].map(offset), [0, 1, 2, 3, 4].map(Some));
         assert_eq!(offset(12), None);
-        assert_eq!(client.all().count(), 5);
+        assert_eq!(client.all().count(), 6);
     }
 
     #[test]

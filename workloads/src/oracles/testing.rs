@@ -75,6 +75,13 @@ impl History {
         self.push(1, op)
     }
 
+    pub(super) fn sends(&mut self, indices: std::ops::Range<u64>) -> &mut Self {
+        for i in indices {
+            self.send(i);
+        }
+        self
+    }
+
     pub(super) fn ack(&mut self, index: u64, offset: i64) -> &mut Self {
         self.resolve(index, Outcome::Ok, Some(offset), 1)
     }

@@ -71,3 +71,48 @@ pub(super) fn resolved_elsewhere(store: &Store, out: &mut Findings, value: u64, 
     let witness = || store.story(value).chain(store.read_at(send.part, send.offset)).collect();
     out.add(store, report.values(&[value]), words, witness);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracles::testing::*;
+    use crate::permission::Cause;
+    use klamm_model::history::{Acks, Outcome};
+
+    #[test]
+    fn a_value_nobody_sent() {
+        let mut h = History::new();
+        h.acked(0..1).assigned(10, 0).poll(10, &[(0, 0), (1, 77)]).assigned(11, 0).poll(11, &[(0, 0), (1, 77)]);
+        assert_eq!(h.fires("unknown-read").permitted, None);
+        assert_eq!(h.judge().findings.len(), 1);
+    }
+
+    #[test]
+    fn a_value_on_the_wrong_partition() {
+        let mut h = History::new();
+        h.acked(0..1).on(1).assigned(10, 0).poll(10, &[(0, 0)]);
+        h.fires("unknown-read");
+        let mut h = History::new();
+        let send = h.send_op(0, None, None);
+        h.push(1, send).on(1).assigned(10, 0).poll(10, &[(0, 0)]).on(0).ack(0, 0);
+        h.fires("unknown-read");
+    }
+
+    #[test]
+    fn a_value_elsewhere_than_acknowledged() {
+        let mut h = History::with(Acks::All, false, 5);
+        h.send(0).resolve(0, Outcome::Ok, Some(0), 2).assigned(10, 1).poll(10, &[(1, 0)]);
+        let found = h.fires("unknown-read");
+        assert_eq!((found.facts.clause, found.permitted), (Some(Clause::OtherOffset), Some(Cause::ND)));
+        let mut h = History::new();
+        h.send(0).assigned(10, 1).poll(10, &[(1, 0)]).ack(0, 0);
+        assert_eq!(h.fires("unknown-read").permitted, None);
+    }
+
+    #[test]
+    fn what_was_sent_is_known_before_its_acknowledgement() {
+        let mut h = History::new();
+        let send = h.send_op(0, None, None);
+        h.push(1, send).assigned(10, 3).poll(10, &[(3, 0)]).ack(0, 3).silent();
+    }
+}

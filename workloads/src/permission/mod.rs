@@ -233,3 +233,6 @@ fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool 
         Cause::NT => facts.app.no_transactions,
     }
 }
+
+#[cfg(test)]
+mod tests;
