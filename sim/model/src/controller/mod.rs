@@ -21,6 +21,8 @@ mod quorum;
 mod sessions;
 mod spec;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use image::Image;
 pub use node::Controller;
