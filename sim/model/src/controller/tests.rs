@@ -20,6 +20,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Encodable, StrBytes};
+use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use std::collections::{BTreeMap, VecDeque};
@@ -32,6 +33,8 @@ struct Rig {
     out: Outbox,
     now: Now,
     files: BTreeMap<String, Vec<u8>>,
+    /// How much of each file was fsynced.
+    durable: BTreeMap<String, usize>,
     inputs: VecDeque<Input>,
     hold_fsync: bool,
     held: Vec<Input>,
@@ -60,6 +63,7 @@ impl Rig {
             node: Controller::new(spec),
             out: Outbox::new(),
             now: Now { mono: Instant::ZERO, wall: Timestamp(1_700_000_000_000) },
+            durable: files.iter().map(|(name, content)| (name.clone(), content.len())).collect(),
             files,
             inputs: VecDeque::new(),
             hold_fsync: false,
@@ -75,6 +79,15 @@ impl Rig {
     }
     fn restarted(self) -> Rig {
         Rig::on(self.files)
+    }
+
+    /// Power is lost: of what a log has not fsynced, `kept` per mille survive.
+    fn power_lost(mut self, kept: usize) -> Rig {
+        for (name, content) in self.files.iter_mut().filter(|(name, _)| name.ends_with(".log")) {
+            let durable = self.durable.get(name).copied().unwrap_or(0).min(content.len());
+            content.truncate(durable + (content.len() - durable) * kept / 1000);
+        }
+        self.restarted()
     }
 
     fn give(&mut self, input: Input) {
@@ -93,6 +106,10 @@ impl Rig {
     }
     fn disk(&mut self, token: DiskToken, op: DiskOp) {
         let hold = self.hold_fsync && matches!(op, DiskOp::Fsync { .. });
+        if let (DiskOp::Fsync { file }, false) = (&op, hold) {
+            let len = self.files.get(file.as_str()).map_or(0, Vec::len);
+            self.durable.insert(file.to_string(), len);
+        }
         let result = if self.fail { Err(DiskError::Io) } else { self.perform(op) };
         let input = Input::Disk { token, result };
         if hold {
@@ -446,4 +463,37 @@ fn an_api_that_is_not_offered_costs_the_connection() {
     let conn = rig.accept();
     rig.ask(conn, 9, MetadataRequest::default());
     assert!(rig.outputs.iter().any(|o| matches!(o, Output::Close { conn: c } if *c == conn)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// Whatever is lost, the next incarnation holds all that was committed, in a higher epoch.
+    #[test]
+    fn committed_metadata_survives(
+        lives in proptest::collection::vec((proptest::collection::vec((1..5i32, any::<bool>()), 0..8), 0..=1000usize), 1..5),
+    ) {
+        let mut rig = Rig::started();
+        for (registrations, kept) in lives {
+            let conn = rig.accept();
+            for (id, hold) in registrations {
+                rig.hold_fsync |= hold;
+                rig.register(conn, id);
+            }
+            let committed: Vec<_> = committed(&rig);
+            let epoch = rig.inspect().epoch;
+            rig = rig.power_lost(kept);
+            let survived = self::committed(&rig);
+            prop_assert_eq!(&survived[..committed.len()], &committed[..]);
+            prop_assert!(rig.inspect().active && rig.inspect().epoch > epoch);
+            prop_assert_eq!(rig.told().digest(), rig.inspect().image_digest);
+        }
+    }
+}
+
+fn committed(rig: &Rig) -> Vec<(Offset, LeaderEpoch, MetadataRecord)> {
+    let entry = |t: &TraceEvent| match t {
+        TraceEvent::MetadataCommitted { offset, epoch, record, .. } => Some((*offset, *epoch, (**record).clone())),
+        _ => None,
+    };
+    rig.traces().filter_map(entry).collect()
 }
