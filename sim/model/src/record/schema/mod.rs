@@ -2,6 +2,8 @@
 
 mod metadata;
 mod metadata_codec;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use metadata::*;
