@@ -2,15 +2,25 @@
 //!
 //! - [`Action`], [`Planned`], [`Schedule`]: the data; [`Fired`]: what a line became.
 //! - [`View`]: what events tell of the cluster; [`who`] and [`when`]: expressions resolved on it.
+//! - [`Injector`]: fires a schedule at a world, and ends what it fired.
+//! - [`Facts`]: what happened that may excuse a finding; [`Budget`]: how much a cluster must survive.
 
 mod action;
+mod budget;
+pub mod facts;
+mod inject;
 mod parse;
 mod schedule;
+#[cfg(test)]
+mod tests;
 mod view;
 pub mod when;
 pub mod who;
 
 pub use action::*;
+pub use budget::Budget;
+pub use facts::Facts;
+pub use inject::Injector;
 pub use parse::{ParseError, PartitionName};
 pub use schedule::{Fired, Problem, Schedule, ScheduleError, api_named};
 pub use view::{HostInfo, PartitionView, ReplicaView, View};

@@ -143,6 +143,14 @@ impl View {
     pub fn hosts(&self) -> impl Iterator<Item = HostId> + '_ {
         self.hosts.iter().map(|h| h.id)
     }
+    /// The names of all hosts.
+    pub fn host_names(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().map(|h| h.name.as_str())
+    }
+    /// The offset of the last metadata record seen committed.
+    pub fn committed_offset(&self) -> Offset {
+        self.committed
+    }
     /// A host's name.
     pub fn host_name(&self, host: HostId) -> &str {
         self.hosts.iter().find(|h| h.id == host).map_or("", |h| &h.name)

@@ -226,3 +226,43 @@ fn followers(view: &View, name: &PartitionName, test: impl Fn(ReplicaView, Repli
     let Some(id) = view.id(name) else { return false };
     p.replicas.iter().filter(|b| **b != leading).any(|b| view.replica(id, *b).is_some_and(|f| test(l, f)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_read() {
+        let parse = |text: &str| Condition::parse(text, ["b1", "b2"]);
+        assert!(matches!(parse("isr-size(my-topic-12) <= 2").unwrap(),
+            Condition::IsrSize(p, Comparison::AtMost, 2) if p.topic == "my-topic" && p.partition == 12));
+        assert!(matches!(parse(" not up( last-killed ) ").unwrap(), Condition::Not(_)));
+        let Condition::And(all) =
+            parse("hw-lag(t-0) and not in-isr(b1, t-0) and leads(follower(t-0, 1), t-0)").unwrap()
+        else {
+            panic!("three conditions")
+        };
+        assert_eq!(all.len(), 3);
+        assert!(!Condition::And(all).needs_appends());
+        assert!(parse("not follower-behind(t-0)").unwrap().needs_appends());
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        let told = |text: &str| Condition::parse(text, ["b1"]).unwrap_err().to_string();
+        for (text, place, message) in [
+            ("hw-lagg(t-0)", 1, "did you mean `hw-lag`"),
+            ("hw-lag(t)", 8, "a partition expected"),
+            ("hw-lag(t-0", 11, "`)` expected"),
+            ("isr-size(t-0) = 2", 15, "`<`, `<=`"),
+            ("isr-size(t-0) < x", 17, "a number"),
+            ("hw-lag(t-0) or up(b1)", 13, "unexpected `or up(b1)`"),
+            ("up(b1) and ", 12, "a condition expected"),
+            ("up(b7)", 4, "no host `b7`; did you mean `b1`"),
+            ("", 1, "a condition expected"),
+        ] {
+            let error = told(text);
+            assert!(error.contains(&format!("character {place}:")) && error.contains(message), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! Fires a schedule at a world: decides when each line's moment has come and whom it means, applies it, ends it,
+//! and writes down what it became.
+//!
+//! A line fires at its time or, with a condition, right after the first event from then on at which it holds. A line
+//! that means nobody yet (no leader, nobody killed so far) waits until it means somebody. What fired is a schedule
+//! again, with hosts by name, the exact nanosecond and the ordinal of the event that matched; replaying it gives the
+//! same run. A clock that drifted is right again afterwards; one that was stepped stays as it is.
+
+use super::facts::{Facts, offsets_of};
+use super::when::{Condition, Since};
+use super::who::Expr;
+use super::{Action, Fired, HostInfo, Planned, Schedule, ScheduleError, View, Who, api_named};
+use crate::des::{Driver, HostState, RuleId, Sim};
+use crate::disk::DiskFault;
+use crate::event::{Event, HostId, NodeRef, Observer, Phase, What};
+use bytes::Bytes;
+use klamm_model::disk::Path;
+use klamm_model::units::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// How often a host that is to restart after a controlled shutdown is looked at until its processes are gone.
+const RESTART_POLL: Duration = Duration::from_millis(50);
+
+/// A line whose time has come.
+#[derive(Debug)]
+struct Waiting {
+    line: usize,
+    condition: Option<Condition>,
+    since: Since,
+    /// The ordinal to wait for, in a fired schedule.
+    after: Option<u64>,
+}
+
+/// A fault in force.
+#[derive(Debug)]
+struct InForce {
+    id: u64,
+    action: Action,
+    undo: Undo,
+}
+
+/// How a fault ends.
+#[derive(Debug)]
+enum Undo {
+    Rule(RuleId),
+    Disk(HostId, DiskFault),
+    Resume(HostId),
+    Resolve(HostId),
+    Drift(HostId),
+    Restart(Vec<HostId>),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Todo {
+    End(u64),
+    Restart(HostId),
+}
+
+/// See the module. It watches, and acts between events.
+#[derive(Debug)]
+pub struct Injector {
+    schedule: Schedule,
+    seed: u64,
+    view: View,
+    facts: Facts,
+    /// The beginning of hardship.
+    origin: Option<Instant>,
+    /// Lines whose time has not come, the next one last.
+    unarmed: Vec<usize>,
+    waiting: Vec<Waiting>,
+    in_force: Vec<InForce>,
+    agenda: BTreeMap<(Instant, u64), Todo>,
+    /// Nodes that were told to shut down and still run.
+    stopping: BTreeSet<NodeRef>,
+    numbers: u64,
+    fired: Vec<Fired>,
+    last: u64,
+    seen: u64,
+    act_now: bool,
+}
+
+impl Injector {
+    /// For a world whose hosts and nodes have all been added. `min_insync_replicas` is the brokers' default.
+    pub fn new(
+        schedule: Schedule,
+        sim: &Sim,
+        seed: u64,
+        min_insync_replicas: usize,
+    ) -> Result<Injector, ScheduleError> {
+        let hosts = HostInfo::all(sim);
+        schedule.check(&hosts.iter().map(|h| h.name.as_str()).collect::<Vec<_>>())?;
+        let mut view = View::new(hosts);
+        let mut unarmed: Vec<usize> = (0..schedule.faults.len()).collect();
+        unarmed.sort_by_key(|line| std::cmp::Reverse((schedule.faults[*line].at, *line)));
+        let needs = |text: &String| condition(&view, text).is_some_and(|c| c.needs_appends());
+        let follow = schedule.faults.iter().filter_map(|f| f.when.as_ref()).any(needs);
+        view.follow_appends(follow);
+        Ok(Injector {
+            schedule,
+            seed,
+            view,
+            facts: Facts::new(min_insync_replicas),
+            origin: None,
+            unarmed,
+            waiting: Vec::new(),
+            in_force: Vec::new(),
+            agenda: BTreeMap::new(),
+            stopping: BTreeSet::new(),
+            numbers: 0,
+            fired: Vec::new(),
+            last: 0,
+            seen: u64::MAX,
+            act_now: false,
+        })
+    }
+    /// What events have told so far.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+    /// What happened that may excuse a finding.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+    /// What fired, in order.
+    pub fn fired(&self) -> &[Fired] {
+        &self.fired
+    }
+    /// The lines that did not fire.
+    pub fn unfired(&self) -> Vec<usize> {
+        (0..self.schedule.faults.len()).filter(|line| self.fired.iter().all(|f| f.line != *line)).collect()
+    }
+
+    fn time_of(&self, line: usize) -> Option<Instant> {
+        self.origin.map(|origin| origin + Duration::from_nanos(self.schedule.faults[line].at))
+    }
+
+    /// Whether a waiting line may fire, as far as moment and condition go.
+    fn is_ready(&self, w: &Waiting, now: Instant) -> bool {
+        if let Some(after) = w.after {
+            return self.last >= after || self.time_of(w.line).is_some_and(|at| now > at);
+        }
+        w.condition.as_ref().is_none_or(|c| c.holds(&self.view, &w.since))
+    }
+
+    /// Ends all faults and restarts every host that is down. Nothing fires any more.
+    pub fn heal(&mut self, sim: &mut Sim) {
+        self.unarmed.clear();
+        self.waiting.clear();
+        self.agenda.clear();
+        self.act_now = false;
+        for fault in std::mem::take(&mut self.in_force) {
+            self.end(sim, fault);
+        }
+        let (now, hosts) = (sim.now(), sim.hosts().collect::<Vec<_>>());
+        for host in hosts {
+            sim.disk_mut(host).heal(now);
+            if sim.host_state(host) == HostState::Paused {
+                sim.resume(host);
+            }
+            self.restart(sim, host);
+        }
+    }
+
+    /// Starts what does not run; what is still shutting down is started when it is gone.
+    fn restart(&mut self, sim: &mut Sim, host: HostId) {
+        if sim.nodes_on(host).any(|node| self.stopping.contains(&node)) {
+            self.plan(sim.now() + RESTART_POLL, Todo::Restart(host));
+        } else if !sim.nodes_on(host).all(|node| sim.is_running(node)) {
+            sim.restart(host);
+        }
+    }
+
+    fn plan(&mut self, at: Instant, todo: Todo) {
+        self.numbers += 1;
+        self.agenda.insert((at, self.numbers), todo);
+    }
+
+    /// Fires a line if everybody it names can be found.
+    fn fire(&mut self, sim: &mut Sim, line: usize, after: Option<u64>) -> bool {
+        let planned = self.schedule.faults[line].clone();
+        let Some(actions) = self.resolve(line, &planned.action) else { return false };
+        let at = self.origin.map_or(0, |origin| sim.now().since(origin).as_nanos());
+        for action in actions {
+            let resolved = Planned { at, when: None, after, lasts: planned.lasts, action: action.clone() };
+            self.fired.push(Fired { line, planned: resolved });
+            self.apply(sim, action, planned.lasts);
+        }
+        true
+    }
+
+    /// The action with hosts by name: one for each host where it is done to one. `None` if somebody is missing.
+    fn resolve(&self, line: usize, action: &Action) -> Option<Vec<Action>> {
+        let mut action = action.clone();
+        if let Some(who) = action.target_mut() {
+            let hosts = self.hosts_of(line, 0, std::slice::from_ref(who), &[])?;
+            let to = |host: HostId| {
+                let mut one = action.clone();
+                if let Some(who) = one.target_mut() {
+                    *who = self.name(host);
+                }
+                one
+            };
+            return Some(hosts.into_iter().map(to).collect());
+        }
+        let mut sides = action.sides_mut();
+        let expressions: Vec<Vec<Who>> = sides.iter().map(|side| (*side).clone()).collect();
+        let mut hosts: Vec<Vec<HostId>> = vec![Vec::new(); sides.len()];
+        // A side that means "the others" comes last.
+        let mut order: Vec<usize> = (0..sides.len()).collect();
+        order.sort_by_key(|side| expressions[*side].iter().any(|who| who.0.trim() == "others"));
+        for side in order {
+            let other = if sides.len() == 2 { hosts[1 - side].clone() } else { Vec::new() };
+            hosts[side] = self.hosts_of(line, side as u64, &expressions[side], &other)?;
+        }
+        for (side, hosts) in sides.iter_mut().zip(hosts) {
+            **side = hosts.into_iter().map(|host| self.name(host)).collect();
+        }
+        drop(sides);
+        Some(vec![action])
+    }
+
+    fn hosts_of(&self, line: usize, side: u64, who: &[Who], other: &[HostId]) -> Option<Vec<HostId>> {
+        let mut all = Vec::new();
+        for (n, who) in who.iter().enumerate() {
+            let names = self.view.host_names();
+            let expr = Expr::parse(&who.0, names).ok()?;
+            let mut key = [0u8; 24];
+            for (place, part) in key.chunks_exact_mut(8).zip([line as u64, side, n as u64]) {
+                place.copy_from_slice(&part.to_le_bytes());
+            }
+            let found = expr.resolve(&self.view, other, xxh3_64_with_seed(&key, self.seed));
+            if found.is_empty() {
+                return None;
+            }
+            all.extend(found);
+        }
+        all.sort_unstable();
+        all.dedup();
+        Some(all)
+    }
+
+    fn name(&self, host: HostId) -> Who {
+        Who(self.view.host_name(host).to_owned())
+    }
+
+    fn hosts_named(&self, who: &[Who]) -> Vec<HostId> {
+        who.iter().filter_map(|who| self.view.host_named(&who.0)).collect()
+    }
+
+    /// Does a resolved action to the world, and plans its end.
+    fn apply(&mut self, sim: &mut Sim, mut action: Action, lasts: Option<u64>) {
+        sim.announce_fault(action.clone(), false);
+        let now = sim.now();
+        let target = action.target_mut().map(|who| who.0.clone()).and_then(|name| self.view.host_named(&name));
+        let host = target.unwrap_or(HostId(0));
+        let disk = |sim: &mut Sim, fault| {
+            sim.disk_mut(host).set_fault(now, fault, true);
+            Some(Undo::Disk(host, fault))
+        };
+        let undo = match &action {
+            Action::Kill { .. } => {
+                sim.kill(host);
+                Some(Undo::Restart(vec![host]))
+            }
+            Action::PowerLoss { who } => {
+                let hosts = self.hosts_named(who);
+                sim.power_loss(&hosts);
+                Some(Undo::Restart(hosts))
+            }
+            Action::Restart { .. } => {
+                self.restart(sim, host);
+                None
+            }
+            Action::Shutdown { .. } => {
+                self.stopping.extend(sim.nodes_on(host).filter(|node| sim.is_running(*node)));
+                sim.shutdown(host);
+                Some(Undo::Restart(vec![host]))
+            }
+            Action::Pause { .. } => {
+                sim.pause(host);
+                Some(Undo::Resume(host))
+            }
+            Action::Partition { a, b, one_way } => {
+                Some(Undo::Rule(sim.partition(&self.hosts_named(a), &self.hosts_named(b), *one_way)))
+            }
+            Action::Latency { a, b, extra } => {
+                let extra = Duration::from_nanos(*extra);
+                Some(Undo::Rule(sim.add_latency(&self.hosts_named(a), &self.hosts_named(b), extra)))
+            }
+            Action::Loss { a, b, ppm } => {
+                Some(Undo::Rule(sim.add_loss(&self.hosts_named(a), &self.hosts_named(b), *ppm)))
+            }
+            Action::Reset { a, b } => {
+                sim.reset(&self.hosts_named(a), &self.hosts_named(b));
+                None
+            }
+            Action::Hold { api, responses, from, to } => api_named(api)
+                .map(|api| Undo::Rule(sim.hold(api, *responses, &self.hosts_named(from), &self.hosts_named(to)))),
+            Action::Unresolvable { .. } => {
+                sim.unresolvable(host, true);
+                Some(Undo::Resolve(host))
+            }
+            Action::DiskStall { .. } => disk(sim, DiskFault::Stall),
+            Action::DiskSlow { factor, .. } => disk(sim, DiskFault::Slow(*factor)),
+            Action::DiskError { on, .. } => disk(sim, DiskFault::Error(*on)),
+            Action::LyingFsync { .. } => disk(sim, DiskFault::LyingFsync),
+            Action::DiskFull { .. } => disk(sim, DiskFault::Full),
+            Action::BitRot { log, .. } => {
+                self.rot(sim, host, log);
+                None
+            }
+            Action::Wipe { .. } => {
+                sim.kill(host);
+                let gone = sim.disk_mut(host).wipe(now);
+                sim.announce_damage(host, gone);
+                Some(Undo::Restart(vec![host]))
+            }
+            Action::ClockStep { by_ms, .. } => {
+                sim.step_wall_clock(host, *by_ms);
+                None
+            }
+            Action::ClockDrift { ppm, .. } => {
+                sim.set_drift(host, *ppm);
+                Some(Undo::Drift(host))
+            }
+        };
+        if let Some(undo) = undo {
+            self.numbers += 1;
+            let id = self.numbers;
+            self.in_force.push(InForce { id, action, undo });
+            if let Some(lasts) = lasts {
+                self.plan(now + Duration::from_nanos(lasts), Todo::End(id));
+            }
+        }
+    }
+
+    /// Flips bits, and notes which batches they belong to, as they were.
+    fn rot(&mut self, sim: &mut Sim, host: HostId, log: &str) {
+        let below = format!("{log}/");
+        let before: Vec<(Path, Vec<Bytes>)> =
+            sim.disk(host).pieces().filter(|(path, _)| path.as_str().starts_with(&below)).collect();
+        let now = sim.now();
+        let ranges = sim.disk_mut(host).bit_rot(now, log);
+        for range in &ranges {
+            let segment =
+                before.iter().find(|(path, _)| *path == range.file).map(|(_, pieces)| Bytes::from(pieces.concat()));
+            if let Some((from, to)) = segment.and_then(|segment| offsets_of(&segment, range)) {
+                self.facts.rot(host, range.clone(), from, to);
+            }
+        }
+        if !ranges.is_empty() {
+            sim.announce_damage(host, ranges);
+        }
+    }
+
+    fn end(&mut self, sim: &mut Sim, fault: InForce) {
+        sim.announce_fault(fault.action.clone(), true);
+        let now = sim.now();
+        // Several faults of one kind may hold a host; the last one to end lets it go.
+        let others = &self.in_force;
+        match fault.undo {
+            Undo::Rule(rule) => sim.remove_rule(rule),
+            Undo::Disk(host, fault) => sim.disk_mut(host).set_fault(now, fault, false),
+            Undo::Resume(host) => {
+                if !others.iter().any(|o| matches!(o.undo, Undo::Resume(h) if h == host)) {
+                    sim.resume(host);
+                }
+            }
+            Undo::Resolve(host) => {
+                if !others.iter().any(|o| matches!(o.undo, Undo::Resolve(h) if h == host)) {
+                    sim.unresolvable(host, false);
+                }
+            }
+            Undo::Drift(host) => sim.set_drift(host, 0),
+            Undo::Restart(hosts) => {
+                for host in hosts {
+                    self.restart(sim, host);
+                }
+            }
+        }
+    }
+}
+
+fn condition(view: &View, text: &str) -> Option<Condition> {
+    Condition::parse(text, view.host_names()).ok()
+}
+
+impl Observer for Injector {
+    fn event(&mut self, event: &Event<'_>) {
+        self.facts.event(event, &self.view);
+        self.view.event(event);
+        self.last = event.ordinal.0;
+        match event.what {
+            What::Ended { .. } => {
+                event.node.iter().for_each(|node| {
+                    self.stopping.remove(node);
+                });
+            }
+            What::Phase(Phase::Hardship) => self.origin = Some(event.at),
+            What::Phase(Phase::Heal | Phase::FinalRead | Phase::Done) => {
+                self.unarmed.clear();
+                self.waiting.clear();
+            }
+            _ => {}
+        }
+        if self.facts.is_curious() {
+            self.act_now = true;
+        }
+        if self.waiting.is_empty() || self.act_now {
+            return;
+        }
+        let changed = self.seen != self.view.version();
+        self.seen = self.view.version();
+        self.act_now = self.waiting.iter().any(|w| (changed || w.after.is_some()) && self.is_ready(w, event.at));
+    }
+}
+
+impl Driver for Injector {
+    fn next_action_at(&self) -> Option<Instant> {
+        let ends = self.agenda.keys().next().map(|(at, _)| *at);
+        let line = self.unarmed.last().and_then(|line| self.time_of(*line));
+        // A line of a fired schedule whose event did not come.
+        let missed = self.waiting.iter().filter(|w| w.after.is_some()).filter_map(|w| self.time_of(w.line)).min();
+        ends.into_iter().chain(line).chain(missed.map(|at| at + Duration::from_nanos(1))).min()
+    }
+    fn wants_to_act(&self) -> bool {
+        self.act_now
+    }
+    fn act(&mut self, sim: &mut Sim) {
+        let after = std::mem::take(&mut self.act_now).then_some(self.last);
+        let now = sim.now();
+        self.facts.look(sim);
+        while let Some(entry) = self.agenda.first_entry().filter(|e| e.key().0 <= now) {
+            match entry.remove() {
+                Todo::End(id) => {
+                    if let Some(i) = self.in_force.iter().position(|f| f.id == id) {
+                        let fault = self.in_force.remove(i);
+                        self.end(sim, fault);
+                    }
+                }
+                Todo::Restart(host) => self.restart(sim, host),
+            }
+        }
+        while let Some(line) =
+            self.unarmed.last().copied().filter(|line| self.time_of(*line).is_some_and(|at| at <= now))
+        {
+            self.unarmed.pop();
+            let planned = &self.schedule.faults[line];
+            let condition = planned.when.as_ref().and_then(|text| condition(&self.view, text));
+            let since = condition.as_ref().map(|c| c.since(&self.view)).unwrap_or_default();
+            self.waiting.push(Waiting { line, condition, since, after: planned.after });
+        }
+        self.seen = self.view.version();
+        let (mut i, mut fired) = (0, Vec::new());
+        while i < self.waiting.len() {
+            if self.is_ready(&self.waiting[i], now) {
+                let w = self.waiting.remove(i);
+                fired.push(w);
+            } else {
+                i += 1;
+            }
+        }
+        for mut w in fired {
+            if !self.fire(sim, w.line, after) {
+                // Nobody is meant yet: the next change of the view may tell.
+                w.after = None;
+                self.waiting.push(w);
+            }
+        }
+    }
+}
