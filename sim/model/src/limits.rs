@@ -15,3 +15,11 @@ pub const MAX_PARTITIONS_PER_TOPIC: usize = 1 << 20;
 
 /// The most sends that may wait for metadata or for a place in a producer's buffer.
 pub const MAX_WAITING_SENDS: usize = 1 << 20;
+/// Of how many of its latest batches a log remembers the exact place; further back its sparse index serves.
+pub const BATCHES_PLACED_EXACTLY: usize = 256;
+
+/// Bytes read at once while a log is scanned.
+pub const SCAN_CHUNK_BYTES: u64 = 1 << 20;
+
+/// How many producer snapshots are tried, newest first, before a log is scanned from its start.
+pub const SNAPSHOTS_TRIED: usize = 3;

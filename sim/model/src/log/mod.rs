@@ -1,39 +1,55 @@
-//! A partition's log on disk. All I/O is asked of the [`Outbox`] and completes later.
-#![allow(dead_code, unused_variables)]
+//! A partition's log on disk: segments of batches, what is remembered about them, and how it survives crashes.
+//!
+//! The log asks the disk for everything through the [`Outbox`] and learns of it later: offsets are assigned when
+//! records are handed over, but [`Log::log_end`] moves only over what the disk has completed without a gap, and
+//! [`Log::recovery_point`] only over what an fsync has covered. It never waits, never reads what it has just written
+//! to know its state, and never decides who may append: sequences are checked by the leader
+//! ([`Log::check_sequence`]), epochs by the broker.
+//!
+//! The rooms, in reading order: `segment` (files and indexes), `epochs`, `producers` (what is remembered), `append`,
+//! `read`, `flush`, `truncate`, `retention`, `scan` and `load` (recovery), [`checkpoint`] (small text files).
+//! Follows Kafka's `UnifiedLog`, `LocalLog` and `LogLoader`; two things are stricter here. Recovery also cuts where a
+//! segment does not begin where the one before it ends, which Kafka would keep as a hole. And a truncation into the
+//! middle of a batch leaves the log end at that batch's beginning.
 
+mod append;
 pub mod checkpoint;
 mod config;
+mod epochs;
+mod flush;
+mod load;
+mod producers;
+mod read;
+mod retention;
+mod scan;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod truncate;
 
 pub use config::LogConfig;
+pub use load::LoadArgs;
+pub use read::{OutOfRange, ReadPlan, first_at_or_after};
 
-use crate::defects::Defects;
-use crate::disk::{DiskError, DiskResult, DiskToken, FileEntry, Path, ReadRange};
+use crate::defects::{Defect, Defects};
+use crate::disk::{DiskError, DiskOp, DiskResult, DiskToken, Path};
 use crate::ids::*;
 use crate::inspect::ProducerInspection;
 use crate::node::Outbox;
 use crate::record::BatchError;
 use crate::units::{Instant, Now, Timestamp};
-use bytes::Bytes;
-
-/// How a log is found on disk.
-#[derive(Clone, Debug)]
-pub struct LoadArgs {
-    /// Whether the last shutdown was clean: nothing is checked then.
-    pub clean: bool,
-    /// Everything below it was flushed (from `recovery-point-offset-checkpoint`).
-    pub recovery_point: Offset,
-    /// First offset (from `log-start-offset-checkpoint`).
-    pub log_start: Offset,
-    /// What the directory holds; files of other directories are passed over.
-    pub files: Vec<FileEntry>,
-}
+use checkpoint::{PARTITION_METADATA, Progress, Replace};
+use epochs::Epochs;
+use producers::Producers;
+use segment::Segment;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What became of something asked of the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogEvent {
     /// The log may be used.
     Loaded {
-        /// Whether segments were scanned because the last shutdown was not clean.
+        /// Whether segments were scanned because the last shutdown was not clean, or damage was met.
         recovered: bool,
         /// Bytes that recovery cut off: torn, corrupt or beyond such.
         truncated_bytes: u64,
@@ -49,7 +65,7 @@ pub enum LogEvent {
     },
     /// A truncation is through: the log takes appends again.
     Truncated,
-    /// Old segments are gone; `log_start()` moved.
+    /// Old segments are gone; `log_start()` had moved when this was asked for.
     SegmentsDeleted {
         /// The new log start.
         log_start: Offset,
@@ -100,34 +116,6 @@ pub enum AppendError {
     },
 }
 
-/// An offset is outside the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the log holds {log_start} to {log_end}")]
-pub struct OutOfRange {
-    /// First offset.
-    pub log_start: Offset,
-    /// One past the last.
-    pub log_end: Offset,
-}
-
-/// What is to be read for a Fetch, and how to cut whole batches out of it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ReadPlan {
-    /// For [`crate::disk::DiskOp::Read`].
-    pub range: ReadRange,
-    from: Offset,
-    up_to: Offset,
-    max_bytes: u64,
-    min_one: bool,
-}
-
-impl ReadPlan {
-    /// The whole batches wanted: from the one that holds the first offset, below the bound.
-    pub fn trim(&self, data: Bytes) -> Bytes {
-        data
-    }
-}
-
 /// What a leader finds out about an idempotent producer's batch before it appends it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SequenceCheck {
@@ -148,6 +136,36 @@ pub enum SequenceCheck {
     InvalidEpoch,
 }
 
+/// What the log is doing.
+#[derive(Debug)]
+enum Phase {
+    /// Neither created nor loaded.
+    New,
+    Loading(Box<load::Loading>),
+    Ready,
+    Truncating(Box<truncate::Truncating>),
+    Failed(DiskError),
+}
+
+/// Why an operation was asked for. Appends are in `pending`, replaced files know their own.
+#[derive(Clone, Debug)]
+enum Purpose {
+    /// It only has to succeed.
+    Plain,
+    /// A new partition's first file; then the directory's own name is made durable.
+    Created,
+    /// Part of the flush job: an fsync.
+    Sync,
+    /// Part of the flush job: content that is then fsynced.
+    WriteThenSync(Path),
+    /// Part of loading or truncating: a read; void if the generation has passed.
+    Scan(u32),
+    /// Part of loading or truncating: a change.
+    Step,
+    /// The last operation of a deletion of segments.
+    SegmentsDeleted(Offset),
+}
+
 /// One partition's log.
 #[derive(Debug)]
 pub struct Log {
@@ -155,17 +173,77 @@ pub struct Log {
     dir: Path,
     config: LogConfig,
     defects: Defects,
+    phase: Phase,
+    /// Ascending; not empty once created or loaded. The last one is active.
+    segments: Vec<Segment>,
+    tail: read::Tail,
+    /// Appends in flight, in order.
+    pending: VecDeque<append::Pending>,
+    log_start: Offset,
+    log_end: Offset,
+    /// As `log_end`, but not held back by `flush.messages`.
+    completed: Offset,
+    next_offset: Offset,
+    recovery_point: Offset,
+    epochs: Epochs,
+    metadata: Replace,
+    producers: Producers,
+    /// The producers' state tells of what was cut off.
+    producers_stale: bool,
+    /// Producer snapshots, written or due.
+    snapshots: BTreeSet<Offset>,
+    flush: flush::Flush,
+    /// Files of deleted segments, and when they go.
+    doomed: VecDeque<(Instant, Path)>,
+    ops: BTreeMap<u64, Purpose>,
+    /// Raised when scans under way become void.
+    generation: u32,
 }
 
 impl Log {
     /// A log that must be created or loaded first. `owner` routes its completions.
     pub fn new(owner: u32, dir: Path, config: LogConfig, defects: Defects) -> Log {
-        Log { owner, dir, config, defects }
+        Log {
+            owner,
+            config,
+            defects,
+            phase: Phase::New,
+            segments: Vec::new(),
+            tail: read::Tail::default(),
+            pending: VecDeque::new(),
+            log_start: Offset(0),
+            log_end: Offset(0),
+            completed: Offset(0),
+            next_offset: Offset(0),
+            recovery_point: Offset(0),
+            epochs: Epochs::new(owner, &dir),
+            metadata: Replace::new(owner, dir.join(PARTITION_METADATA)),
+            producers: Producers::default(),
+            producers_stale: false,
+            snapshots: BTreeSet::new(),
+            flush: flush::Flush::default(),
+            doomed: VecDeque::new(),
+            ops: BTreeMap::new(),
+            generation: 0,
+            dir,
+        }
     }
+
     /// Creates the directory with `partition.metadata` and an empty segment; usable at once.
-    pub fn create(&mut self, now: Now, topic_id: TopicId, out: &mut Outbox) {}
-    /// Loads what is there; [`LogEvent::Loaded`] follows.
-    pub fn load(&mut self, now: Now, args: LoadArgs, out: &mut Outbox) {}
+    pub fn create(&mut self, now: Now, topic_id: TopicId, out: &mut Outbox) {
+        let segment = Segment::new(&self.dir, Offset(0), now.wall);
+        self.ask(segment::create_file(&segment), Purpose::Created, out);
+        self.segments = vec![segment];
+        self.metadata.replace(checkpoint::format_partition_metadata(topic_id), out);
+        self.phase = Phase::Ready;
+    }
+
+    /// Removes the directory and forgets everything.
+    pub fn delete(&mut self, out: &mut Outbox) {
+        out.disk(self.owner, DiskOp::Delete { path: self.dir.clone() });
+        *self = Log::new(self.owner, self.dir.clone(), self.config.clone(), self.defects);
+    }
+
     /// Takes a completion whose token bears this log's owner.
     pub fn on_disk(
         &mut self,
@@ -175,98 +253,106 @@ impl Log {
         out: &mut Outbox,
         events: &mut Vec<LogEvent>,
     ) {
+        if matches!(self.phase, Phase::Failed(_) | Phase::New) {
+            return;
+        }
+        if let Ok(at) = self.pending.binary_search_by_key(&token.seq, |p| p.seq) {
+            self.append_completed(at, result, out, events);
+            return;
+        }
+        let mut progress = self.epochs.file.on_disk(token, &result, out);
+        if progress == Progress::NotMine {
+            progress = self.metadata.on_disk(token, &result, out);
+        }
+        match progress {
+            Progress::NotMine => {}
+            Progress::Busy => return,
+            Progress::Done => return self.finish_flush(out, events),
+            Progress::Failed(error) => return self.fail(error, events),
+        }
+        let purpose = self.ops.remove(&token.seq);
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(error) => {
+                let flushing = matches!(purpose, Some(Purpose::Sync | Purpose::WriteThenSync(_)));
+                if !flushing || !self.goes_on() {
+                    self.fail(error, events);
+                } else {
+                    self.abandon_flush();
+                }
+                return;
+            }
+        };
+        match purpose {
+            // An append that a truncation made void.
+            None | Some(Purpose::Plain) => {}
+            Some(Purpose::Created) => {
+                self.ask(DiskOp::FsyncDir { dir: self.dir.parent() }, Purpose::Plain, out);
+            }
+            Some(Purpose::Sync) => self.synced(out, events),
+            Some(Purpose::WriteThenSync(file)) => self.written(file, out, events),
+            Some(Purpose::Scan(generation)) if generation == self.generation => {
+                self.scanned(now, reply, out, events);
+            }
+            Some(Purpose::Scan(_)) => {}
+            Some(Purpose::Step) => self.stepped(out, events),
+            Some(Purpose::SegmentsDeleted(log_start)) => events.push(LogEvent::SegmentsDeleted { log_start }),
+        }
     }
-    /// Does what has come due (deleted segments' files, flushes by time).
-    pub fn poll(&mut self, now: Now, out: &mut Outbox) {}
+
+    /// Does what has come due: files of deleted segments, flushes by time.
+    pub fn poll(&mut self, now: Now, out: &mut Outbox) {
+        while self.doomed.front().is_some_and(|(at, _)| *at <= now.mono) {
+            let (_, path) = self.doomed.pop_front().expect("just seen");
+            self.ask(DiskOp::Delete { path }, Purpose::Plain, out);
+        }
+        if self.flush_due().is_some_and(|at| at <= now.mono) {
+            self.flush(now, out);
+        }
+    }
+
     /// When [`Log::poll`] is next needed.
     pub fn deadline(&self) -> Option<Instant> {
-        None
+        let doomed = self.doomed.front().map(|(at, _)| *at);
+        doomed.into_iter().chain(self.flush_due()).min()
     }
-    /// Appends a leader's records: assigns offsets (one copy), and asks the disk. Validate them first.
-    ///
-    /// # Errors
-    /// See [`AppendError`].
-    pub fn append_as_leader(
-        &mut self,
-        now: Now,
-        records: Bytes,
-        epoch: LeaderEpoch,
-        out: &mut Outbox,
-    ) -> Result<AppendInfo, AppendError> {
-        Err(AppendError::NotReady)
+
+    fn ask(&mut self, op: DiskOp, purpose: Purpose, out: &mut Outbox) {
+        let token = out.disk(self.owner, op);
+        self.ops.insert(token.seq, purpose);
     }
-    /// Appends what a follower fetched, unchanged. `None`: no whole batch in it.
-    ///
-    /// # Errors
-    /// See [`AppendError`]; batches before a bad one are not appended either.
-    pub fn append_as_follower(
-        &mut self,
-        now: Now,
-        records: Bytes,
-        out: &mut Outbox,
-    ) -> Result<Option<AppendInfo>, AppendError> {
-        Err(AppendError::NotReady)
+
+    /// Whether a failed append or fsync is shrugged off. What is on disk is no longer known then, so it must not be.
+    fn goes_on(&self) -> bool {
+        self.defects.on(Defect::AppendAfterIoError)
     }
-    /// Plans a read within one segment. `None`: nothing there (yet).
-    ///
-    /// # Errors
-    /// `from` is below the log start or beyond the log end.
-    pub fn read(
-        &self,
-        from: Offset,
-        max_bytes: u64,
-        up_to: Offset,
-        min_one: bool,
-    ) -> Result<Option<ReadPlan>, OutOfRange> {
-        Ok(None)
+
+    fn fail(&mut self, error: DiskError, events: &mut Vec<LogEvent>) {
+        self.phase = Phase::Failed(error);
+        self.pending.clear();
+        self.ops.clear();
+        events.push(LogEvent::Failed(error));
     }
-    /// About how many bytes lie between two offsets.
-    pub fn available_bytes(&self, from: Offset, up_to: Offset) -> u64 {
-        0
-    }
-    /// Cuts the log. True: [`LogEvent::Truncated`] follows, and until then nothing can be appended. False: there was
-    /// nothing to cut.
-    pub fn truncate_to(&mut self, now: Now, offset: Offset, out: &mut Outbox) -> bool {
-        false
-    }
-    /// Empties the log, which then starts at `offset`. [`LogEvent::Truncated`] follows.
-    pub fn truncate_fully_and_start_at(&mut self, now: Now, offset: Offset, out: &mut Outbox) {}
-    /// Makes everything below the present log end durable; [`LogEvent::Flushed`] follows (at once in a later
-    /// completion, or never if nothing is unflushed: then this returns false).
-    pub fn flush(&mut self, now: Now, out: &mut Outbox) -> bool {
-        false
-    }
-    /// As `flush`, but everything: indexes, producer snapshot, epochs; for a clean shutdown.
-    pub fn close(&mut self, now: Now, out: &mut Outbox) -> bool {
-        false
-    }
+
     /// Everything below it is durable.
     pub fn recovery_point(&self) -> Offset {
-        Offset(0)
+        self.recovery_point
     }
     /// First offset.
     pub fn log_start(&self) -> Offset {
-        Offset(0)
+        self.log_start
     }
     /// One past the last offset that the disk completed, without a gap.
     pub fn log_end(&self) -> Offset {
-        Offset(0)
+        self.log_end
     }
     /// The next offset to be assigned: `log_end()` and what is in flight.
     pub fn next_offset(&self) -> Offset {
-        Offset(0)
-    }
-    /// Moves the log start up (DeleteRecords, or as the leader's). Whole segments below go with
-    /// [`Log::delete_old_segments`].
-    pub fn set_log_start(&mut self, offset: Offset, out: &mut Outbox) {}
-    /// Applies retention by size and time, and drops segments below the log start; never at or above the high
-    /// watermark. True: [`LogEvent::SegmentsDeleted`] follows.
-    pub fn delete_old_segments(&mut self, now: Now, high_watermark: Offset, out: &mut Outbox) -> bool {
-        false
+        self.next_offset
     }
     /// Bytes in all segments.
     pub fn size(&self) -> u64 {
-        0
+        self.segments.iter().map(|s| s.size).sum()
     }
     /// The log's directory.
     pub fn dir(&self) -> &Path {
@@ -278,7 +364,15 @@ impl Log {
     }
     /// Whether it takes appends.
     pub fn is_ready(&self) -> bool {
-        false
+        matches!(self.phase, Phase::Ready)
+    }
+    /// Why it refuses all use.
+    pub fn failed(&self) -> Option<DiskError> {
+        if let Phase::Failed(error) = self.phase { Some(error) } else { None }
+    }
+    /// The settings.
+    pub fn config(&self) -> &LogConfig {
+        &self.config
     }
     /// Changes settings.
     pub fn set_config(&mut self, config: LogConfig) {
@@ -286,24 +380,28 @@ impl Log {
     }
     /// The latest leader epoch with records in the log, or assigned by [`Log::assign_epoch_start`].
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
-        None
+        self.epochs.latest()
     }
     /// Where an epoch ends (KIP-101, KIP-279): the largest epoch not above `epoch`, and the start of the next one
     /// or the log end; (-1, -1) if unknown.
     pub fn end_offset_for(&self, epoch: LeaderEpoch) -> (LeaderEpoch, Offset) {
-        (LeaderEpoch::NONE, Offset::NONE)
+        self.epochs.end_offset_for(epoch, self.log_end)
     }
     /// In which epoch an offset was (or would be) appended.
     pub fn epoch_for_offset(&self, offset: Offset) -> Option<LeaderEpoch> {
-        None
+        self.epochs.for_offset(offset)
     }
     /// A leader's epoch begins here.
-    pub fn assign_epoch_start(&mut self, epoch: LeaderEpoch, offset: Offset, out: &mut Outbox) {}
+    pub fn assign_epoch_start(&mut self, epoch: LeaderEpoch, offset: Offset, out: &mut Outbox) {
+        if epoch.0 >= 0 {
+            self.epochs.assign(epoch, offset, out);
+        }
+    }
     /// All epochs, ascending, each with its first offset.
     pub fn epochs(&self) -> &[(LeaderEpoch, Offset)] {
-        &[]
+        self.epochs.entries()
     }
-    /// Whether a batch of an idempotent producer may be appended.
+    /// Whether a batch of an idempotent producer may be appended, given what was appended (or is in flight) before.
     pub fn check_sequence(
         &self,
         id: ProducerId,
@@ -311,28 +409,27 @@ impl Log {
         base: Sequence,
         last: Sequence,
     ) -> SequenceCheck {
-        SequenceCheck::Ok
+        self.producers.check(id, epoch, base, last, self.defects)
     }
     /// Idempotent producers' state, by id.
     pub fn producers(&self) -> impl Iterator<Item = (ProducerId, ProducerInspection)> + '_ {
-        std::iter::empty()
+        self.producers.inspect()
     }
     /// Drops producers idle for too long; returns them.
     pub fn remove_expired_producers(&mut self, now: Now) -> Vec<ProducerId> {
-        Vec::new()
-    }
-    /// Where to look for the first record at or after a time: the reads in which to look with
-    /// [`first_at_or_after`]. `None`: no segment has one.
-    pub fn plan_timestamp(&self, at: Timestamp, up_to: Offset) -> Option<ReadPlan> {
-        None
+        self.producers.remove_expired(now.wall, self.config.producer_id_expiration)
     }
     /// The largest timestamp in the log and the last offset of its batch.
     pub fn max_timestamp(&self) -> Option<(Timestamp, Offset)> {
-        None
+        self.segments.iter().filter_map(|s| s.max_timestamp).max_by_key(|&(t, o)| (t, std::cmp::Reverse(o)))
     }
-}
 
-/// The first record in whole batches at or after a time.
-pub fn first_at_or_after(data: &Bytes, at: Timestamp) -> Option<(Timestamp, Offset)> {
-    None
+    /// Where a segment ends: where the next one begins, or the next offset.
+    fn segment_end(&self, at: usize) -> Offset {
+        self.segments.get(at + 1).map_or(self.next_offset, |s| s.base)
+    }
+    /// The segment that holds `offset` (or would: the first one, for anything below).
+    fn segment_of(&self, offset: Offset) -> usize {
+        self.segments.partition_point(|s| s.base <= offset).saturating_sub(1)
+    }
 }

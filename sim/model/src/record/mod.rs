@@ -22,4 +22,5 @@ pub use header::{
     BATCH_HEADER_SIZE, BatchError, BatchHeader, Batches, Compression, batches, set_producer, stamp, validate,
     verify_crc,
 };
+pub(crate) use header::check_crc;
 pub use iter::{Headers, Record, RecordIter, records};

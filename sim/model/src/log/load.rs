@@ -1,0 +1,414 @@
+//! Loading a log that an earlier incarnation left, and recovering it.
+//!
+//! After a clean shutdown indexes and the newest producer snapshot are taken as they are, and only what lies behind
+//! them is read. Otherwise every segment from the recovery point on is read whole: checksums, structure and
+//! continuity are verified, the log is cut at the first bad byte, later segments are deleted, and indexes, leader
+//! epochs and producers' state are built anew. Nothing recovered counts as durable: the recovery point moves with the
+//! next flush only (KAFKA-10101). Follows Kafka's `LogLoader` and `LogSegment.recover`.
+
+use super::checkpoint::{self, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
+use super::flush::Snapshot;
+use super::producers::Producers;
+use super::scan::{Fed, Scanner, Visit};
+use super::segment::{self, Segment, parse_name};
+use super::{Log, LogEvent, Phase, Purpose};
+use crate::disk::{DiskOp, DiskReply, FileEntry, ReadRange};
+use crate::ids::*;
+use crate::limits::SNAPSHOTS_TRIED;
+use crate::node::Outbox;
+use crate::record::{self, BATCH_HEADER_SIZE, BatchHeader};
+use crate::units::Now;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// How a log is found on disk.
+#[derive(Clone, Debug)]
+pub struct LoadArgs {
+    /// Whether the last shutdown was clean: nothing is checked then.
+    pub clean: bool,
+    /// Everything below it was flushed (from `recovery-point-offset-checkpoint`).
+    pub recovery_point: Offset,
+    /// First offset (from `log-start-offset-checkpoint`).
+    pub log_start: Offset,
+    /// What the directory holds; files of other directories are passed over.
+    pub files: Vec<FileEntry>,
+}
+
+/// A load under way.
+#[derive(Debug)]
+pub(super) struct Loading {
+    clean: bool,
+    recovery_point: Offset,
+    log_start: Offset,
+    /// Segments from this one on are verified.
+    verify_from: usize,
+    /// What was asked for in the first read; empty once it came.
+    parts: Vec<Part>,
+    topic_id: Option<TopicId>,
+    /// Epochs are built anew from all that is scanned.
+    epochs_lost: bool,
+    epochs_changed: bool,
+    /// Producers' state is known up to here; batches beyond add to it.
+    producers_at: Offset,
+    snapshot_useless: bool,
+    at: usize,
+    scanner: Option<Scanner>,
+    /// How far the index of the segment being scanned reaches.
+    indexed: Option<u64>,
+    expected: Option<Offset>,
+    recovered: bool,
+    truncated_bytes: u64,
+    scanned: bool,
+    /// Changes asked of the disk and not complete.
+    steps: u32,
+}
+
+/// One buffer of the first read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    Epochs,
+    Metadata,
+    Offsets(usize),
+    Times(usize),
+    FirstHeader(usize),
+    Snapshot(Offset),
+}
+
+impl Log {
+    /// Loads what is there; [`LogEvent::Loaded`] follows.
+    pub fn load(&mut self, now: Now, args: LoadArgs, out: &mut Outbox) {
+        let mut loading = Loading {
+            clean: args.clean,
+            recovery_point: args.recovery_point.max(Offset(0)),
+            log_start: args.log_start.max(Offset(0)),
+            verify_from: usize::MAX,
+            parts: Vec::new(),
+            topic_id: None,
+            epochs_lost: false,
+            epochs_changed: false,
+            producers_at: Offset(0),
+            snapshot_useless: false,
+            at: 0,
+            scanner: None,
+            indexed: None,
+            expected: None,
+            recovered: false,
+            truncated_bytes: 0,
+            scanned: false,
+            steps: 0,
+        };
+        let mut files: BTreeMap<(Offset, &str), u64> = BTreeMap::new();
+        let mut small: BTreeMap<&str, u64> = BTreeMap::new();
+        let dir = self.dir.clone();
+        for entry in args.files.iter().filter(|f| f.path.parent() == dir) {
+            let name = entry.path.file_name();
+            let stray = [".deleted", ".cleaned", ".swap", ".tmp"].iter().any(|s| name.ends_with(s));
+            match parse_name(name) {
+                _ if stray => self.step(&mut loading, DiskOp::Delete { path: entry.path.clone() }, out),
+                Some((base, suffix)) => _ = files.insert((base, suffix), entry.len),
+                None => _ = small.insert(name, entry.len),
+            }
+        }
+        for &(base, suffix) in files.keys() {
+            if suffix == ".log" {
+                let mut segment = Segment::new(&self.dir, base, now.wall);
+                segment.size = files[&(base, suffix)];
+                self.segments.push(segment);
+            } else if suffix != ".snapshot" && !files.contains_key(&(base, ".log")) {
+                let path = self.dir.join(&format!("{}{suffix}", segment::stem(base)));
+                self.step(&mut loading, DiskOp::Delete { path }, out);
+            }
+        }
+        if !loading.clean && !self.segments.is_empty() {
+            loading.verify_from = self.segment_of(loading.recovery_point);
+        }
+        self.snapshots = files.keys().filter(|(_, suffix)| *suffix == ".snapshot").map(|&(base, _)| base).collect();
+        let newest_usable = self.segments.get(loading.verify_from).map_or(Offset(i64::MAX), |s| s.base);
+        self.drop_snapshots(&mut loading, newest_usable, out);
+
+        let mut ranges = Vec::new();
+        let mut want = |part, path, len| {
+            loading.parts.push(part);
+            ranges.push(ReadRange { file: path, pos: 0, len });
+        };
+        for (name, part) in [(LEADER_EPOCH_CHECKPOINT, Part::Epochs), (PARTITION_METADATA, Part::Metadata)] {
+            if let Some(&len) = small.get(name) {
+                want(part, self.dir.join(name), len);
+            }
+        }
+        for (at, segment) in self.segments.iter().enumerate().take(loading.verify_from) {
+            if let Some(&len) = files.get(&(segment.base, ".index")) {
+                want(Part::Offsets(at), segment.offsets.file.clone(), len);
+            }
+            if let Some(&len) = files.get(&(segment.base, ".timeindex")) {
+                want(Part::Times(at), segment.times.file.clone(), len);
+            }
+            if at + 1 == self.segments.len() {
+                want(Part::FirstHeader(at), segment.file.clone(), BATCH_HEADER_SIZE as u64);
+            }
+        }
+        for &offset in self.snapshots.iter().rev().take(SNAPSHOTS_TRIED) {
+            want(Part::Snapshot(offset), self.snapshot_file(offset), files[&(offset, ".snapshot")]);
+        }
+        loading.epochs_lost = !small.contains_key(LEADER_EPOCH_CHECKPOINT);
+        self.phase = Phase::Loading(Box::new(loading));
+        self.ask(DiskOp::Read { ranges }, Purpose::Scan(self.generation), out);
+    }
+
+    fn step(&mut self, loading: &mut Loading, op: DiskOp, out: &mut Outbox) {
+        loading.steps += 1;
+        self.ask(op, Purpose::Step, out);
+    }
+
+    /// Snapshots beyond `newest` tell of what may be gone; those not beyond the log start, of nothing.
+    fn drop_snapshots(&mut self, loading: &mut Loading, newest: Offset, out: &mut Outbox) {
+        let keep = |o: &Offset| *o <= newest && *o > loading.log_start;
+        let useless: Vec<Offset> = self.snapshots.iter().copied().filter(|o| !keep(o)).collect();
+        for offset in useless {
+            self.snapshots.remove(&offset);
+            let path = self.snapshot_file(offset);
+            self.step(loading, DiskOp::Delete { path }, out);
+        }
+    }
+
+    pub(super) fn load_scanned(&mut self, now: Now, reply: DiskReply, out: &mut Outbox, events: &mut Vec<LogEvent>) {
+        let Phase::Loading(mut loading) = std::mem::replace(&mut self.phase, Phase::New) else { return };
+        let buffers = if let DiskReply::Data(buffers) = reply { buffers } else { Vec::new() };
+        let l = &mut *loading;
+        if l.scanner.is_none() {
+            self.take_parts(now, l, &buffers);
+            self.begin_scan(now, l, out);
+        } else {
+            self.scan_chunk(l, buffers.first().unwrap_or(&Bytes::new()), out);
+        }
+        while !l.scanned && l.scanner.is_none() {
+            self.next_segment(now, l, out);
+        }
+        if let Some(scanner) = &l.scanner {
+            let read = scanner.read();
+            self.ask(read, Purpose::Scan(self.generation), out);
+        }
+        self.phase = Phase::Loading(loading);
+        self.load_stepped(events);
+    }
+
+    fn take_parts(&mut self, now: Now, l: &mut Loading, buffers: &[Bytes]) {
+        let mut snapshot = None;
+        for (part, data) in std::mem::take(&mut l.parts).into_iter().zip(buffers) {
+            match part {
+                Part::Epochs => match checkpoint::parse_epochs(data) {
+                    Ok(entries) => self.epochs.restore(&entries),
+                    Err(_) => l.epochs_lost = true,
+                },
+                Part::Metadata => l.topic_id = checkpoint::parse_partition_metadata(data),
+                Part::Offsets(at) => self.segments[at].restore_offsets(data),
+                Part::Times(at) => self.segments[at].restore_times(data),
+                Part::FirstHeader(at) => {
+                    let header = BatchHeader::parse(data).ok();
+                    self.segments[at].first_timestamp = header.map(|h| h.max_timestamp);
+                }
+                Part::Snapshot(offset) if snapshot.is_none() => {
+                    snapshot = Producers::restore(data, offset).map(|p| (offset, p));
+                }
+                Part::Snapshot(_) => {}
+            }
+        }
+        for (at, segment) in self.segments.iter_mut().enumerate() {
+            segment.named = at < l.verify_from;
+            if at >= l.verify_from {
+                segment.reset_indexes();
+            }
+        }
+        l.producers_at = l.log_start;
+        if let Some((offset, producers)) = snapshot {
+            self.producers = producers;
+            self.producers.remove_expired(now.wall, self.config.producer_id_expiration);
+            l.producers_at = offset;
+        }
+    }
+
+    /// From where the producers' state needs it, or the first segment to be verified, or (without epochs) everywhere.
+    fn begin_scan(&mut self, now: Now, l: &mut Loading, out: &mut Outbox) {
+        if self.segments.is_empty() {
+            l.epochs_lost = false;
+            self.end_scan(now, Offset(0), l, out);
+            return;
+        }
+        l.at = self.segment_of(l.producers_at).min(l.verify_from);
+        if l.epochs_lost {
+            l.at = 0;
+        }
+        l.expected = None;
+        self.open_segment(l);
+    }
+
+    fn open_segment(&mut self, l: &mut Loading) {
+        let segment = &self.segments[l.at];
+        l.indexed = None;
+        let mut pos = 0;
+        if l.at < l.verify_from {
+            l.indexed = segment.offsets.entries.last().map(|e| u64::from(e.pos));
+            let needed = if l.epochs_lost { Offset(0) } else { l.producers_at };
+            pos = segment.floor(needed);
+        }
+        if pos == 0 {
+            l.expected = Some(segment.base);
+        }
+        l.scanner = Some(Scanner::new(segment.file.clone(), pos, segment.size));
+    }
+
+    fn scan_chunk(&mut self, l: &mut Loading, data: &Bytes, out: &mut Outbox) {
+        let mut scanner = l.scanner.take().expect("a scan is under way");
+        let verify = l.at >= l.verify_from;
+        let interval = self.config.index_interval_bytes;
+        let segment = &mut self.segments[l.at];
+        let (epochs, producers) = (&mut self.epochs, &mut self.producers);
+        let fed = scanner.feed(data, |header, pos, batch| {
+            let in_reach = header.last_offset().0 - segment.base.0 <= i64::from(i32::MAX);
+            let in_place = l.expected.is_none_or(|e| e == header.base_offset) && header.base_offset >= segment.base;
+            if !in_reach || !in_place || (verify && !record::verify_crc(batch)) {
+                return Visit::Bad;
+            }
+            if l.indexed.is_some_and(|reach| pos <= reach) {
+                segment.skip(header);
+            } else {
+                segment.note(header, pos, interval);
+            }
+            let newer = epochs.latest().is_none_or(|e| header.leader_epoch > e);
+            if (verify || l.epochs_lost) && header.leader_epoch.0 >= 0 && newer {
+                l.epochs_changed |= epochs.put(header.leader_epoch, header.base_offset);
+            }
+            if header.last_offset() >= l.producers_at {
+                producers.update(header, batch);
+            }
+            l.expected = Some(header.next_offset());
+            Visit::Go
+        });
+        match fed {
+            Fed::More => l.scanner = Some(scanner),
+            Fed::End => {}
+            Fed::Stopped | Fed::Bad => self.cut(scanner.pos, l, out),
+        }
+    }
+
+    /// Cuts the segment being scanned at `pos`, and deletes those after it.
+    fn cut(&mut self, pos: u64, l: &mut Loading, out: &mut Outbox) {
+        l.recovered = true;
+        let at = l.at;
+        let end = l.expected.unwrap_or(self.segments[at].base);
+        for segment in self.segments.split_off(at + 1) {
+            l.truncated_bytes += segment.size;
+            for path in segment.files() {
+                self.step(l, DiskOp::Delete { path: path.clone() }, out);
+            }
+        }
+        let segment = &mut self.segments[at];
+        if pos < segment.size {
+            l.truncated_bytes += segment.size - pos;
+            segment.note_time();
+            let mut ops = Vec::new();
+            let created = segment.max_timestamp.unwrap_or_default().0;
+            segment.truncate(pos, end, created, &mut ops);
+            for op in ops {
+                self.step(l, op, out);
+            }
+        }
+    }
+
+    /// After one segment: the next, or the end.
+    fn next_segment(&mut self, now: Now, l: &mut Loading, out: &mut Outbox) {
+        let end = l.expected.unwrap_or(self.segments[l.at].base);
+        if self.segments.get(l.at + 1).is_some_and(|next| next.base != end) {
+            let size = self.segments[l.at].size;
+            self.cut(size, l, out);
+        }
+        if l.at + 1 < self.segments.len() {
+            l.at += 1;
+            if l.at >= l.verify_from && end > l.producers_at {
+                self.segments[l.at - 1].note_time();
+                self.flush.snapshots.push(Snapshot { offset: end, content: self.producers.snapshot() });
+                self.snapshots.insert(end);
+            }
+            self.open_segment(l);
+            return;
+        }
+        if end < l.producers_at && !l.snapshot_useless && l.producers_at > l.log_start {
+            // The snapshot tells of more than the log holds.
+            l.snapshot_useless = true;
+            self.producers.clear();
+            self.drop_snapshots(l, Offset(-1), out);
+            l.producers_at = l.log_start;
+            l.at = self.segment_of(l.producers_at);
+            l.verify_from = usize::MAX;
+            l.expected = None;
+            self.open_segment(l);
+            return;
+        }
+        if end < l.log_start {
+            // As Kafka does: what is there cannot be of the log that begins there.
+            let files: Vec<_> = self.segments.drain(..).flat_map(|s| s.files().map(Clone::clone)).collect();
+            for path in files {
+                self.step(l, DiskOp::Delete { path }, out);
+            }
+            self.epochs.clear();
+            self.producers.clear();
+        }
+        self.end_scan(now, end, l, out);
+    }
+
+    fn end_scan(&mut self, now: Now, end: Offset, l: &mut Loading, out: &mut Outbox) {
+        l.scanned = true;
+        let mut end = end;
+        if self.segments.is_empty() {
+            end = l.log_start;
+            let segment = Segment::new(&self.dir, end, now.wall);
+            self.step(l, segment::create_file(&segment), out);
+            self.segments.push(segment);
+        }
+        self.drop_snapshots(l, end, out);
+        self.flush.snapshots.retain(|s| s.offset <= end);
+        self.log_start = l.log_start.max(self.segments[0].base);
+        self.next_offset = end;
+        self.completed = end;
+        self.log_end = end;
+        let untouched = l.clean && !l.recovered;
+        self.recovery_point = if untouched { end } else { l.recovery_point.min(end) };
+        l.recovered |= !l.clean;
+        let cut = self.epochs.truncate_from_end(end) | self.epochs.truncate_from_start(self.log_start);
+        if cut || l.epochs_changed {
+            self.epochs.write(out);
+        }
+    }
+
+    /// Done, if everything asked for is.
+    pub(super) fn load_stepped(&mut self, events: &mut Vec<LogEvent>) {
+        let Phase::Loading(l) = &self.phase else { return };
+        if l.scanned && l.steps == 0 {
+            let (recovered, truncated_bytes, topic_id) = (l.recovered, l.truncated_bytes, l.topic_id);
+            self.phase = Phase::Ready;
+            events.push(LogEvent::Loaded { recovered, truncated_bytes, topic_id });
+        }
+    }
+
+    pub(super) fn stepped(&mut self, out: &mut Outbox, events: &mut Vec<LogEvent>) {
+        match &mut self.phase {
+            Phase::Loading(l) => {
+                l.steps -= 1;
+                self.load_stepped(events);
+            }
+            Phase::Truncating(t) => {
+                t.steps -= 1;
+                self.truncate_progress(out, events);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn scanned(&mut self, now: Now, reply: DiskReply, out: &mut Outbox, events: &mut Vec<LogEvent>) {
+        match self.phase {
+            Phase::Loading(_) => self.load_scanned(now, reply, out, events),
+            Phase::Truncating(_) => self.truncate_scanned(reply, out, events),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Reading: where batches lie, and how to cut whole ones out of what the disk returns.
+//!
+//! The places of the latest batches are remembered exactly, so that reads at the log's end take no byte too many;
+//! further back the sparse index gives bounds, and [`ReadPlan::trim`] cuts.
+
+use super::Log;
+use crate::disk::ReadRange;
+use crate::ids::*;
+use crate::limits::BATCHES_PLACED_EXACTLY;
+use crate::record::{self, BatchHeader};
+use crate::units::Timestamp;
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// An offset is outside the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the log holds {log_start} to {log_end}")]
+pub struct OutOfRange {
+    /// First offset.
+    pub log_start: Offset,
+    /// One past the last.
+    pub log_end: Offset,
+}
+
+/// What is to be read for a Fetch, and how to cut whole batches out of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReadPlan {
+    /// For [`crate::disk::DiskOp::Read`].
+    pub range: ReadRange,
+    from: Offset,
+    up_to: Offset,
+    max_bytes: u64,
+    min_one: bool,
+    /// The range holds just the batches wanted.
+    exact: bool,
+}
+
+impl ReadPlan {
+    /// The whole batches wanted: from the one that holds the first offset, below the bound, within the bytes asked
+    /// for. Cuts before anything that is no batch.
+    pub fn trim(&self, data: Bytes) -> Bytes {
+        if self.exact && data.len() as u64 == self.range.len {
+            return data;
+        }
+        let (mut start, mut end) = (0, 0);
+        let mut begun = false;
+        while let Ok(header) = BatchHeader::parse(&data[end..]) {
+            let Some(after) = usize::try_from(header.size()).ok().and_then(|n| end.checked_add(n)) else { break };
+            if after > data.len() || header.last_offset() >= self.up_to {
+                break;
+            }
+            if header.last_offset() < self.from && !begun {
+                (start, end) = (after, after);
+                continue;
+            }
+            let fits = (after - start) as u64 <= self.max_bytes;
+            if !fits && (begun || !self.min_one) {
+                break;
+            }
+            begun = true;
+            end = after;
+        }
+        data.slice(start..end)
+    }
+}
+
+/// Where a batch lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    pub(super) base: Offset,
+    pub(super) end: Offset,
+    /// The segment's base.
+    pub(super) segment: Offset,
+    pub(super) pos: u64,
+}
+
+/// The latest batches, in order, without a gap, up to the next offset; with their sizes.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    places: VecDeque<(Place, u64)>,
+}
+
+impl Tail {
+    #[inline]
+    pub(super) fn push(&mut self, place: Place, size: u64) {
+        if self.places.len() == BATCHES_PLACED_EXACTLY {
+            self.places.pop_front();
+        }
+        self.places.push_back((place, size));
+    }
+
+    fn index_of(&self, offset: Offset) -> Option<usize> {
+        if self.places.front().is_none_or(|(p, _)| offset < p.base) {
+            return None;
+        }
+        // Reads at the end are the rule.
+        let last = self.places.len() - 1;
+        if self.places[last].0.base <= offset {
+            return (offset < self.places[last].0.end).then_some(last);
+        }
+        Some(self.places.partition_point(|(p, _)| p.end <= offset))
+    }
+
+    /// The batch that holds `offset`.
+    pub(super) fn find(&self, offset: Offset) -> Option<Place> {
+        self.index_of(offset).map(|i| self.places[i].0)
+    }
+
+    pub(super) fn truncate(&mut self, offset: Offset) {
+        while self.places.back().is_some_and(|(p, _)| p.end > offset) {
+            self.places.pop_back();
+        }
+    }
+
+    pub(super) fn forget_below(&mut self, offset: Offset) {
+        while self.places.front().is_some_and(|(p, _)| p.base < offset) {
+            self.places.pop_front();
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.places.clear();
+    }
+
+    /// Takes out the batches of one append that was never written; what lies behind them moves up.
+    pub(super) fn forget(&mut self, base: Offset, end: Offset, size: u64) -> Vec<Place> {
+        let gone: Vec<Place> =
+            self.places.iter().map(|(p, _)| *p).filter(|p| p.base >= base && p.end <= end).collect();
+        self.places.retain(|(p, _)| p.base < base || p.end > end);
+        if let Some(first) = gone.first() {
+            let behind = |p: &Place| p.segment == first.segment && p.pos > first.pos;
+            self.places.iter_mut().filter(|(p, _)| behind(p)).for_each(|(p, _)| p.pos -= size);
+        }
+        gone
+    }
+}
+
+impl Log {
+    /// Plans a read of batches below `up_to` (exclusive) and the log end, within one segment. `None`: there is
+    /// nothing (yet). With `min_one` the first batch comes even if it is larger than `max_bytes`.
+    ///
+    /// # Errors
+    /// `from` is below the log start or beyond the log end.
+    pub fn read(
+        &self,
+        from: Offset,
+        max_bytes: u64,
+        up_to: Offset,
+        min_one: bool,
+    ) -> Result<Option<ReadPlan>, OutOfRange> {
+        if from < self.log_start || from > self.log_end {
+            return Err(OutOfRange { log_start: self.log_start, log_end: self.log_end });
+        }
+        let up_to = up_to.min(self.log_end);
+        if from >= up_to || (max_bytes == 0 && !min_one) {
+            return Ok(None);
+        }
+        let plan = |file, pos, len, exact| ReadPlan {
+            range: ReadRange { file, pos, len },
+            from,
+            up_to,
+            max_bytes,
+            min_one,
+            exact,
+        };
+        if let Some(first) = self.tail.index_of(from) {
+            let (start, _) = self.tail.places[first];
+            let mut len = 0;
+            for (place, size) in self.tail.places.range(first..) {
+                let fits = len + size <= max_bytes || (len == 0 && min_one);
+                if place.segment != start.segment || place.end > up_to || !fits {
+                    break;
+                }
+                len += size;
+            }
+            let segment = self.segments.iter().rfind(|s| s.base == start.segment);
+            let file = segment.expect("a placed batch's segment is there").file.clone();
+            return Ok((len > 0).then(|| plan(file, start.pos, len, true)));
+        }
+        let mut at = self.segment_of(from);
+        let mut segment = &self.segments[at];
+        if segment.size == 0 && at + 1 < self.segments.len() {
+            at += 1;
+            segment = &self.segments[at];
+        }
+        let pos = segment.floor(from);
+        let bound = if up_to < self.segment_end(at) { segment.ceiling(Offset(up_to.0 - 1)) } else { segment.size };
+        let end = segment.ceiling(from).max(pos.saturating_add(max_bytes)).min(bound);
+        Ok((end > pos).then(|| plan(segment.file.clone(), pos, end - pos, false)))
+    }
+
+    /// About how many bytes lie between two offsets; exact among the latest batches.
+    pub fn available_bytes(&self, from: Offset, up_to: Offset) -> u64 {
+        let up_to = up_to.min(self.log_end);
+        if from >= up_to || self.segments.is_empty() {
+            return 0;
+        }
+        let (first, start) = self.about(from.max(self.log_start));
+        let (last, end) = self.about(up_to);
+        if first == last {
+            // Both may lie behind the same entry of the index; there is something, though.
+            return end.saturating_sub(start).max(1);
+        }
+        let between: u64 = self.segments[first + 1..last].iter().map(|s| s.size).sum();
+        self.segments[first].size - start + between + end
+    }
+
+    /// Segment and position at which an offset's batch begins, or a place before it.
+    fn about(&self, offset: Offset) -> (usize, u64) {
+        if let Some(place) = self.tail.find(offset) {
+            return (self.segment_of(place.segment), place.pos);
+        }
+        let at = self.segment_of(offset);
+        let segment = &self.segments[at];
+        if offset >= self.next_offset { (at, segment.size) } else { (at, segment.floor(offset)) }
+    }
+
+    /// Where to look, with [`first_at_or_after`], for the first record at or after a time and below `up_to`.
+    /// `None`: there is none.
+    pub fn plan_timestamp(&self, at: Timestamp, up_to: Offset) -> Option<ReadPlan> {
+        let up_to = up_to.min(self.log_end);
+        let segment = self.segments.iter().find(|s| s.max_timestamp.is_some_and(|(t, _)| t >= at))?;
+        let (pos, end) = segment.range_of_time(at);
+        (end > pos && segment.base < up_to).then(|| ReadPlan {
+            range: ReadRange { file: segment.file.clone(), pos, len: end - pos },
+            from: self.log_start,
+            up_to,
+            max_bytes: u64::MAX,
+            min_one: true,
+            exact: false,
+        })
+    }
+}
+
+/// The first record in whole batches at or after a time, and its offset.
+pub fn first_at_or_after(data: &Bytes, at: Timestamp) -> Option<(Timestamp, Offset)> {
+    for batch in record::batches(data) {
+        let (header, bytes) = batch.ok()?;
+        if header.max_timestamp < at {
+            continue;
+        }
+        let mut records = record::records(&bytes).map_while(Result::ok);
+        if let Some(found) = records.find(|r| r.timestamp >= at) {
+            return Some((found.timestamp, found.offset));
+        }
+    }
+    None
+}

@@ -1,0 +1,78 @@
+//! Deleting old segments, by size and by time, and moving the log start. Follows Kafka's `UnifiedLog.deleteOldSegments`.
+
+use super::{Log, Phase, Purpose};
+use crate::disk::DiskOp;
+use crate::ids::*;
+use crate::node::Outbox;
+use crate::units::{Duration, Now, Timestamp};
+
+impl Log {
+    /// Moves the log start up (DeleteRecords, or as the leader's), not beyond the log end. Whole segments below go
+    /// with [`Log::delete_old_segments`]. Whether it moved.
+    pub fn set_log_start(&mut self, offset: Offset, out: &mut Outbox) -> bool {
+        let offset = offset.min(self.log_end);
+        if offset <= self.log_start || !matches!(self.phase, Phase::Ready) {
+            return false;
+        }
+        self.log_start = offset;
+        if self.epochs.truncate_from_start(offset) {
+            self.epochs.write(out);
+        }
+        true
+    }
+
+    /// Applies retention by time and size, and drops segments wholly below the log start; never at or above the high
+    /// watermark. True: the log start has moved, or at least segments are gone;
+    /// [`super::LogEvent::SegmentsDeleted`] follows.
+    pub fn delete_old_segments(&mut self, now: Now, high_watermark: Offset, out: &mut Outbox) -> bool {
+        if !matches!(self.phase, Phase::Ready) {
+            return false;
+        }
+        let mut too_much = match u64::try_from(self.config.retention_bytes) {
+            Ok(limit) => self.size().saturating_sub(limit),
+            Err(_) => 0,
+        };
+        let mut count = 0;
+        for (at, segment) in self.segments.iter().enumerate() {
+            let end = self.segment_end(at);
+            let active = at + 1 == self.segments.len();
+            if end > high_watermark || (active && segment.size == 0) {
+                break;
+            }
+            let below_start = !active && end <= self.log_start;
+            let too_large = segment.size <= too_much && too_much > 0;
+            if !below_start && !too_large && !self.too_old(now.wall, segment.max_timestamp) {
+                break;
+            }
+            too_much = too_much.saturating_sub(segment.size);
+            count += 1;
+        }
+        if count == 0 {
+            return false;
+        }
+        if count == self.segments.len() {
+            self.roll(now, self.next_offset, out);
+        }
+        let gone: Vec<_> = self.segments.drain(..count).collect();
+        let start = self.segments[0].base;
+        for segment in &gone {
+            self.discard(now, segment, out);
+            if self.snapshots.remove(&segment.base) {
+                let path = self.snapshot_file(segment.base);
+                self.ask(DiskOp::Delete { path }, Purpose::Plain, out);
+            }
+        }
+        self.flush.snapshots.retain(|s| s.offset >= start);
+        self.tail.forget_below(start);
+        self.set_log_start(start, out);
+        self.ask(DiskOp::FsyncDir { dir: self.dir.clone() }, Purpose::SegmentsDeleted(self.log_start), out);
+        true
+    }
+
+    fn too_old(&self, wall: Timestamp, newest: Option<(Timestamp, Offset)>) -> bool {
+        // A segment of unknown age is kept.
+        let Some((newest, _)) = newest else { return false };
+        let limit = i64::try_from(self.config.retention.as_millis()).unwrap_or(i64::MAX);
+        self.config.retention != Duration::MAX && wall.0.saturating_sub(newest.0) > limit
+    }
+}
