@@ -4,7 +4,8 @@
 use crate::ids::{NodeId, TopicId};
 use crate::node::{ConnId, DisconnectReason, Endpoint, Input, Listener, Outbox, Output};
 use crate::units::{Duration, Instant, Now, Timestamp};
-use crate::versions::{VersionCaps, api_versions_response};
+use crate::versions::{VersionCaps, api_of, api_versions_response};
+use bytes::BytesMut;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -219,4 +220,12 @@ impl Cluster {
         self.now.mono = at;
         self.now.wall.0 += passed.as_millis() as i64;
     }
+}
+
+/// A field that the version does not have would be lost, or refused, in encoding.
+fn survives_the_wire(request: &RequestKind, version: i16) {
+    let mut bytes = BytesMut::new();
+    request.encode(&mut bytes, version).unwrap();
+    let decoded = RequestKind::decode(api_of(request), &mut bytes.freeze(), version).unwrap();
+    assert_eq!(*request, decoded, "version {version}");
 }

@@ -306,6 +306,28 @@ fn a_lost_connection_costs_a_fetch_and_nothing_else() {
 }
 
 #[test]
+fn every_version_is_spoken() {
+    for version in 4..=17 {
+        let (mut c, mut k) = (Cluster::new(&[(1, 1)]), consumer(&[("auto.offset.reset", "earliest")]));
+        c.caps = VersionCaps([(1, version), (2, version % 10), (3, 9 + version % 5), (23, 2 + version % 3)].into());
+        c.assign(&mut k, &[(t(0), StartAt::Reset)]);
+        c.listed(&mut k, EARLIEST, 0, 42);
+        let asked = c.next();
+        assert_eq!(asked.version, if 9 + version % 5 == 9 { version.min(12) } else { version });
+        let topic = FetchableTopicResponse::default()
+            .with_partitions(vec![PartitionData::default().with_high_watermark(9).with_records(Some(batch(42, 2, 1)))]);
+        let topic = if asked.version >= 13 { topic.with_topic_id(c.topic_id.0) } else { topic.with_topic(name()) };
+        c.answer(&mut k, &asked, FetchResponse::default().with_responses(vec![topic]));
+        assert_eq!(polled(&mut c, &mut k), [(0, 42), (0, 43)]);
+        c.leaders[0] = (2, 2);
+        let asked = c.next();
+        c.disconnect(&mut k, asked.conn);
+        c.advance(&mut k, MS(3000));
+        assert!(!c.asked.is_empty());
+    }
+}
+
+#[test]
 fn old_brokers_are_asked_in_their_own_versions() {
     let (mut c, mut k) = (Cluster::new(&[(1, 1)]), consumer(&[]));
     c.caps = VersionCaps([(ApiKey::Fetch as i16, 4), (ApiKey::OffsetForLeaderEpoch as i16, 2)].into());

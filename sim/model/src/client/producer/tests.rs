@@ -428,3 +428,19 @@ fn keyless_records_stay_on_a_partition_for_a_batch() {
     assert_eq!(partitions[2], 0, "a partition without a leader is not chosen");
     assert!(partitions[0] > 0 && partitions[1] > 0 && runs.len() < 60);
 }
+
+#[test]
+fn every_version_is_spoken() {
+    for version in 3..=13 {
+        let (mut c, mut p) = (Cluster::new(&[(1, 0)]), producer(&[("linger.ms", "0")], &[]));
+        let metadata = i16::min(version, 9);
+        c.caps = VersionCaps([(0, version), (3, metadata), (22, (version - 3).min(5)), (18, version % 5)].into());
+        c.send(&mut p, 0, 1);
+        c.grant(&mut p, 1);
+        let asked = c.next();
+        // Without ids from Metadata, topics can only be named.
+        assert_eq!(asked.version, version.min(12));
+        c.respond(&mut p, &asked, 0, 3);
+        assert_eq!(delivered(&mut p), [(1, Some(3))]);
+    }
+}
