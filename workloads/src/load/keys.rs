@@ -7,6 +7,7 @@
 
 use super::{Purpose, below, draw};
 use klamm_model::ids::ClientId;
+use std::f64::consts::LN_2;
 use std::sync::Arc;
 
 /// How keys are chosen, as configured.
@@ -99,8 +100,6 @@ fn zipf_table(count: u64, theta: f64) -> Arc<[u64]> {
         })
         .collect()
 }
-
-const LN_2: f64 = 0.693_147_180_559_945_3;
 
 /// The natural logarithm of a number of at least 1.
 fn ln(x: f64) -> f64 {

@@ -4,7 +4,7 @@ use super::finding::Verdicts;
 use super::key_affinity::Keys;
 use super::list_offsets_regression::{self as list_offsets, Asked};
 use super::report::Findings;
-use super::sends::{self, CHOSEN, KEYED, Known, LOST, NOWHERE, OFFSET_ACKED, READ, Send, State};
+use super::sends::{self, CHOSEN, KEYED, Known, LOST, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State};
 use super::store::{NONE, Read, Reader, Store};
 use super::summary::Summary;
 use super::{
@@ -291,17 +291,19 @@ impl Judge {
     fn moved(&mut self, read: &Read, before: &Send) {
         let (store, out) = (&mut self.store, &mut self.out);
         let value = read.value();
-        if before.is(READ) {
+        let slot = store.parts[read.part as usize].slots.get(read.offset());
+        let again = slot.is_some_and(|s| s.flags & slots::READ != 0 && s.value == value);
+        if again {
+            // The other of two places that are known.
+        } else if before.is(READ) {
             duplicate::at(store, out, read, Some(before.offset));
-            if store.stands(value) {
-                return;
-            }
         } else {
             unknown_read::other_offset(store, out, read, before.offset);
         }
+        // Where it was seen last is where it still stands, if anywhere.
         if let Known::Sent(send) = store.send_mut(value) {
             send.offset = read.offset();
-            send.flags |= READ;
+            send.flags |= READ | MOVED;
             send.flags &= !OFFSET_ACKED;
         }
     }

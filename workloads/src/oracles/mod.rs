@@ -34,6 +34,8 @@ mod store;
 mod summary;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod unknown_read;
 
 pub use finding::{Finding, Verdicts};

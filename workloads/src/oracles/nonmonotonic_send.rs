@@ -6,7 +6,7 @@
 //! its producer has given up may land whenever the network delivers it.
 
 use super::report::{Findings, Report};
-use super::sends::{Client, Latest, PLACED, Send, State};
+use super::sends::{Client, Latest, MOVED, PLACED, Send, State};
 use super::store::Store;
 use klamm_model::history::{Acks, ValueId};
 
@@ -24,7 +24,7 @@ pub(super) fn placed(store: &mut Store, out: &mut Findings, value: u64, at: u64)
     let index = id.index();
     let Some(client) = store.client_mut(id.client()) else { return };
     let Some(&send) = client.get(index) else { return };
-    if send.is(PLACED) || !counts(client, &send) {
+    if send.is(PLACED) || send.is(MOVED) || !counts(client, &send) {
         return;
     }
     let part = send.part as usize;
@@ -59,7 +59,9 @@ pub(super) fn placed(store: &mut Store, out: &mut Findings, value: u64, at: u64)
 /// The nearest send in front of or behind this one, in its partition, that lies on its wrong side.
 fn around(client: &Client, index: u64, send: &Send) -> Option<u64> {
     let peer = |i: &u64| {
-        client.get(*i).is_some_and(|s| s.is(PLACED) && s.part == send.part && s.incarnation == send.incarnation)
+        client
+            .get(*i)
+            .is_some_and(|s| s.is(PLACED) && !s.is(MOVED) && s.part == send.part && s.incarnation == send.incarnation)
     };
     let offset = |i: u64| client.get(i).map_or(-1, |s| s.offset);
     let later = (index + 1..=index + REACH).find(peer).filter(|&i| offset(i) < send.offset);

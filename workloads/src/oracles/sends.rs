@@ -35,6 +35,8 @@ pub(super) const PLACED: u8 = 16;
 pub(super) const OFFSET_ACKED: u8 = 32;
 /// Reported as read although it had failed, or on a wrong partition.
 pub(super) const REPORTED: u8 = 64;
+/// Seen at more than one offset: it has no one place in an order any more.
+pub(super) const MOVED: u8 = 128;
 
 /// One send.
 #[derive(Clone, Copy, Debug)]
@@ -103,11 +105,9 @@ pub(super) struct Client {
     pub(super) incarnation: u32,
     /// The settings of each incarnation.
     facts: Vec<(u32, ProducerFacts)>,
-    /// The ring began here, and begins at `base` now.
-    first: u64,
-    base: u64,
-    ring: VecDeque<Send>,
-    /// Sends that do not fit the ring: beyond a gap, or old and yet to be remembered.
+    /// Ascending. A client that starts again may leap ahead: it begins another run.
+    runs: Vec<Run>,
+    /// Sends that fit no run: far apart or out of order, or old and yet to be remembered.
     sparse: BTreeMap<u64, Send>,
     pub(super) producers: Vec<ProducerId>,
     /// The producer id that its last resolved send went out under, and that send's incarnation.
@@ -119,8 +119,25 @@ pub(super) struct Client {
     pub(super) latest: Vec<Option<Latest>>,
 }
 
-/// The largest gap between a client's indices for which the ring is stretched.
+/// Sends of consecutive indices.
+struct Run {
+    /// It began here, and begins at `base` now: what lies between is forgotten.
+    first: u64,
+    base: u64,
+    sends: VecDeque<Send>,
+}
+
+impl Run {
+    fn next(&self) -> u64 {
+        self.base + self.sends.len() as u64
+    }
+}
+
+/// The largest gap between a client's indices for which a run is stretched.
 const MAX_GAP: u64 = 1 << 16;
+
+/// The most runs of a client; what leaps further is kept apart.
+const MAX_RUNS: usize = 256;
 
 /// Settings of a producer that never said: Kafka's defaults, and no promise of time.
 const UNSAID: ProducerFacts =
@@ -142,9 +159,7 @@ impl Client {
             id,
             incarnation: 0,
             facts: Vec::new(),
-            first: 0,
-            base: 0,
-            ring: VecDeque::new(),
+            runs: Vec::new(),
             sparse: BTreeMap::new(),
             producers: Vec::new(),
             identity: None,
@@ -167,54 +182,66 @@ impl Client {
 
     /// A new send.
     pub(super) fn send(&mut self, index: u64, send: Send) {
-        if self.ring.is_empty() && self.sparse.is_empty() {
-            (self.first, self.base) = (index, index);
-        }
-        let next = self.base + self.ring.len() as u64;
-        if index == next {
-            self.ring.push_back(send);
-        } else if index > next && index - next <= MAX_GAP {
-            self.ring.resize((index - self.base) as usize, ABSENT);
-            self.ring.push_back(send);
-        } else {
-            let within = index >= self.base && index < next;
-            match self.get_mut(index) {
-                Known::Sent(_) | Known::Forgotten => {}
-                Known::Unknown if within => self.ring[(index - self.base) as usize] = send,
-                Known::Unknown => drop(self.sparse.insert(index, send)),
+        let most = self.runs.len() >= MAX_RUNS;
+        match self.runs.last_mut() {
+            Some(run) if index == run.next() => return run.sends.push_back(send),
+            Some(run) if index > run.next() && index - run.next() <= MAX_GAP => {
+                run.sends.resize((index - run.base) as usize, ABSENT);
+                return run.sends.push_back(send);
             }
+            Some(run) if most || index < run.next() => {}
+            _ => return self.runs.push(Run { first: index, base: index, sends: [send].into() }),
         }
+        if let Some(run) = self.runs.iter_mut().find(|r| r.base <= index && index < r.next()) {
+            let slot = &mut run.sends[(index - run.base) as usize];
+            if slot.state == State::Absent {
+                *slot = send;
+            }
+        } else if matches!(self.get_mut(index), Known::Unknown) {
+            self.sparse.insert(index, send);
+        }
+    }
+
+    /// The run that may hold an index.
+    fn run(&self, index: u64) -> Option<usize> {
+        let last = self.runs.len().checked_sub(1)?;
+        if self.runs[last].first <= index {
+            return Some(last);
+        }
+        self.runs.partition_point(|r| r.first <= index).checked_sub(1)
     }
 
     /// The send with this index.
     pub(super) fn get(&self, index: u64) -> Option<&Send> {
-        let found = match index.checked_sub(self.base) {
-            Some(i) if (i as usize) < self.ring.len() => self.ring.get(i as usize),
-            _ => self.sparse.get(&index),
-        };
-        found.filter(|s| s.state != State::Absent)
+        let dense = self.run(index).and_then(|r| {
+            let run = &self.runs[r];
+            run.sends.get(usize::try_from(index.checked_sub(run.base)?).ok()?)
+        });
+        dense.or_else(|| self.sparse.get(&index)).filter(|s| s.state != State::Absent)
     }
 
     /// The same, to change it.
     pub(super) fn get_mut(&mut self, index: u64) -> Known<'_> {
-        let forgotten = index >= self.first && index < self.base;
-        let found = match index.checked_sub(self.base) {
-            Some(i) if (i as usize) < self.ring.len() => self.ring.get_mut(i as usize),
-            _ => match self.sparse.get_mut(&index) {
-                None if forgotten => return Known::Forgotten,
-                found => found,
-            },
-        };
-        match found {
-            Some(send) if send.state != State::Absent => Known::Sent(send),
-            _ => Known::Unknown,
+        let mut forgotten = false;
+        if let Some(run) = self.run(index).map(|r| &mut self.runs[r]) {
+            forgotten = index < run.base;
+            let i = index.wrapping_sub(run.base) as usize;
+            if !forgotten && i < run.sends.len() {
+                let send = &mut run.sends[i];
+                return if send.state == State::Absent { Known::Unknown } else { Known::Sent(send) };
+            }
+        }
+        match self.sparse.get_mut(&index) {
+            Some(send) => Known::Sent(send),
+            None if forgotten => Known::Forgotten,
+            None => Known::Unknown,
         }
     }
 
     /// All sends that are remembered.
     pub(super) fn all(&self) -> impl Iterator<Item = (u64, &Send)> {
-        let ring = self.ring.iter().enumerate().map(|(i, s)| (self.base + i as u64, s));
-        self.sparse.iter().map(|(i, s)| (*i, s)).chain(ring).filter(|(_, s)| s.state != State::Absent)
+        let dense = self.runs.iter().flat_map(|r| (r.base..).zip(&r.sends));
+        self.sparse.iter().map(|(i, s)| (*i, s)).chain(dense).filter(|(_, s)| s.state != State::Absent)
     }
 
     /// The producer took, or may have taken, a new identity.
@@ -259,25 +286,33 @@ impl Client {
     /// Forgets the oldest sends for which nothing can be found any more: `gone` says whether the place of a send was
     /// deleted. Those that may still turn up are kept aside.
     pub(super) fn forget(&mut self, gone: impl Fn(&Send) -> bool) {
-        while let Some(send) = self.ring.front() {
-            let deleted = send.offset >= 0 && gone(send);
-            match send.state {
-                State::Absent => {}
-                State::Pending => break,
-                State::Acknowledged | State::Info if deleted && send.attempts <= 1 => {}
-                State::Acknowledged | State::Info if deleted => drop(self.sparse.insert(self.base, *send)),
-                State::Failed => drop(self.sparse.insert(self.base, *send)),
-                State::Info if send.offset < 0 => drop(self.sparse.insert(self.base, *send)),
-                State::Acknowledged | State::Info => break,
+        for run in &mut self.runs {
+            while let Some(send) = run.sends.front() {
+                let deleted = send.offset >= 0 && gone(send);
+                let kept = match send.state {
+                    State::Pending => break,
+                    State::Absent => false,
+                    State::Failed => true,
+                    // What was tried once cannot turn up a second time.
+                    State::Acknowledged | State::Info if deleted => send.attempts > 1,
+                    State::Info if send.offset < 0 => true,
+                    State::Acknowledged | State::Info => break,
+                };
+                if kept {
+                    self.sparse.insert(run.base, *send);
+                }
+                run.sends.pop_front();
+                run.base += 1;
             }
-            self.ring.pop_front();
-            self.base += 1;
+            if run.sends.capacity() > 4 * run.sends.len() + 1024 {
+                run.sends.shrink_to(2 * run.sends.len());
+            }
         }
     }
 
     /// How many sends are remembered.
     pub(super) fn remembered(&self) -> usize {
-        self.ring.len() + self.sparse.len()
+        self.runs.iter().map(|r| r.sends.len()).sum::<usize>() + self.sparse.len()
     }
 }
 

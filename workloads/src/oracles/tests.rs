@@ -1,0 +1,240 @@
+//! Laws over many histories: what a correct log and its clients do is never a finding, and what is taken from such a
+//! history is always one.
+
+use super::testing::*;
+use super::*;
+use klamm_model::history::{Op, Outcome, PositionReason};
+use klamm_model::ids::Offset;
+use proptest::prelude::*;
+
+/// One step of a small world with one partition.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// A send that is appended at once; acknowledged some steps later, or never (info).
+    Send { ack_after: u8, info: bool },
+    /// A send that fails.
+    Fail,
+    /// A marker takes an offset.
+    Gap,
+    /// A reader polls up to so many records.
+    Poll { reader: u32, max: usize },
+    /// A reader goes somewhere.
+    Seek { reader: u32, to: u8 },
+    /// Retention.
+    Delete { part: u8 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0u8..6, prop::bool::weighted(0.1)).prop_map(|(ack_after, info)| Step::Send { ack_after, info }),
+        1 => Just(Step::Fail),
+        1 => Just(Step::Gap),
+        6 => (10u32..13, 1usize..5).prop_map(|(reader, max)| Step::Poll { reader, max }),
+        1 => (10u32..13, 0u8..200).prop_map(|(reader, to)| Step::Seek { reader, to }),
+        1 => (0u8..4).prop_map(|part| Step::Delete { part }),
+    ]
+}
+
+/// What the world did.
+struct Played {
+    history: History,
+    /// Log starts, each in front of the entry of this number.
+    starts: Vec<(usize, i64)>,
+    /// The log at the end.
+    log: Vec<(i64, u64)>,
+    acked: Vec<u64>,
+    log_start: i64,
+}
+
+fn play(steps: &[Step]) -> Played {
+    let mut h = History::new();
+    let (mut log, mut end, mut log_start): (Vec<(i64, u64)>, i64, i64) = (Vec::new(), 0, 0);
+    let (mut due, mut next, mut acked, mut starts) = (Vec::new(), 0u64, Vec::new(), Vec::new());
+    let mut positions = [0i64; 3];
+    for reader in 10..13 {
+        h.assigned(reader, 0);
+    }
+    for (now, step) in steps.iter().copied().enumerate() {
+        match step {
+            Step::Send { ack_after, info } => {
+                h.send(next);
+                log.push((end, next));
+                due.push((now + usize::from(ack_after), next, end, info));
+                (next, end) = (next + 1, end + 1);
+            }
+            Step::Fail => {
+                h.send(next).resolve(next, Outcome::Fail, None, 1);
+                next += 1;
+            }
+            Step::Gap => end += 1,
+            Step::Poll { reader, max } => {
+                let position = &mut positions[reader as usize - 10];
+                if *position < log_start {
+                    *position = log_start;
+                    h.position(reader, log_start, PositionReason::Reset);
+                }
+                let batch: Vec<_> = log.iter().copied().filter(|(o, _)| o >= position).take(max).collect();
+                if let Some((last, _)) = batch.last() {
+                    *position = last + 1;
+                    h.poll(reader, &batch);
+                }
+            }
+            Step::Seek { reader, to } => {
+                let to = log_start + i64::from(to) * (end - log_start) / 200;
+                positions[reader as usize - 10] = to;
+                h.position(reader, to, PositionReason::Seek);
+            }
+            Step::Delete { part } => {
+                log_start += i64::from(part) * (end - log_start) / 8;
+                log.retain(|(o, _)| *o >= log_start);
+                starts.push((h.entries.len(), log_start));
+            }
+        }
+        due.retain(|&(at, value, offset, info)| {
+            if at > now {
+                return true;
+            }
+            if info {
+                h.resolve(value, Outcome::Info, None, 1);
+            } else {
+                h.ack(value, offset);
+                acked.push(value);
+            }
+            false
+        });
+    }
+    Played { history: h, starts, log, acked, log_start }
+}
+
+fn judge(played: &Played, tail: &History) -> Verdicts {
+    let mut judge = Judge::new(JudgeConfig { resolve_slack: 0, max_findings: 9 });
+    let mut starts = played.starts.iter().peekable();
+    for (i, entry) in played.history.entries.iter().enumerate() {
+        while let Some((_, offset)) = starts.next_if(|(at, _)| *at <= i) {
+            judge.log_start(&source(0), Offset(*offset));
+        }
+        judge.entry(entry);
+    }
+    starts.for_each(|(_, offset)| judge.log_start(&source(0), Offset(*offset)));
+    tail.entries.iter().for_each(|e| judge.entry(e));
+    judge.finish(tail.clock, &tail.declared)
+}
+
+/// The final read of such a log.
+fn final_read(played: &Played, log: &[(i64, u64)]) -> History {
+    let mut tail = History::new();
+    tail.entries.clear();
+    tail.clock = played.history.clock;
+    tail.assigned(99, played.log_start);
+    if !log.is_empty() {
+        tail.poll(99, log);
+    }
+    let end = log.last().map_or(played.log_start, |(o, _)| o + 1);
+    tail.final_read(99, played.log_start, end);
+    tail
+}
+
+proptest! {
+    #[test]
+    fn a_correct_log_is_never_accused(steps in prop::collection::vec(step(), 1..80)) {
+        let played = play(&steps);
+        let verdicts = judge(&played, &final_read(&played, &played.log));
+        prop_assert_eq!(verdicts.findings, vec![]);
+    }
+
+    #[test]
+    fn whatever_acknowledged_is_taken_from_the_log_is_missed(
+        steps in prop::collection::vec(step(), 1..80),
+        which: prop::sample::Index,
+    ) {
+        let played = play(&steps);
+        let durable: Vec<_> = played.log.iter().filter(|(_, v)| played.acked.contains(v)).collect();
+        prop_assume!(!durable.is_empty());
+        let taken = *durable[which.index(durable.len())];
+        let rest: Vec<_> = played.log.iter().copied().filter(|r| *r != taken).collect();
+        let verdicts = judge(&played, &final_read(&played, &rest));
+        let lost: Vec<_> = verdicts.findings.iter().filter(|f| ["lost-write", "unseen"].contains(&&*f.check)).collect();
+        prop_assert_eq!(lost.len(), 1);
+        prop_assert_eq!(&lost[0].values, &vec![value(taken.1)]);
+        let acknowledged = lost[0].witness.iter().any(|e| matches!(e.op, Op::Sent { .. }));
+        prop_assert!(acknowledged);
+        prop_assert_eq!(verdicts.summary.lost(), 1);
+    }
+
+    #[test]
+    fn two_records_that_change_places_are_noticed(
+        steps in prop::collection::vec(step(), 1..80),
+        which: prop::sample::Index,
+    ) {
+        let played = play(&steps);
+        let durable = |v: &u64| played.acked.contains(v);
+        prop_assume!(played.log.len() >= 2);
+        let i = which.index(played.log.len() - 1);
+        prop_assume!(durable(&played.log[i].1) && durable(&played.log[i + 1].1));
+        let mut log = played.log.clone();
+        (log[i].1, log[i + 1].1) = (log[i + 1].1, log[i].1);
+        let verdicts = judge(&played, &final_read(&played, &log));
+        prop_assert!(verdicts.findings.iter().any(|f| f.check == "inconsistent-offsets"));
+        prop_assert!(verdicts.findings.iter().any(|f| f.check == "unknown-read" || f.check == "duplicate"));
+        prop_assert_eq!(verdicts.summary.lost(), 0);
+    }
+}
+
+#[test]
+fn memory_follows_what_is_retained() {
+    let mut judge = Judge::new(JudgeConfig { resolve_slack: 0, max_findings: 9 });
+    for round in 0..50i64 {
+        let mut h = History::new();
+        let (from, to) = (round * 100, round * 100 + 100);
+        h.acked(from as u64..to as u64).assigned(10, from).reads(10, from..to);
+        h.entries.iter().for_each(|e| judge.entry(e));
+        judge.log_start(&source(0), Offset(from));
+        assert!(judge.remembered() <= 400, "{}", judge.remembered());
+    }
+    assert_eq!(judge.found(), 0);
+}
+
+#[test]
+fn findings_beyond_the_told_ones_are_judged_and_counted() {
+    let mut h = History::with(klamm_model::history::Acks::All, false, 1);
+    for i in 0..200 {
+        h.send(i).resolve(i, Outcome::Ok, Some(2 * i as i64), 2);
+    }
+    let twice: Vec<_> = (0..400).map(|o| (o, o as u64 / 2)).collect();
+    let verdicts = h.assigned(10, 0).poll(10, &twice).judge();
+    assert_eq!(verdicts.summary.duplicates(), 200);
+    assert_eq!(verdicts.summary.violations(), 0);
+    assert_eq!(verdicts.findings.iter().filter(|f| f.witness.is_empty()).count(), 100);
+}
+
+/// Not a test of anything but speed: `cargo test --release -p klamm-workloads speed -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures the machine")]
+fn speed() {
+    let mut entries = Vec::new();
+    let mut h = History::new();
+    let (rounds, batch) = (20_000u64, 100u64);
+    for round in 0..rounds {
+        h.sends(round * batch..(round + 1) * batch);
+        for i in round * batch..(round + 1) * batch {
+            h.ack(i, i as i64);
+        }
+        h.reads(10, (round * batch) as i64..((round + 1) * batch) as i64);
+        entries.append(&mut h.entries);
+    }
+    h.assigned(99, 0);
+    for round in 0..rounds / 5 {
+        h.reads(99, (round * batch * 5) as i64..((round + 1) * batch * 5) as i64);
+    }
+    h.final_read(99, 0, (rounds * batch) as i64);
+    entries.append(&mut h.entries);
+    let start = std::time::Instant::now();
+    let mut judge = Judge::new(JudgeConfig { resolve_slack: 0, max_findings: 9 });
+    entries.iter().for_each(|e| judge.entry(e));
+    let verdicts = judge.finish(h.clock, &h.declared);
+    let took = start.elapsed().as_nanos() as u64;
+    assert_eq!(verdicts.findings, []);
+    let sends = rounds * batch;
+    println!("{sends} sends, {} reads: {} ns for each send with its two reads", verdicts.summary.reads, took / sends);
+}
