@@ -181,6 +181,16 @@ impl Disk {
         report
     }
 
+    /// An operator empties a directory of a host that is down; durable at once.
+    pub fn erase(&mut self, now: Instant, dir: &Path) {
+        self.catch_up(now);
+        if let Some((change, _)) = self.names.delete(dir) {
+            self.orphans = true;
+            self.names.complete(change);
+            self.commit(&[change]);
+        }
+    }
+
     /// Everything is gone, operations in flight included. Returns what was there.
     pub fn wipe(&mut self, now: Instant) -> Vec<LostData> {
         self.catch_up(now);

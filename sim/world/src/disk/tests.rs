@@ -242,6 +242,20 @@ fn a_wiped_disk_is_empty_and_usable() {
 }
 
 #[test]
+fn an_erased_directory_does_not_come_back() {
+    for key in 0..10 {
+        let mut rig = Rig::new(key);
+        for file in ["t-0/0.log", "t-0/1.log", "t-00/0.log"] {
+            rig.ok(append(file, "ab"));
+        }
+        rig.ok(fsync_dir("t-00"));
+        rig.disk.erase(rig.now, &Path::new("t-0"));
+        rig.disk.power_loss(rig.now);
+        assert_eq!(rig.disk.contents().map(|(p, _)| p.to_string()).collect::<Vec<_>>(), ["t-00/0.log"]);
+    }
+}
+
+#[test]
 fn a_kill_leaves_a_prefix_of_what_was_in_flight() {
     let mut lengths = BTreeSet::new();
     for key in 0..60 {

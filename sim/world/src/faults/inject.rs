@@ -15,6 +15,7 @@ use crate::disk::DiskFault;
 use crate::event::{Event, HostId, NodeRef, Observer, Phase, What};
 use bytes::Bytes;
 use klamm_model::disk::Path;
+use klamm_model::ids::TopicIdPartition;
 use klamm_model::units::{Duration, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -55,6 +56,7 @@ enum Undo {
 enum Todo {
     End(u64),
     Restart(HostId),
+    Repair(HostId),
 }
 
 /// See the module. It watches, and acts between events.
@@ -73,6 +75,8 @@ pub struct Injector {
     agenda: BTreeMap<(Instant, u64), Todo>,
     /// Nodes that were told to shut down and still run.
     stopping: BTreeSet<NodeRef>,
+    /// Rotten replicas that nothing can replace.
+    beyond_repair: Vec<(HostId, TopicIdPartition)>,
     numbers: u64,
     fired: Vec<Fired>,
     last: u64,
@@ -107,6 +111,7 @@ impl Injector {
             in_force: Vec::new(),
             agenda: BTreeMap::new(),
             stopping: BTreeSet::new(),
+            beyond_repair: Vec::new(),
             numbers: 0,
             fired: Vec::new(),
             last: 0,
@@ -143,7 +148,15 @@ impl Injector {
         w.condition.as_ref().is_none_or(|c| c.holds(&self.view, &w.since))
     }
 
+    /// Rotten replicas that could not be replaced for want of another in-sync copy: their partitions are lost.
+    pub fn beyond_repair(&self) -> &[(HostId, TopicIdPartition)] {
+        &self.beyond_repair
+    }
+
     /// Ends all faults and restarts every host that is down. Nothing fires any more.
+    ///
+    /// A host with a rotten replica is stopped first and starts again with that replica emptied, once the cluster
+    /// has taken it out of the ISR (as an operator would wait for). The injector must go on driving the world for that.
     pub fn heal(&mut self, sim: &mut Sim) {
         self.unarmed.clear();
         self.waiting.clear();
@@ -158,8 +171,35 @@ impl Injector {
             if sim.host_state(host) == HostState::Paused {
                 sim.resume(host);
             }
-            self.restart(sim, host);
+            if self.facts.damages.iter().any(|d| d.host == host) {
+                sim.kill(host);
+                self.plan(now, Todo::Repair(host));
+            } else {
+                self.restart(sim, host);
+            }
         }
+    }
+
+    /// Empties a stopped host's rotten replicas and starts it, or waits until that is safe.
+    fn repair(&mut self, sim: &mut Sim, host: HostId) {
+        let mut rotten = BTreeMap::new();
+        for damage in self.facts.damages.iter().filter(|d| d.host == host) {
+            rotten.insert(damage.partition, (damage.broker, damage.range.file.parent()));
+        }
+        rotten.retain(|p, _| self.view.partition_by_id(*p).is_some());
+        let isr = |p: &TopicIdPartition| self.view.partition_by_id(*p).map_or(&[][..], |p| &p.isr);
+        let alone: Vec<_> = rotten.iter().filter(|(p, (broker, _))| isr(p) == [*broker]).map(|(p, _)| *p).collect();
+        rotten.retain(|p, _| !alone.contains(p));
+        if rotten.iter().any(|(p, (broker, _))| isr(p).contains(broker)) {
+            self.plan(sim.now() + RESTART_POLL, Todo::Repair(host));
+            return;
+        }
+        self.beyond_repair.extend(alone.into_iter().map(|p| (host, p)));
+        let now = sim.now();
+        for (_, dir) in rotten.values() {
+            sim.disk_mut(host).erase(now, dir);
+        }
+        self.restart(sim, host);
     }
 
     /// Starts what does not run; what is still shutting down is started when it is gone.
@@ -440,6 +480,7 @@ impl Driver for Injector {
                     }
                 }
                 Todo::Restart(host) => self.restart(sim, host),
+                Todo::Repair(host) => self.repair(sim, host),
             }
         }
         while let Some(line) =

@@ -320,6 +320,24 @@ fn losses_and_elections_become_facts() {
 }
 
 #[test]
+fn a_rotten_replica_is_emptied_once_it_is_out_of_the_isr() {
+    let segment = |n: &str| Path::new(format!("orders-0/{n}.log"));
+    let write = |at, n: &str, base| (at, Say::Disk(DiskOp::Append { file: segment(n), data: batch(base, 5, 100) }));
+    let sync = Say::Disk(DiskOp::Fsync { file: segment("00000000000000000000") });
+    let broker = vec![write(10, "00000000000000000000", 0), (12, sync), write(20, "00000000000000000010", 5)];
+    let text = r#"fault = [{ kind = "bit-rot", who = "b1", log = "orders-0", at = 100000000 }]"#;
+    for (isr, emptied) in [(&[2, 3][..], true), (&[1], false)] {
+        let mut controller = orders();
+        controller.push(change(1200, 3, Some(isr[0]), Some(isr)));
+        let (sim, watch) = run(world(controller, [broker.clone(), Vec::new(), Vec::new()]), schedule(text), 1);
+        assert_eq!(sim.disk(HostId(1)).contents().next().is_none(), emptied);
+        assert_eq!(watch.injector.beyond_repair().is_empty(), emptied);
+        let back = watch.log.last().unwrap();
+        assert!(back.starts_with("12") && back.contains(" 1 Started"), "{back}");
+    }
+}
+
+#[test]
 fn damage_is_told_by_what_did_it() {
     let segment = |n: &str| Path::new(format!("orders-0/{n}.log"));
     let write = |at, n: &str, base| (at, Say::Disk(DiskOp::Append { file: segment(n), data: batch(base, 5, 100) }));
