@@ -73,6 +73,60 @@ fn unanswered_data_and_attempts_are_given_up_in_time() {
 }
 
 #[test]
+fn without_the_way_back_both_sides_give_up() {
+    let network = NetworkProfile { silence_limit: millis(5_000), ..NetworkProfile::default() };
+    let (mut sim, s, c) = pair(SimConfig { network, ..SimConfig::new(1) }, 5, 1_000_000);
+    let mut seen = Seen::default();
+    sim.run_until(ms(100), &mut seen);
+    let rule = sim.partition(&[s], &[c], true);
+    sim.run_until(ms(4_000), &mut seen);
+    assert_eq!(seen.count("disconnected"), 0);
+    sim.run_until(ms(6_000), &mut seen);
+    // The server's answers are not acknowledged, nor does the caller see that its requests were.
+    assert_eq!(seen.after("disconnected "), ["Unreachable", "Unreachable"]);
+    sim.remove_rule(rule);
+    sim.run_until(ms(60_000), &mut seen);
+    assert_eq!((sim.conns.len(), sim.budget.held()), (0, (0, 0)));
+}
+
+#[test]
+fn a_reset_that_never_got_through_is_sent_again_when_asked_for() {
+    // The server dies behind a partition that outlasts its kernel's patience. Nobody has told the caller, whose
+    // next message is answered with a reset.
+    let network = NetworkProfile { silence_limit: millis(2_000), ..NetworkProfile::default() };
+    let mut sim = Sim::new(SimConfig { network, ..SimConfig::new(1) });
+    let s = node(&mut sim, "s", echo);
+    let c = node(&mut sim, "c", || {
+        let mut open = None;
+        script(move |now, input, out| match input {
+            Input::Start { .. } => {
+                out.connect(Endpoint::new("s", PORT));
+                out.wake_at(now.mono + millis(5_000));
+            }
+            Input::Connected { conn } => {
+                open = Some(conn);
+                out.wake_at(now.mono + millis(5_000));
+            }
+            Input::Timer => send(out, open.unwrap(), 1, request(1)),
+            _ => {}
+        })
+    });
+    sim.start(s);
+    sim.start(c);
+    let mut seen = Seen::default();
+    sim.run_until(ms(100), &mut seen);
+    let rule = sim.partition(&[s], &[c], false);
+    sim.kill(s);
+    sim.run_until(ms(4_000), &mut seen);
+    sim.remove_rule(rule);
+    sim.run_until(ms(5_000), &mut seen);
+    assert_eq!(seen.count("disconnected"), 0);
+    sim.run_until(ms(6_000), &mut seen);
+    assert_eq!(seen.after("disconnected "), ["Reset"]);
+    assert_eq!((sim.conns.len(), sim.budget.held()), (0, (0, 0)));
+}
+
+#[test]
 fn names_may_not_resolve_and_doors_may_be_shut() {
     let mut sim = Sim::new(SimConfig::new(1));
     let s = node(&mut sim, "s", echo);
