@@ -288,7 +288,7 @@ impl Process {
     /// What moved may let others go on.
     pub(super) fn after_move(&mut self, owner: u32, moved: Moved, out: &mut Outbox) {
         if moved.proposed {
-            self.propose(owner);
+            self.propose(owner, out);
         }
         if moved.high_watermark {
             self.check_produces(owner, out);
@@ -296,12 +296,12 @@ impl Process {
         }
     }
 
-    fn propose(&mut self, owner: u32) {
+    fn propose(&mut self, owner: u32, out: &mut Outbox) {
         let Some(epoch) = self.lifecycle.epoch() else { return };
         let Some(p) = self.replicas.get_mut(owner) else { return };
         let Some(proposal) = p.proposal(epoch) else { return };
         if !self.alter.submit(p.id, proposal) {
-            p.revert_proposal();
+            p.revert_proposal(out);
         }
     }
 
@@ -318,7 +318,7 @@ impl Process {
         let Some(p) = self.replicas.get_mut(owner) else { return };
         let (moved, again) = p.isr_answered(now, number, came_to, &self.metadata.image, out);
         if again {
-            self.propose(owner);
+            self.propose(owner, out);
         }
         self.after_move(owner, moved, out);
     }
@@ -419,7 +419,7 @@ impl Process {
             self.check_produces(owner, out);
             self.check_fetches(owner, out);
             if moved.proposed {
-                self.propose(owner);
+                self.propose(owner, out);
             }
         } else {
             let rose = self.fetchers.settled(owner, &mut self.replicas, out);

@@ -91,7 +91,7 @@ impl Invariants {
         }
         let Some(log) = seat.replica.map(|rx| self.replicas.get(rx)) else { return };
         let Some(batch) = log.find(last.0).copied() else {
-            if last.0 >= seat.log_start.0 && !log.damaged {
+            if last.0 >= seat.log_start.0 && !log.damaged() {
                 let detail =
                     format!("offsets {base}-{last} are acknowledged, but the leader's disk ends at {}", log.end());
                 self.findings.report(report("ack-justified", detail, &[]));
@@ -140,7 +140,7 @@ impl Invariants {
             self.findings.report(finding.because(&[taken]));
         }
         let Some(log) = part.seat(node).and_then(|s| s.replica).map(|rx| self.replicas.get(rx)) else { return };
-        if base.0 >= 0 && log.highest() <= base.0 && !log.damaged {
+        if base.0 >= 0 && log.highest() <= base.0 && !log.damaged() {
             let detail = format!(
                 "offset {base} is acknowledged, but the leader's disk never held it (it ends at {})",
                 log.end()

@@ -70,7 +70,7 @@ impl Invariants {
                 batches: Vec::new(),
                 rotten: None,
                 producers: BTreeMap::new(),
-                damaged: known.damaged,
+                damaged: known.damaged(),
             };
             for (_, content) in segments {
                 read_segment(content, end, &mut replica);

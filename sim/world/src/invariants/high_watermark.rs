@@ -24,14 +24,16 @@ impl Invariants {
         let replica = seat.replica;
         if let Some(rx) = replica {
             let log = self.replicas.get(rx);
-            if log_end.0 > log.reach() && !log.damaged {
+            if log_end.0 > log.reach() && !log.damaged() {
                 let end = log.end();
                 let detail = format!("the node says its log ends at {log_end}, but its disk holds only up to {end}");
                 let finding = ctx.finding("trace-contradicted", detail).about(partition).epoch(epoch);
                 self.findings.report(finding.offset(Offset(end)));
             }
         }
-        if new > log_end {
+        // An emptied log begins anew where its leader's does, before the disk has done it.
+        let anew = replica.map_or(0, |rx| self.replicas.get(rx).empty_at);
+        if new > log_end && new.0 > anew {
             let detail = format!("high watermark {new} above the replica's own log end {log_end}");
             let finding = ctx.finding("high-watermark", detail).about(partition).offset(new).epoch(epoch);
             self.findings.report(finding);
@@ -100,11 +102,11 @@ impl Invariants {
             let finding = ctx.finding("high-watermark", detail).about(partition).offset(new).epoch(epoch);
             self.findings.report(finding.because(&[leading.isr_since]));
         }
+        part.highest_watermark = part.highest_watermark.max(new);
         let legitimate = part.elections.get(&epoch).is_some_and(|e| e.leader == me) && epoch >= part.floor;
         if !legitimate {
             return;
         }
-        part.highest_watermark = part.highest_watermark.max(new);
         let Some(rx) = part.seat(node).and_then(|s| s.replica) else { return };
         let log = self.replicas.get(rx);
         let (contradiction, reached) = part.ghost.advance(log, before.map_or(0, |b| b.0), new.0);
@@ -118,7 +120,7 @@ impl Invariants {
             let witness = [part.identities.seen(&committed), since];
             self.findings.report(finding.offset(Offset(committed.base)).because(&witness));
         }
-        if !reached && !log.damaged {
+        if !reached && !log.damaged() {
             let end = log.end();
             let detail = format!("high watermark {new}, but the leader's disk holds only up to {end}");
             let finding = ctx.finding("trace-contradicted", detail).about(partition).epoch(epoch);

@@ -73,7 +73,7 @@ impl Invariants {
         };
         let part = &mut self.cluster.parts[ix.0];
         if let Some(before) = before.filter(|b| at > 0 && b.next() != batch.base)
-            && !log.damaged
+            && !log.damaged()
         {
             let detail =
                 format!("a batch at offset {} is appended behind one that ends at {}", batch.base, before.last());

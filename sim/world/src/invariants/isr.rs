@@ -100,7 +100,7 @@ impl Invariants {
         let (Some(rx), Some(high_watermark)) = (seat.replica, seat.high_watermark) else { return };
         let needed = high_watermark.max(leading.epoch_start).0;
         let log = self.replicas.get(rx);
-        if needed <= seat.log_start.0 || log.damaged {
+        if needed <= seat.log_start.0 || log.damaged() {
             return;
         }
         let Some(last) = log.find(needed - 1) else { return };

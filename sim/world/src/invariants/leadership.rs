@@ -76,7 +76,7 @@ impl Invariants {
         let log_start = seat.log_start;
         let replica = self.replicas.get_mut(rx);
         replica.last_cut.clear();
-        if epoch_start.0 > replica.reach() && !replica.damaged {
+        if epoch_start.0 > replica.asked_end() && !replica.damaged() {
             let end = replica.end();
             let detail =
                 format!("the node takes up leadership at log end {epoch_start}, but its disk holds only up to {end}");

@@ -380,12 +380,12 @@ impl Invariants {
             self.note_identity(ctx, ix, batch, before);
         }
         let log = self.replicas.get(rx);
-        if let Some(lost) = phantom.filter(|_| !self.lying && !log.damaged) {
+        if let Some(lost) = phantom.filter(|_| !self.lying && !log.damaged()) {
             let detail =
                 format!("the log is loaded up to {log_end}, though power loss took part of the batch at {lost}");
             let finding = ctx.finding("replay-equals-live", detail).about(id).offset(Offset(lost));
             self.findings.report(finding);
-        } else if log_end > log_start && log.end() < log_end.0 && !log.damaged {
+        } else if log_end > log_start && log.end() < log_end.0 && !log.damaged() {
             let detail = format!("the log is loaded up to {log_end}, but its disk holds only up to {}", log.end());
             let finding = ctx.finding("trace-contradicted", detail).about(id).offset(Offset(log.end()));
             self.findings.report(finding);
@@ -418,7 +418,7 @@ impl Observer for Invariants {
             }
             (What::Damaged { ranges }, _, Some(host)) => {
                 for range in *ranges {
-                    self.replicas.damaged(host, &range.file);
+                    self.replicas.damaged(host, &range.file, range.from);
                 }
             }
             (What::Fault { action: Action::LyingFsync { .. }, .. }, ..) => self.lying = true,

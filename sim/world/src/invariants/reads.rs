@@ -121,7 +121,7 @@ impl Invariants {
                     self.findings.report(report("trace-contradicted", detail).offset(Offset(data.high_watermark)));
                 }
                 let (false, Some(records)) = (*replica, &data.records) else { continue };
-                let log = seat.replica.map(|rx| self.replicas.get(rx)).filter(|l| !l.damaged);
+                let log = seat.replica.map(|rx| self.replicas.get(rx)).filter(|l| !l.damaged());
                 for (head, _) in heads(records) {
                     if head.last >= high_watermark {
                         let detail = format!(

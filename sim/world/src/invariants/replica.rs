@@ -97,14 +97,17 @@ pub(crate) struct Replica {
     pub(crate) segments: Vec<Segment>,
     /// Appends that were in flight when the process died.
     uncertain: Vec<Batch>,
+    /// The process died, and has not said since where its log ends.
+    unsettled: bool,
     /// For each leader epoch, the last offset of that epoch that was ever appended here.
     seen: Vec<(i32, i64)>,
     /// By id.
     pub(crate) producers: BTreeMap<ProducerId, Producer>,
     /// First byte lost by power loss since the log was last loaded, by segment.
     lost: Vec<(i64, u64)>,
-    /// A fault changed bytes that had been written: what they hold is not the node's doing.
-    pub(crate) damaged: bool,
+    /// A fault changed bytes that had been written (by segment, from this byte on): what they hold is not the node's
+    /// doing.
+    damage: Vec<(i64, u64)>,
     /// Where an emptied log began anew.
     pub(crate) empty_at: i64,
     /// Batches cut off by operations whose reason the node has not told yet.
@@ -194,6 +197,28 @@ impl Replica {
     pub(crate) fn highest(&self) -> i64 {
         self.seen.iter().map(|&(_, l)| l + 1).max().unwrap_or(0)
     }
+    /// Whether a fault changed bytes of it.
+    pub(crate) fn damaged(&self) -> bool {
+        !self.damage.is_empty()
+    }
+    /// One past the last offset whose append was asked for.
+    pub(crate) fn asked_end(&self) -> i64 {
+        let in_flight = self.segments.iter().filter_map(|s| s.in_flight.back()).map(Batch::next).max();
+        self.reach().max(in_flight.unwrap_or(0))
+    }
+    /// The last batch, cut off or not.
+    pub(crate) fn last_or_cut(&self) -> Option<Batch> {
+        self.last_cut.iter().chain(self.last()).max_by_key(|b| b.base).copied()
+    }
+    /// The batch at or after a place in a segment.
+    fn first_from(&self, (base, from): (i64, u64)) -> Option<Batch> {
+        let segment = self.segments.iter().find(|s| s.base == base)?;
+        let mut at = 0;
+        segment.batches.iter().copied().find(|batch| {
+            at += u64::from(batch.size);
+            at > from
+        })
+    }
     fn note_seen(&mut self, batch: &Batch) {
         match self.seen.last_mut() {
             Some((epoch, last)) if *epoch == batch.epoch => *last = batch.last().max(*last),
@@ -228,6 +253,7 @@ impl Replica {
     }
     /// The process died: what was in flight is uncertain.
     fn stopped(&mut self) {
+        self.unsettled = true;
         for segment in &mut self.segments {
             self.uncertain.extend(segment.in_flight.drain(..));
             segment.appends.clear();
@@ -251,27 +277,22 @@ impl Replica {
             self.seen.clear();
             self.producers.clear();
             self.lost.clear();
-            self.damaged = false;
+            self.damage.clear();
             self.empty_at = 0;
-        }
-        if log_end <= log_start {
-            self.damaged = false;
         }
         self.last_cut.clear();
         self.empty_at = self.empty_at.max(log_start);
         self.partition = Some(partition);
+        self.unsettled = false;
         let mut phantom: Option<i64> = None;
-        for (base, from) in std::mem::take(&mut self.lost) {
-            let Some(segment) = self.segments.iter().find(|s| s.base == base) else { continue };
-            let mut at = 0;
-            for batch in &segment.batches {
-                at += u64::from(batch.size);
-                if at > from && batch.last() < log_end && batch.last() >= log_start {
-                    phantom = Some(phantom.map_or(batch.base, |p| p.min(batch.base)));
-                    break;
-                }
+        for at in std::mem::take(&mut self.lost) {
+            if let Some(batch) = self.first_from(at).filter(|b| b.last() < log_end && b.last() >= log_start) {
+                phantom = Some(phantom.map_or(batch.base, |p| p.min(batch.base)));
             }
         }
+        // Damage in what was cut is gone with it.
+        let damage = std::mem::take(&mut self.damage);
+        self.damage = damage.into_iter().filter(|&at| self.first_from(at).is_some_and(|b| b.base < log_end)).collect();
         // What is at or above the end is gone.
         for segment in self.segments.iter_mut().rev() {
             while let Some(batch) = segment.batches.last()
@@ -356,10 +377,11 @@ impl Replicas {
             partition: metadata.then_some(TopicIdPartition::METADATA),
             segments: Vec::new(),
             uncertain: Vec::new(),
+            unsettled: false,
             seen: Vec::new(),
             producers: BTreeMap::new(),
             lost: Vec::new(),
-            damaged: false,
+            damage: Vec::new(),
             empty_at: 0,
             last_cut: Vec::new(),
         });
@@ -386,6 +408,13 @@ impl Replicas {
                 let ix = self.at(host, node, dir);
                 let replica = &mut self.list[ix.0];
                 replica.owner = node;
+                if replica.unsettled
+                    && let Some(partition) = replica.partition
+                    && let Some(head) = Head::read(data)
+                {
+                    // Nobody said where this log ends; where it goes on tells as well.
+                    replica.loaded(partition, replica.start(), head.base.0);
+                }
                 let segment = replica.segment(base);
                 let before = segment.in_flight.len();
                 segment.in_flight.extend(heads(data).map(|(head, _)| Batch::of(&head)));
@@ -530,11 +559,11 @@ impl Replicas {
     }
 
     /// A fault changed bytes of a file.
-    pub(crate) fn damaged(&mut self, host: HostId, file: &Path) {
-        if let Some((dir, _)) = log_file(file)
+    pub(crate) fn damaged(&mut self, host: HostId, file: &Path, from: u64) {
+        if let Some((dir, base)) = log_file(file)
             && let Some(ix) = self.find(host, dir)
         {
-            self.list[ix.0].damaged = true;
+            self.list[ix.0].damage.push((base, from));
         }
     }
     /// Every log known.

@@ -30,12 +30,14 @@ impl Invariants {
             return;
         };
         let replica = self.replicas.get_mut(rx);
-        let first = replica.first_cut(to.0);
+        let anew = reason == TruncationReason::OutOfRange && to >= from;
+        // A log given up wholly is judged by its last batch: only if that is below the leader's log start, all is.
+        let first = if anew { replica.last_or_cut() } else { replica.first_cut(to.0) };
         replica.last_cut.clear();
-        if reason == TruncationReason::OutOfRange {
+        if anew {
             replica.empty_at = to.0;
         }
-        if reason == TruncationReason::Recovery || (from <= to && reason != TruncationReason::OutOfRange) {
+        if reason == TruncationReason::Recovery || (from <= to && !anew) {
             return;
         }
         let Some(first) = first.filter(|b| b.base < from.0) else { return };
@@ -94,6 +96,9 @@ impl Invariants {
         let seat = part.seat_mut(node);
         let before = std::mem::replace(&mut seat.log_start, new);
         let high_watermark = seat.high_watermark;
+        if let Some(rx) = seat.replica {
+            self.replicas.get_mut(rx).last_cut.clear();
+        }
         let replica = seat.replica.map(|rx| self.replicas.get(rx));
         let report = |check, detail: String| ctx.finding(check, detail).about(partition).offset(new);
         if new < before {

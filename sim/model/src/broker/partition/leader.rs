@@ -171,6 +171,7 @@ impl Partition {
             // The controller says that the partition epoch is right and that nothing was changed.
             IsrAnswer::Error(ResponseError::OperationNotAttempted | ResponseError::IneligibleReplica) => {
                 leading.isr.revert();
+                self.trace_isr(out);
                 (Moved::default(), false)
             }
             // Whether anything was changed is not known; the change stays pending until metadata tells.

@@ -330,9 +330,10 @@ impl Partition {
     }
 
     /// The change of the ISR just proposed could not even be asked for.
-    pub fn revert_proposal(&mut self) {
+    pub fn revert_proposal(&mut self, out: &mut Outbox) {
         if let Role::Leader(leading) = &mut self.role {
             leading.isr.revert();
+            self.trace_isr(out);
         }
     }
 

@@ -1,0 +1,289 @@
+//! Logs: who leads, what is committed, what may be acknowledged or cut.
+
+use super::*;
+
+#[test]
+fn a_plain_history_is_silent() {
+    let mut w = World::new();
+    w.three_committed();
+    let more = batch(3, 2, 0, (5, 0, 3), b"second");
+    w.write(1, &more);
+    w.append(2, &more);
+    w.silent();
+    assert_eq!(
+        w.judge.committed().map(|(p, t, o)| (p, t.to_owned(), o)).collect::<Vec<_>>(),
+        [(P, "t".to_owned(), Offset(3))]
+    );
+}
+
+#[test]
+fn a_failover_that_cuts_an_uncommitted_tail_is_silent() {
+    let mut w = World::new();
+    let data = w.three_committed();
+    let tail = batch(3, 2, 0, (5, 0, 3), b"uncommitted");
+    w.write(1, &tail);
+    w.fail_over(3, 3);
+    let other = batch(3, 1, 1, (5, 0, 3), b"instead");
+    w.write(2, &other);
+    w.append(3, &other);
+    w.fetch(3, 2, 1, 4);
+    w.watermark(2, 1, true, 4, 4);
+    // Broker 1 returns with its tail, and cuts it.
+    w.load(1, 0, 5);
+    w.follow(1, 1, 2);
+    w.cut(1, data.len());
+    w.truncated(1, 5, 3, TruncationReason::Divergence);
+    w.append(1, &other);
+    w.silent();
+}
+
+#[test]
+fn two_leaders_in_one_epoch() {
+    let mut w = World::new();
+    w.lead(2, 0, 0, 0, &ALL, 0);
+    w.only("single-leader-per-epoch");
+
+    let mut w = World::new();
+    w.trace(0, TraceEvent::ControllerActive { epoch: LeaderEpoch(1) });
+    w.silent();
+    w.trace(3, TraceEvent::ControllerActive { epoch: LeaderEpoch(1) });
+    w.only("single-leader-per-epoch");
+}
+
+#[test]
+fn a_new_leader_lacks_what_was_committed() {
+    let mut w = World::new();
+    let data = batch(0, 3, 0, (5, 0, 0), b"first");
+    w.write(1, &data);
+    w.append(2, &data);
+    w.append(3, &data);
+    w.fetch(2, 1, 0, 3);
+    w.fetch(3, 1, 0, 3);
+    w.watermark(1, 0, true, 3, 3);
+    w.cut(2, 0);
+    w.fail_over(0, 0);
+    let finding = w.only("leader-completeness");
+    assert_eq!((finding.offset, finding.epoch), (Some(Offset(0)), Some(LeaderEpoch(1))));
+}
+
+#[test]
+fn an_unclean_election_cuts_the_committed_log() {
+    let mut w = World::new();
+    let data = batch(0, 3, 0, (5, 0, 0), b"first");
+    w.write(1, &data);
+    w.append(2, &data);
+    w.fetch(2, 1, 0, 3);
+    w.propose(1, &[1, 2], &ALL);
+    w.change(|c| c.isr = Some(ids(&[1, 2])));
+    w.install(1, 1, &[1, 2]);
+    w.watermark(1, 0, true, 3, 3);
+    w.end_process(1, Ending::Killed);
+    w.end_process(2, Ending::Killed);
+    w.change(|c| (c.isr, c.leader, c.leader_recovery_state) = (Some(ids(&[3])), Some(NodeId(3)), Some(1)));
+    w.lead(3, 1, 2, 0, &[3], 0);
+    w.silent();
+    let unclean = &w.judge.unclean_elections()[0];
+    assert_eq!((unclean.epoch, unclean.lost), (LeaderEpoch(1), Some((Offset(0), Offset(3)))));
+    // What the others held is divergent now, and may be cut.
+    w.load(2, 0, 3);
+    w.follow(2, 1, 3);
+    w.cut(2, 0);
+    w.truncated(2, 3, 0, TruncationReason::Divergence);
+    w.silent();
+}
+
+#[test]
+fn logs_that_should_match_do_not() {
+    let mut w = World::new();
+    w.write(1, &batch(0, 1, 0, (5, 0, 0), b"one"));
+    w.append(2, &batch(0, 1, 0, (5, 0, 0), b"two"));
+    w.only("log-matching");
+
+    // The same batch behind another one: an epoch was missed.
+    let mut w = World::new();
+    let data = w.three_committed();
+    w.write(1, &batch(3, 1, 0, (5, 0, 3), b"uncommitted"));
+    w.append(3, &batch(3, 1, 0, (5, 0, 3), b"uncommitted"));
+    w.fail_over(3, 3);
+    w.write(2, &batch(3, 1, 1, (5, 0, 3), b"x"));
+    let next = batch(4, 1, 1, (5, 0, 4), b"y");
+    w.write(2, &next);
+    w.silent();
+    w.append(3, &next);
+    w.only("log-matching");
+    assert!(!data.is_empty());
+}
+
+#[test]
+fn high_watermark_rules() {
+    // Past a member that has not fetched.
+    let mut w = World::new();
+    w.write(1, &batch(0, 1, 0, (5, 0, 0), b"one"));
+    w.fetch(2, 1, 0, 1);
+    w.watermark(1, 0, true, 1, 1);
+    w.only("high-watermark");
+
+    // Back.
+    let mut w = World::new();
+    w.three_committed();
+    w.watermark(1, 0, true, 2, 3);
+    w.only("high-watermark");
+
+    // Under the minimum.
+    let mut w = World::new();
+    w.write(1, &batch(0, 1, 0, (5, 0, 0), b"one"));
+    w.change(|c| c.isr = Some(ids(&[1])));
+    w.install(1, 1, &[1]);
+    w.silent();
+    w.watermark(1, 0, true, 1, 1);
+    w.only("high-watermark");
+
+    // A follower above every leader.
+    let mut w = World::new();
+    let data = batch(0, 1, 0, (5, 0, 0), b"one");
+    w.write(1, &data);
+    w.append(2, &data);
+    w.watermark(2, 0, false, 1, 1);
+    w.only("high-watermark");
+
+    // A stale epoch's fetch, and an old leader's, count for nothing.
+    let mut w = World::new();
+    w.three_committed();
+    w.fail_over(3, 3);
+    w.write(2, &batch(3, 1, 1, (5, 0, 3), b"x"));
+    w.fetch(3, 2, 0, 4);
+    w.watermark(2, 1, true, 4, 4);
+    w.only("high-watermark");
+}
+
+#[test]
+fn exposed_reads() {
+    let mut w = World::new();
+    let data = w.three_committed();
+    let ask = w.fetch(-1, 1, 0, 0);
+    w.fetched(1, ask, 0, 3, Some(data.clone()));
+    w.silent();
+    let more = batch(3, 1, 0, (5, 0, 3), b"more");
+    w.write(1, &more);
+    let ask = w.fetch(-1, 1, 0, 3);
+    w.fetched(1, ask, 0, 3, Some(more));
+    w.only("high-watermark");
+
+    let mut w = World::new();
+    w.three_committed();
+    let ask = w.fetch(-1, 1, 0, 0);
+    w.fetched(1, ask, 0, 3, Some(batch(0, 3, 0, (5, 0, 0), b"forged")));
+    w.only("batch-integrity");
+
+    let mut w = World::new();
+    w.three_committed();
+    let ask = w.fetch(-1, 1, 0, 3);
+    w.fetched(1, ask, 0, 4, None);
+    w.only("trace-contradicted");
+}
+
+#[test]
+fn acknowledgements() {
+    // Before the high watermark.
+    let mut w = World::new();
+    let data = batch(0, 1, 0, (5, 0, 0), b"one");
+    let ask = w.write(1, &data);
+    w.append(2, &data);
+    w.append(3, &data);
+    w.ack(1, ask, 0, 0, 0, &ALL);
+    w.only("ack-justified");
+
+    // While a joiner of a pending expansion lacks it.
+    let mut w = World::new();
+    w.propose(1, &[1, 2], &ALL);
+    w.change(|c| c.isr = Some(ids(&[1, 2])));
+    w.install(1, 1, &[1, 2]);
+    let data = batch(0, 1, 0, (5, 0, 0), b"one");
+    let ask = w.write(1, &data);
+    w.append(2, &data);
+    w.fetch(2, 1, 0, 1);
+    w.propose(1, &ALL, &[1, 2]);
+    w.watermark(1, 0, true, 1, 1);
+    w.ack(1, ask, 0, 0, 1, &[1, 2]);
+    w.fires("ack-justified");
+    w.fires("high-watermark");
+
+    // With too small a maximal ISR.
+    let mut w = World::new();
+    w.three_committed();
+    w.change(|c| c.isr = Some(ids(&[1])));
+    w.install(1, 1, &[1]);
+    w.ack(1, 99, 0, 2, 3, &[1]);
+    w.only("ack-justified");
+
+    // Without a decision.
+    let mut w = World::new();
+    w.three_committed();
+    let ask = w.write(1, &batch(3, 1, 0, (5, 0, 3), b"more"));
+    w.produced(1, ask, 3);
+    w.only("trace-contradicted");
+
+    // acks=1 before the append has completed.
+    let mut w = World::new();
+    let data = batch(0, 1, 0, (5, 0, 0), b"one");
+    let ask = w.produce(1, 1, &data);
+    w.asked(1, &DiskOp::Append { file: Path::new("t-0/00000000000000000000.log"), data: data.into() });
+    w.produced(1, ask, 0);
+    w.only("ack-justified");
+}
+
+#[test]
+fn a_member_that_had_it_and_died_justifies_an_acknowledgement() {
+    let mut w = World::new();
+    let data = batch(0, 1, 0, (5, 0, 0), b"one");
+    let ask = w.write(1, &data);
+    w.append(2, &data);
+    w.append(3, &data);
+    w.fetch(2, 1, 0, 1);
+    w.fetch(3, 1, 0, 1);
+    w.end_process(3, Ending::PowerLost);
+    let lost = [LostData { file: Path::new("t-0/00000000000000000000.log"), from: 0, to: data.len() as u64 }];
+    w.event(3, What::PowerLost { lost: &lost });
+    w.watermark(1, 0, true, 1, 1);
+    w.ack(1, ask, 0, 0, 1, &ALL);
+    w.produced(1, ask, 0);
+    w.silent();
+    // Its log is loaded without what it lost: fine. With it: not.
+    w.load(3, 0, 0);
+    w.silent();
+
+    let mut w = World::new();
+    w.append(3, &data);
+    w.end_process(3, Ending::PowerLost);
+    w.event(3, What::PowerLost { lost: &lost });
+    w.load(3, 0, 1);
+    w.only("replay-equals-live");
+}
+
+#[test]
+fn truncations() {
+    // Of what the leader holds.
+    let mut w = World::new();
+    let data = w.three_committed();
+    let more = batch(3, 1, 0, (5, 0, 3), b"more");
+    w.write(1, &more);
+    w.append(2, &more);
+    w.cut(2, data.len());
+    w.truncated(2, 4, 3, TruncationReason::HighWatermark);
+    w.only("truncation-justified");
+
+    // Of what is committed; told before the disk has done it.
+    let mut w = World::new();
+    w.three_committed();
+    w.truncated(3, 3, 0, TruncationReason::HighWatermark);
+    w.only("truncation-justified");
+
+    // Recovery may.
+    let mut w = World::new();
+    w.three_committed();
+    w.end_process(3, Ending::PowerLost);
+    w.cut(3, 0);
+    w.truncated(3, 3, 0, TruncationReason::Recovery);
+    w.load(3, 0, 0);
+    w.silent();
+}

@@ -1,0 +1,292 @@
+//! In-sync replicas, fencing, producers, the metadata log, deletion, claims against the disk.
+
+use super::*;
+
+#[test]
+fn in_sync_replicas() {
+    // A fenced member.
+    let mut w = World::new();
+    w.commit(vec![fence(3, 30, true)]);
+    w.only("isr-legal");
+
+    // Fencing with the shrink in one batch is legal, whatever the order.
+    let mut w = World::new();
+    let shrink = PartitionChangeRecord { isr: Some(ids(&[1, 2])), ..PartitionChangeRecord::of(P) };
+    w.commit(vec![fence(3, 30, true), MetadataRecord::PartitionChange(shrink.clone())]);
+    w.silent();
+
+    // Joining below the leader epoch's start.
+    let mut w = World::new();
+    w.commit(vec![MetadataRecord::PartitionChange(shrink.clone())]);
+    w.install(1, 1, &[1, 2]);
+    let data = batch(0, 3, 0, (5, 0, 0), b"first");
+    w.write(1, &data);
+    w.append(2, &data);
+    w.end_process(1, Ending::Killed);
+    w.change(|c| (c.isr, c.leader) = (Some(ids(&[2])), Some(NodeId(2))));
+    w.commit(vec![fence(1, 10, true)]);
+    w.lead(2, 1, 2, 3, &[2], 0);
+    w.silent();
+    w.change(|c| c.isr = Some(ids(&[2, 3])));
+    w.only("isr-legal");
+
+    // With an old broker epoch.
+    let mut w = World::new();
+    w.commit(vec![MetadataRecord::PartitionChange(shrink)]);
+    w.alter(&[(1, 10), (2, 20), (3, 29)], 1, 10, 0, 0);
+    w.change(|c| c.isr = Some(ids(&ALL)));
+    w.only("isr-legal");
+
+    // The leader works with another one.
+    let mut w = World::new();
+    w.install(1, 0, &[1, 2]);
+    w.only("isr-legal");
+}
+
+impl World {
+    /// An AlterPartition by broker 1, answered with `error` for the partition.
+    fn alter(&mut self, isr: &[(i32, i64)], version: i32, broker_epoch: i64, leader_epoch: i32, error: i16) {
+        self.correlation += 1;
+        let correlation = self.correlation;
+        let state = |&(id, epoch): &(i32, i64)| {
+            alter_partition_request::BrokerState::default().with_broker_id(BrokerId(id)).with_broker_epoch(epoch)
+        };
+        let partition = alter_partition_request::PartitionData::default()
+            .with_partition_index(0)
+            .with_leader_epoch(leader_epoch)
+            .with_partition_epoch(version)
+            .with_new_isr_with_epochs(isr.iter().map(state).collect());
+        let topic =
+            alter_partition_request::TopicData::default().with_topic_id(TOPIC.0).with_partitions(vec![partition]);
+        let request = AlterPartitionRequest::default()
+            .with_broker_id(BrokerId(1))
+            .with_broker_epoch(broker_epoch)
+            .with_topics(vec![topic]);
+        let request = RequestKind::AlterPartition(request);
+        let (from, to) = (end(NodeRef(1)), end(NodeRef(0)));
+        self.event(0, What::RequestTaken { from, to, correlation, version: 3, request: &request });
+        let partition =
+            alter_partition_response::PartitionData::default().with_partition_index(0).with_error_code(error);
+        let topic =
+            alter_partition_response::TopicData::default().with_topic_id(TOPIC.0).with_partitions(vec![partition]);
+        let response = ResponseKind::AlterPartition(AlterPartitionResponse::default().with_topics(vec![topic]));
+        self.event(0, What::ResponseSent { from: to, to: from, correlation, version: 3, response: &response });
+    }
+}
+
+#[test]
+fn stale_epochs_are_refused() {
+    let mut w = World::new();
+    w.three_committed();
+    w.fail_over(3, 3);
+    let ask = w.fetch(3, 2, 0, 3);
+    w.fetched(2, ask, 74, -1, None);
+    w.silent();
+    let ask = w.fetch(3, 2, 0, 3);
+    w.fetched(2, ask, 0, 3, None);
+    w.only("fencing");
+
+    let mut w = World::new();
+    w.three_committed();
+    w.fail_over(3, 3);
+    w.alter(&[(1, 10)], 0, 10, 0, 74);
+    w.silent();
+    w.alter(&[(1, 10)], 0, 10, 0, 0);
+    w.only("fencing");
+
+    let mut w = World::new();
+    w.commit(vec![register(1, 44)]);
+    let mut w2 = World::new();
+    w2.alter(&[(1, 10), (2, 20), (3, 30)], 0, 10, 0, 0);
+    w2.silent();
+    w.alter(&[(1, 10), (2, 20), (3, 30)], 0, 10, 0, 0);
+    w.fires("fencing");
+}
+
+#[test]
+fn sequences() {
+    let mut w = World::new();
+    w.write(1, &batch(0, 2, 0, (5, 0, 0), b"a"));
+    w.write(1, &batch(2, 2, 0, (5, 0, 2), b"b"));
+    w.write(1, &batch(4, 1, 0, (5, 1, 0), b"c"));
+    w.write(1, &batch(5, 1, 0, (6, 3, 17), b"d"));
+    w.silent();
+    w.write(1, &batch(6, 1, 0, (5, 1, 0), b"repeated"));
+    w.only("sequence-contiguous");
+
+    let mut w = World::new();
+    w.write(1, &batch(0, 2, 0, (5, 1, 0), b"a"));
+    w.write(1, &batch(2, 1, 0, (5, 0, 7), b"old epoch"));
+    w.only("fencing");
+
+    let mut w = World::new();
+    w.write(1, &batch(0, 2, 0, (5, 0, i32::MAX - 1), b"a"));
+    w.write(1, &batch(2, 1, 0, (5, 0, 0), b"wrapped"));
+    w.silent();
+    w.write(1, &batch(3, 1, 0, (5, 0, 2), b"gap"));
+    w.only("sequence-contiguous");
+}
+
+#[test]
+fn a_batch_that_nobody_sent() {
+    let mut w = World::new();
+    w.append(1, &batch(0, 1, 0, (5, 0, 0), b"made up"));
+    w.only("batch-integrity");
+
+    let mut w = World::new();
+    let mut rotten = batch(0, 1, 0, (5, 0, 0), b"abc");
+    *rotten.last_mut().expect("a body") ^= 1;
+    w.append(2, &rotten);
+    w.only("batch-integrity");
+}
+
+#[test]
+fn spurious_resets() {
+    let mut w = World::new();
+    w.three_committed();
+    let ask = w.fetch(-1, 1, 0, 7);
+    w.fetched(1, ask, 1, -1, None);
+    w.silent();
+    let ask = w.fetch(-1, 1, 0, 2);
+    w.fetched(1, ask, 1, -1, None);
+    w.only("no-spurious-reset");
+}
+
+#[test]
+fn the_metadata_log() {
+    let mut w = World::new();
+    w.trace(1, TraceEvent::MetadataApplied { offset: Offset(w.metadata), epoch: LeaderEpoch(1) });
+    w.silent();
+    w.trace(1, TraceEvent::MetadataApplied { offset: Offset(w.metadata + 1), epoch: LeaderEpoch(1) });
+    w.only("metadata-prefix");
+
+    let mut w = World::new();
+    let again = TraceEvent::MetadataCommitted {
+        offset: Offset(0),
+        epoch: LeaderEpoch(1),
+        batch_end: true,
+        record: Arc::new(MetadataRecord::NoOp),
+    };
+    w.trace(0, again);
+    w.only("metadata-prefix");
+
+    let mut w = World::new();
+    w.commit_undurably(vec![MetadataRecord::NoOp], false);
+    w.only("quorum-safety");
+}
+
+#[test]
+fn ids_are_given_once() {
+    let mut w = World::new();
+    w.commit(vec![register(2, 10)]);
+    w.fires("unique-ids");
+
+    let mut w = World::new();
+    let given = ResponseKind::InitProducerId(InitProducerIdResponse::default().with_producer_id(7.into()));
+    let (from, to) = (end(NodeRef(1)), end(CLIENT));
+    w.event(1, What::ResponseSent { from, to, correlation: 1, version: 4, response: &given });
+    w.silent();
+    w.event(1, What::ResponseSent { from, to, correlation: 2, version: 4, response: &given });
+    w.only("unique-ids");
+}
+
+#[test]
+fn deletions() {
+    let mut w = World::new();
+    w.three_committed();
+    w.trace(1, TraceEvent::LogStart { partition: P, log_start: Offset(3), reason: LogStartReason::Retention });
+    w.only("deletion-legal");
+}
+
+#[test]
+fn claims_beyond_the_disk() {
+    let mut w = World::new();
+    w.load(2, 0, 9);
+    w.only("trace-contradicted");
+
+    let mut w = World::new();
+    w.watermark(1, 0, true, 0, 5);
+    w.only("trace-contradicted");
+}
+
+#[test]
+fn appends_in_flight_at_a_crash_are_settled_by_the_load() {
+    let data = batch(0, 2, 0, (5, 0, 0), b"a");
+    let op = DiskOp::Append { file: Path::new("t-0/00000000000000000000.log"), data: data.clone().into() };
+    for log_end in [0, 2] {
+        let mut w = World::new();
+        w.produce(1, -1, &data);
+        w.asked(1, &op);
+        w.end_process(1, Ending::Killed);
+        w.load(1, 0, log_end);
+        w.silent();
+    }
+    // A failed append is none.
+    let mut w = World::new();
+    w.produce(1, -1, &data);
+    w.asked(1, &op);
+    w.event(1, What::DiskDone { op: &op, result: &Err(DiskError::Io) });
+    w.watermark(1, 0, true, 0, 2);
+    w.only("trace-contradicted");
+}
+
+#[test]
+fn a_panic_is_a_crash() {
+    let mut w = World::new();
+    w.end_process(2, Ending::Panicked { message: "broken".into() });
+    w.only("crash");
+}
+
+#[test]
+fn a_log_that_nobody_loads_is_settled_by_what_is_appended() {
+    let file = Path::new("__cluster_metadata-0/00000000000000000000.log");
+    let op = |base: i64, body: &[u8]| DiskOp::Append {
+        file: file.clone(),
+        data: batch(base, 1, 1, (-1, -1, -1), body).into(),
+    };
+    for survived in [false, true] {
+        let mut w = World::new();
+        let next = w.metadata;
+        w.asked(0, &op(next, b"in flight"));
+        w.end_process(0, Ending::Killed);
+        let next = next + i64::from(survived);
+        let data = batch(next, 1, 2, (-1, -1, -1), b"after");
+        w.disk(0, DiskOp::Append { file: file.clone(), data: data.into() });
+        w.silent();
+    }
+}
+
+#[test]
+fn a_withdrawn_proposal_binds_no_longer() {
+    let mut w = World::new();
+    w.propose(1, &[1, 2], &ALL);
+    w.change(|c| c.isr = Some(ids(&[1, 2])));
+    w.install(1, 1, &[1, 2]);
+    w.propose(1, &ALL, &ALL);
+    w.install(1, 1, &[1, 2]);
+    let data = batch(0, 1, 0, (5, 0, 0), b"one");
+    w.write(1, &data);
+    w.append(2, &data);
+    w.fetch(2, 1, 0, 1);
+    w.watermark(1, 0, true, 1, 1);
+    w.silent();
+}
+
+#[test]
+fn leadership_may_begin_with_appends_in_flight() {
+    let mut w = World::new();
+    let data = w.three_committed();
+    let tail = batch(3, 1, 0, (5, 0, 3), b"tail");
+    w.asked(2, &DiskOp::Append { file: Path::new("t-0/00000000000000000000.log"), data: tail.into() });
+    w.fail_over(4, 3);
+    w.silent();
+    assert!(!data.is_empty());
+}
+
+#[test]
+fn a_log_given_up_wholly_holds_nothing_that_is_kept() {
+    let mut w = World::new();
+    w.three_committed();
+    w.truncated(3, 3, 9, TruncationReason::OutOfRange);
+    w.only("truncation-justified");
+}
