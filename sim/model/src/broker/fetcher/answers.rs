@@ -112,11 +112,11 @@ impl Process {
         let cut = cut(&Own { log: &p.log, initial: f.offset }, epoch, end, defects);
         p.truncate(now, cut.to, TruncationReason::Divergence, out);
         let next = if cut.complete || by_fetch { Stage::Fetching } else { Stage::Truncating };
-        f.offset = cut.to;
+        f.offset = p.log.next_offset();
         f.stage = next;
         f.last_fetched = p.log.latest_epoch();
         if !p.settled() {
-            self.wait(owner, After::Cut { offset: cut.to, next });
+            self.wait(owner, After::Cut { next });
         }
         Taken::Fine
     }
@@ -171,12 +171,11 @@ impl Process {
         } else if leaders > log_end {
             p.start_anew(now, leaders, out);
         }
-        f.offset = if latest { leaders } else { leaders.max(log_end) };
+        f.offset = p.log.next_offset();
         f.stage = Stage::Fetching;
         f.last_fetched = p.log.latest_epoch();
-        let offset = f.offset;
         if !p.settled() {
-            self.wait(owner, After::Cut { offset, next: Stage::Fetching });
+            self.wait(owner, After::Cut { next: Stage::Fetching });
         }
         Taken::Fine
     }

@@ -46,7 +46,7 @@ enum After {
     /// Records were appended; the leader told its high watermark and log start.
     Append { high_watermark: Offset, log_start: Offset },
     /// The log was cut.
-    Cut { offset: Offset, next: Stage },
+    Cut { next: Stage },
     /// Something from an earlier role was under way.
     Start,
 }
@@ -196,8 +196,8 @@ impl Fetchers {
                 f.last_fetched = p.log.latest_epoch();
                 p.follow_watermarks(high_watermark, log_start, out)
             }
-            After::Cut { offset, next } => {
-                f.offset = offset;
+            After::Cut { next } => {
+                f.offset = p.log.log_end();
                 f.stage = next;
                 f.last_fetched = p.log.latest_epoch();
                 p.watermark_within_log(out);

@@ -95,7 +95,7 @@ impl Fetcher {
                 f.stage = Stage::Fetching;
                 f.last_fetched = p.log.latest_epoch();
                 if !p.settled() {
-                    f.busy = Some(After::Cut { offset: f.offset, next: Stage::Fetching });
+                    f.busy = Some(After::Cut { next: Stage::Fetching });
                     self.busy += 1;
                 }
             }

@@ -314,10 +314,12 @@ impl Partition {
     /// Cuts the log at `to`, if it is longer.
     pub fn truncate(&mut self, now: Now, to: Offset, reason: TruncationReason, out: &mut Outbox) {
         let from = self.log.next_offset();
+        // Also when nothing is to be cut: an epoch this replica led without a record is forgotten.
+        self.log.truncate_to(now, to, out);
+        let to = self.log.next_offset();
         if to >= from {
             return;
         }
-        self.log.truncate_to(now, to, out);
         out.trace(TraceEvent::Truncated { partition: self.id, from, to, reason });
         out.trace(TraceEvent::Mark { mark: "follower-truncated" });
         self.watermark_within_log(out);
