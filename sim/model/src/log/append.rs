@@ -91,7 +91,8 @@ impl Log {
         let mut rest = records;
         while rest.len() >= record::BATCH_HEADER_SIZE {
             let header = BatchHeader::parse(rest)?;
-            let Some((batch, after)) = usize::try_from(header.size()).ok().and_then(|n| rest.split_at_checked(n)) else {
+            let Some((batch, after)) = usize::try_from(header.size()).ok().and_then(|n| rest.split_at_checked(n))
+            else {
                 break;
             };
             if header.base_offset != expected {

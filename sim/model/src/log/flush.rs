@@ -128,7 +128,8 @@ impl Log {
             }
             job.dir |= !segment.named;
             job.covered.push(segment.base);
-            ops.push((DiskOp::Fsync { file: segment.file.clone() }, Purpose::Sync));
+            let file = segment.file.clone();
+            ops.push((DiskOp::Fsync { file: file.clone() }, Purpose::Sync(file)));
             if indexes {
                 let (offsets, times) = (segment.offsets.file.clone(), segment.times.file.clone());
                 ops.extend(segment.offsets.write().map(|op| (op, Purpose::WriteThenSync(offsets))));
@@ -161,7 +162,7 @@ impl Log {
         if job.dir && job.writes == 0 {
             job.dir = false;
             job.syncs += 1;
-            self.ask(DiskOp::FsyncDir { dir: self.dir.clone() }, Purpose::Sync, out);
+            self.ask(DiskOp::FsyncDir { dir: self.dir.clone() }, Purpose::Sync(self.dir.clone()), out);
         }
     }
 
@@ -169,7 +170,7 @@ impl Log {
         let Some(job) = &mut self.flush.job else { return };
         job.writes -= 1;
         job.syncs += 1;
-        self.ask(DiskOp::Fsync { file }, Purpose::Sync, out);
+        self.ask(DiskOp::Fsync { file: file.clone() }, Purpose::Sync(file), out);
         self.sync_dir(out);
         self.finish_flush(out, events);
     }

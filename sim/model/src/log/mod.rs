@@ -32,7 +32,7 @@ pub use load::LoadArgs;
 pub use read::{OutOfRange, ReadPlan, first_at_or_after};
 
 use crate::defects::{Defect, Defects};
-use crate::disk::{DiskError, DiskOp, DiskResult, DiskToken, Path};
+use crate::disk::{DiskError, DiskOp, DiskReply, DiskResult, DiskToken, Path};
 use crate::ids::*;
 use crate::inspect::ProducerInspection;
 use crate::node::Outbox;
@@ -154,8 +154,8 @@ enum Purpose {
     Plain,
     /// A new partition's first file; then the directory's own name is made durable.
     Created,
-    /// Part of the flush job: an fsync.
-    Sync,
+    /// Part of the flush job: an fsync of this file or directory.
+    Sync(Path),
     /// Part of the flush job: content that is then fsynced.
     WriteThenSync(Path),
     /// Part of loading or truncating: a read; void if the generation has passed.
@@ -273,8 +273,10 @@ impl Log {
         let purpose = self.ops.remove(&token.seq);
         let reply = match result {
             Ok(reply) => reply,
+            // A truncation or retention overtook the flush job.
+            Err(DiskError::NotFound) if self.is_gone(&purpose) => DiskReply::Done,
             Err(error) => {
-                let flushing = matches!(purpose, Some(Purpose::Sync | Purpose::WriteThenSync(_)));
+                let flushing = matches!(purpose, Some(Purpose::Sync(_) | Purpose::WriteThenSync(_)));
                 if !flushing || !self.goes_on() {
                     self.fail(error, events);
                 } else {
@@ -289,7 +291,7 @@ impl Log {
             Some(Purpose::Created) => {
                 self.ask(DiskOp::FsyncDir { dir: self.dir.parent() }, Purpose::Plain, out);
             }
-            Some(Purpose::Sync) => self.synced(out, events),
+            Some(Purpose::Sync(_)) => self.synced(out, events),
             Some(Purpose::WriteThenSync(file)) => self.written(file, out, events),
             Some(Purpose::Scan(generation)) if generation == self.generation => {
                 self.scanned(now, reply, out, events);
@@ -325,6 +327,13 @@ impl Log {
     /// Whether a failed append or fsync is shrugged off. What is on disk is no longer known then, so it must not be.
     fn goes_on(&self) -> bool {
         self.defects.on(Defect::AppendAfterIoError)
+    }
+
+    /// Whether what was to be fsynced is no part of the log any more. An index or snapshot may also have been deleted
+    /// and be due again under its old name.
+    fn is_gone(&self, purpose: &Option<Purpose>) -> bool {
+        let Some(Purpose::Sync(path)) = purpose else { return false };
+        *path != self.dir && !self.segments.iter().any(|s| s.file == *path)
     }
 
     fn fail(&mut self, error: DiskError, events: &mut Vec<LogEvent>) {

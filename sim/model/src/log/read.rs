@@ -124,8 +124,7 @@ impl Tail {
 
     /// Takes out the batches of one append that was never written; what lies behind them moves up.
     pub(super) fn forget(&mut self, base: Offset, end: Offset, size: u64) -> Vec<Place> {
-        let gone: Vec<Place> =
-            self.places.iter().map(|(p, _)| *p).filter(|p| p.base >= base && p.end <= end).collect();
+        let gone: Vec<Place> = self.places.iter().map(|(p, _)| *p).filter(|p| p.base >= base && p.end <= end).collect();
         self.places.retain(|(p, _)| p.base < base || p.end > end);
         if let Some(first) = gone.first() {
             let behind = |p: &Place| p.segment == first.segment && p.pos > first.pos;

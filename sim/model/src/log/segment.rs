@@ -187,9 +187,8 @@ impl Segment {
 
     /// Takes the content of its `.timeindex`; nonsense in it, and all after, is dropped.
     pub(super) fn restore_times(&mut self, data: &[u8]) {
-        self.times.restore(data, |before, e| {
-            before.is_none_or(|b| b.relative <= e.relative && b.timestamp < e.timestamp)
-        });
+        self.times
+            .restore(data, |before, e| before.is_none_or(|b| b.relative <= e.relative && b.timestamp < e.timestamp));
         self.max_timestamp = self.last_time();
     }
 

@@ -31,7 +31,11 @@ enum Work {
     /// Reading a producer snapshot.
     Snapshot(Offset),
     /// Replaying producers' batches from this offset on.
-    Replay { at: usize, from: Offset, scanner: Scanner },
+    Replay {
+        at: usize,
+        from: Offset,
+        scanner: Scanner,
+    },
     None,
 }
 
@@ -190,12 +194,7 @@ impl Log {
         t.work = Work::Replay { at, from, scanner };
     }
 
-    pub(super) fn truncate_scanned(
-        &mut self,
-        reply: DiskReply,
-        out: &mut Outbox,
-        events: &mut Vec<LogEvent>,
-    ) {
+    pub(super) fn truncate_scanned(&mut self, reply: DiskReply, out: &mut Outbox, events: &mut Vec<LogEvent>) {
         let Phase::Truncating(mut t) = std::mem::replace(&mut self.phase, Phase::New) else { return };
         let data = if let DiskReply::Data(mut buffers) = reply { buffers.pop() } else { None }.unwrap_or_default();
         match std::mem::replace(&mut t.work, Work::None) {

@@ -18,9 +18,9 @@ mod varint;
 
 pub use builder::{BatchBuilder, BuilderConfig, RecordHeader, record_size_upper_bound};
 pub use control::{ControlRecord, EndTxnMarker, LeaderChange, control_batch};
+pub(crate) use header::check_crc;
 pub use header::{
     BATCH_HEADER_SIZE, BatchError, BatchHeader, Batches, Compression, batches, set_producer, stamp, validate,
     verify_crc,
 };
-pub(crate) use header::check_crc;
 pub use iter::{Headers, Record, RecordIter, records};

@@ -196,6 +196,6 @@ proptest! {
         host.append(batch(5, 0, 1, 10), 1_000);
         host.log.truncate_to(host.now, Offset(end.0 / 2), &mut host.out);
         host.settle();
-        assert!(host.log.is_ready());
+        assert!(host.log.is_ready(), "{:?} {:?}", host.log.failed(), host.log.phase);
     }
 }
