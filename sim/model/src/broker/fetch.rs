@@ -8,6 +8,7 @@
 use super::connections::Caller;
 use super::partition::{FollowerFetch, Partition};
 use super::{Process, SELF, Task};
+use crate::controller::image::Image;
 use crate::disk::{DiskOp, DiskReply, DiskResult, DiskToken};
 use crate::ids::*;
 use crate::log::ReadPlan;
@@ -146,7 +147,7 @@ impl Process {
                 let replica =
                     place.and_then(|owner| self.replicas.get(owner).ok_or(ResponseError::NotLeaderOrFollower));
                 let min_one = look.bytes == 0;
-                let found = replica.and_then(|p| look_at(p, asked, fetching, left, min_one));
+                let found = replica.and_then(|p| look_at(p, asked, fetching, left, min_one, &self.metadata.image));
                 let mut data = PartitionData::default().with_partition_index(asked.partition);
                 match found {
                     Ok(Found { data: found, plan }) => {
@@ -236,7 +237,6 @@ impl Process {
                 log_start: Offset(asked.log_start_offset),
             };
             let log_end = p.log.log_end();
-            // A stale incarnation's news counts for nothing; its fetch is harmless.
             if let Ok(moved) = p.follower_fetched(now.mono, news, log_end, &self.metadata.image, out) {
                 self.after_move(owner, moved, out);
             }
@@ -261,7 +261,7 @@ impl Process {
         let mut bytes = 0;
         for (place, asked) in fetching.places.iter().zip(asked) {
             let Some(p) = place.ok().and_then(|owner| self.replicas.get(owner)) else { return true };
-            if check_access(p, asked, fetching.reader).is_err() {
+            if check_access(p, asked, fetching.reader, &self.metadata.image).is_err() {
                 return true;
             }
             let from = Offset(asked.fetch_offset);
@@ -333,12 +333,13 @@ fn bound(p: &Partition, reader: Reader) -> Offset {
     }
 }
 
-fn check_access(p: &Partition, asked: &FetchPartition, reader: Reader) -> Result<(), ResponseError> {
+fn check_access(p: &Partition, asked: &FetchPartition, reader: Reader, image: &Image) -> Result<(), ResponseError> {
     match reader {
         Reader::Consumer { leader_only, .. } => p.check(asked.current_leader_epoch, leader_only),
-        Reader::Follower { id, .. } => {
+        Reader::Follower { id, epoch } => {
             p.check_follower_fetch(asked.current_leader_epoch)?;
-            p.check_replica(id, asked.current_leader_epoch >= 0)
+            p.check_replica(id, asked.current_leader_epoch >= 0)?;
+            p.check_incarnation(id, epoch, image)
         }
     }
 }
@@ -359,8 +360,9 @@ fn look_at(
     fetching: &Fetching,
     left: u64,
     min_one: bool,
+    image: &Image,
 ) -> Result<Found, ResponseError> {
-    check_access(p, asked, fetching.reader)?;
+    check_access(p, asked, fetching.reader, image)?;
     let high_watermark = p.high_watermark();
     let mut data = PartitionData::default()
         .with_partition_index(asked.partition)

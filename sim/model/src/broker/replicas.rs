@@ -265,7 +265,9 @@ impl Process {
         if state.leader == self.spec.id {
             self.fetchers.remove(owner);
             let moved = p.become_leader(now, state, image, out);
-            return self.after_move(owner, moved, out);
+            self.after_move(owner, moved, out);
+            // Fetches that name an older epoch are fenced now.
+            return self.check_fetches(owner, out);
         }
         let (was, before) = (p.is_leader(), p.leader);
         let new_epoch = p.become_follower(state, out);

@@ -125,14 +125,10 @@ impl Fetchers {
 
     /// Fetches a partition from its leader in a new epoch.
     pub fn follow(&mut self, owner: u32, p: &Partition, same_leader: bool, image: &Image) {
-        // Whatever the leader, a new epoch may have begun with a shorter log: start over (KAFKA-7164).
-        if same_leader
-            && self.defects.on(Defect::MissedEpochNoTruncate)
-            && self.only_rename_epoch(owner, p.leader_epoch)
-        {
-            return;
-        }
         self.remove(owner);
+        // A new epoch starts over whoever leads: the same leader may have come back with a shorter log, in an epoch
+        // between that this follower never heard of (KAFKA-7164).
+        let go_on = same_leader && self.defects.on(Defect::MissedEpochNoTruncate);
         let Some(to) = endpoint(p.leader, image) else { return };
         let config = &self.config;
         let new = || Fetcher { channel: Channel::new(to, config.clone()), parts: BTreeMap::new(), busy: 0 };
@@ -141,20 +137,14 @@ impl Fetchers {
         fetcher.busy += usize::from(busy.is_some());
         let following = Following {
             epoch: p.leader_epoch,
-            stage: Stage::Fresh,
-            offset: Offset::NONE,
+            stage: if go_on { Stage::Fetching } else { Stage::Fresh },
+            offset: p.log.log_end(),
             last_fetched: None,
             delayed_until: Instant::ZERO,
             busy,
         };
         fetcher.parts.insert(owner, following);
         self.leader_of.insert(owner, p.leader);
-    }
-
-    fn only_rename_epoch(&mut self, owner: u32, epoch: LeaderEpoch) -> bool {
-        let Some(following) = self.following(owner) else { return false };
-        following.epoch = epoch;
-        true
     }
 
     fn following(&mut self, owner: u32) -> Option<&mut Following> {
@@ -203,7 +193,10 @@ impl Fetchers {
                 p.watermark_within_log(out);
                 false
             }
-            After::Start => false,
+            After::Start => {
+                f.offset = p.log.log_end();
+                false
+            }
         }
     }
 

@@ -51,10 +51,21 @@ impl Partition {
         }
     }
 
+    /// Whether a follower's fetch comes from the incarnation that is registered, or from one not known here yet
+    /// (KIP-903).
+    ///
+    /// # Errors
+    /// `NOT_LEADER_OR_FOLLOWER` for an older one.
+    pub fn check_incarnation(&self, replica: NodeId, epoch: BrokerEpoch, image: &Image) -> Result<(), ResponseError> {
+        let registered = image.broker(replica).map(|b| b.epoch);
+        let stale = epoch.0 != -1 && registered.is_some_and(|registered| registered > epoch);
+        if stale { Err(ResponseError::NotLeaderOrFollower) } else { Ok(()) }
+    }
+
     /// A follower's fetch says what it has. `leader_end` is the log end before the read.
     ///
     /// # Errors
-    /// `NOT_LEADER_OR_FOLLOWER` for an incarnation older than the registered one (KIP-903).
+    /// As [`Partition::check_incarnation`].
     pub fn follower_fetched(
         &mut self,
         now: Instant,
@@ -63,14 +74,11 @@ impl Partition {
         image: &Image,
         out: &mut Outbox,
     ) -> Result<Moved, ResponseError> {
+        self.check_incarnation(fetch.replica, fetch.broker_epoch, image)?;
         let Role::Leader(leading) = &mut self.role else { return Err(ResponseError::NotLeaderOrFollower) };
         let Some(remote) = leading.remotes.iter_mut().find(|r| r.id == fetch.replica) else {
             return Err(ResponseError::NotLeaderOrFollower);
         };
-        let registered = image.broker(fetch.replica).map(|b| b.epoch);
-        if fetch.broker_epoch.0 != -1 && registered.is_some_and(|epoch| epoch > fetch.broker_epoch) {
-            return Err(ResponseError::NotLeaderOrFollower);
-        }
         let before = remote.log_end;
         remote.fetched(now, fetch.offset, fetch.log_start, leader_end, fetch.broker_epoch);
         let mut moved = self.maybe_expand_isr(fetch.replica, image, out);
