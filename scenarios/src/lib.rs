@@ -1,4 +1,17 @@
-//! Scenarios, campaigns over seeds, shrinking, and what a run leaves behind.
+//! Scenarios, campaigns over seeds, shrinking, what a run leaves behind, and the `klamm` command.
+//!
+//! In reading order: [`schema`] (what a file says), [`catalog`] (where files are), [`run`] (one seed),
+//! [`campaign`] (many), [`shrink`], [`artefacts`] (what is left on disk), [`cli`].
 
+pub mod aggregate;
+pub mod artefacts;
+pub mod campaign;
+pub mod catalog;
+pub mod cli;
+pub mod hunt;
+pub mod recheck;
+pub mod run;
 pub mod schema;
+pub mod seeds;
+pub mod shrink;
 pub mod suggest;

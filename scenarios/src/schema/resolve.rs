@@ -29,7 +29,7 @@ impl Settler {
 
 /// The scenario with every value settled, and the schedule that its faults amount to.
 ///
-/// A load's value size stays as written: it is drawn for each record.
+/// A range of value sizes stays as written: it is drawn for each record.
 pub fn resolve(scenario: &Scenario, seed: u64) -> (Scenario, Vec<Planned>) {
     let s = Settler { seed };
     let mut settled = scenario.clone();
@@ -72,6 +72,9 @@ pub fn resolve(scenario: &Scenario, seed: u64) -> (Scenario, Vec<Planned>) {
             load.arrivals = s.one(&format!("{place}.arrivals"), &load.arrivals);
             load.in_flight = s.one(&format!("{place}.in-flight"), &load.in_flight);
             load.records = s.maybe(&format!("{place}.records"), &load.records);
+            if !matches!(load.value, Draw::Range(..)) {
+                load.value = s.one(&format!("{place}.value"), &load.value);
+            }
         }
     }
     settled.faults = scenario.faults.iter().enumerate().flat_map(|(i, f)| settle_fault(&s, i, f)).collect();

@@ -53,7 +53,11 @@ impl SetupApp {
                     self.looks.set(now.mono + LOOK_AGAIN, id as usize);
                 }
             }
-            // Brokers may not have registered yet: the whole operation begins again.
+            // An earlier attempt whose answer was lost may have succeeded.
+            AdminEvent::Failed { id, error: "TOPIC_ALREADY_EXISTS" } => {
+                self.admin.describe_topic(now, self.spec.topics[id as usize].name.clone(), id);
+            }
+            // Anything else passes, in time: the whole operation begins again.
             AdminEvent::Failed { id, .. } => {
                 self.looks.set(now.mono + LOOK_AGAIN, id as usize);
             }

@@ -1,0 +1,183 @@
+//! Seeds' outcomes gathered into a scenario's record. Order of arrival does not matter.
+
+use crate::run::SeedOutcome;
+use crate::schema::Scenario;
+use crate::seeds::Seed;
+use klamm_reports::histogram::Latencies;
+use klamm_reports::record::{FailureRecord, ScenarioRecord, SeedRecord, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One scenario's seeds so far.
+#[derive(Debug)]
+pub struct Aggregate {
+    record: ScenarioRecord,
+    seeds: BTreeMap<u64, SeedRecord>,
+    /// Response times.
+    pub response: Latencies,
+    /// Service times.
+    pub service: Latencies,
+    nondeterministic: bool,
+    violated: bool,
+}
+
+impl Aggregate {
+    /// No seeds yet.
+    pub fn new(scenario: &Scenario) -> Aggregate {
+        let text = crate::schema::to_toml(scenario);
+        let record = ScenarioRecord {
+            name: scenario.name.clone(),
+            summary: scenario.summary.clone(),
+            promise: scenario.promise.clone(),
+            digest: format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes())),
+            setting: setting(scenario),
+            required_marks: scenario.expect.sometimes.clone(),
+            expected: scenario.expect.violations.clone(),
+            ..ScenarioRecord::default()
+        };
+        Aggregate {
+            record,
+            seeds: BTreeMap::new(),
+            response: Latencies::default(),
+            service: Latencies::default(),
+            nondeterministic: false,
+            violated: false,
+        }
+    }
+
+    /// Adds one seed's outcome.
+    pub fn add(&mut self, scenario: &Scenario, index: u64, outcome: &SeedOutcome, wall_ns: u64) {
+        let r = &mut self.record;
+        r.virtual_ns += outcome.virtual_ns;
+        r.wall_ns += wall_ns;
+        r.events += outcome.events;
+        for mark in outcome.marks.keys() {
+            *r.marks.entry((*mark).to_owned()).or_default() += 1;
+        }
+        let mut checks = BTreeSet::new();
+        for found in &outcome.findings {
+            let count = r.findings.entry(found.check.clone()).or_default();
+            match found.permitted {
+                Some(cause) => *count.permitted.entry(cause.name().to_owned()).or_default() += 1,
+                None => count.violations += 1,
+            }
+            if checks.insert(&found.check) {
+                count.seeds += 1;
+            }
+        }
+        let (o, s) = (&mut r.operations, &outcome.summary);
+        o.sends += s.sends;
+        o.acknowledged += s.acknowledged;
+        o.failed += s.failed;
+        o.unknown += s.info;
+        o.reads += s.reads;
+        o.lost += s.lost();
+        o.duplicates += s.duplicates();
+        self.response.add_seed(&outcome.response);
+        self.service.add_seed(&outcome.service);
+        self.violated |= outcome.violations(scenario).next().is_some();
+        let seed = SeedRecord {
+            seed: Seed(outcome.seed).to_string(),
+            digest: format!("{:016x}", outcome.digest),
+            events: outcome.events,
+            knobs: knobs(scenario, &outcome.resolved),
+        };
+        self.seeds.insert(index, seed);
+    }
+
+    /// Adds a failure.
+    pub fn fail(&mut self, failure: FailureRecord) {
+        self.record.failures.push(failure);
+    }
+
+    /// Two runs of one seed differed.
+    pub fn differed(&mut self) {
+        self.nondeterministic = true;
+    }
+
+    /// How many seeds have been added.
+    pub fn len(&self) -> u64 {
+        self.seeds.len() as u64
+    }
+
+    /// Whether none has.
+    pub fn is_empty(&self) -> bool {
+        self.seeds.is_empty()
+    }
+
+    /// The record of all seeds so far.
+    pub fn record(&self) -> ScenarioRecord {
+        let mut r = self.record.clone();
+        r.seeds = self.seeds.values().cloned().collect();
+        r.failures.sort_by_key(|f| f.index);
+        r.response = self.response.figures();
+        r.service = self.service.figures();
+        r.verdict = if self.nondeterministic {
+            Verdict::Nondeterministic
+        } else if self.violated {
+            Verdict::Violated
+        } else if klamm_reports::junit::missing(&r).is_empty() {
+            Verdict::Held
+        } else {
+            Verdict::Unseen
+        };
+        r
+    }
+}
+
+/// The values that were drawn, by their place.
+fn knobs(scenario: &Scenario, resolved: &Scenario) -> BTreeMap<String, String> {
+    let mut knobs = BTreeMap::new();
+    let as_value = |s: &Scenario| {
+        let mut s = s.clone();
+        // Faults are in the schedule; listing them again as knobs would say nothing new.
+        s.faults.clear();
+        toml::Value::try_from(s).expect("a scenario is TOML")
+    };
+    differences("", &as_value(scenario), &as_value(resolved), &mut knobs);
+    knobs
+}
+
+fn differences(place: &str, before: &toml::Value, after: &toml::Value, into: &mut BTreeMap<String, String>) {
+    use toml::Value::{Array, Table};
+    let below = |key: &str| if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") };
+    match (before, after) {
+        (Table(a), Table(b)) => {
+            for (key, value) in b {
+                if let Some(old) = a.get(key) {
+                    differences(&below(key), old, value, into);
+                }
+            }
+        }
+        (Array(a), Array(b)) if a.len() == b.len() => {
+            for (i, (old, new)) in a.iter().zip(b).enumerate() {
+                differences(&below(&i.to_string()), old, new, into);
+            }
+        }
+        (a, b) if a != b => {
+            into.insert(place.to_owned(), b.as_str().map_or_else(|| b.to_string(), str::to_owned));
+        }
+        _ => {}
+    }
+}
+
+/// What figures depend on, in a line.
+fn setting(s: &Scenario) -> String {
+    let show = |settings: &crate::schema::Settings, key: &str, default: &str| {
+        settings
+            .get(key)
+            .map_or(default.to_owned(), |d| d.extremes().iter().map(|v| v.0.as_str()).collect::<Vec<_>>().join("/"))
+    };
+    let topic = &s.topics[0];
+    let producer = s.clients.iter().find(|c| c.load.is_some());
+    let acks = producer.map_or("-".to_owned(), |p| show(&p.config, "acks", "all"));
+    let min_isr = topic.config.get("min.insync.replicas").map_or_else(
+        || show(&s.broker, "min.insync.replicas", "1"),
+        |d| d.extremes().iter().map(|v| v.0.as_str()).collect::<Vec<_>>().join("/"),
+    );
+    let flush = show(&s.broker, "log.flush.interval.messages", "never");
+    let replication: Vec<String> = topic.replication.extremes().iter().map(ToString::to_string).collect();
+    format!(
+        "virtual time, modelled cluster · acks={acks} · replication {} · min.insync.replicas {min_isr} · flush {flush}",
+        replication.join("/")
+    )
+}

@@ -1,0 +1,341 @@
+//! What runs leave on disk: the run's folder, and one folder for each failure that is all one needs to reproduce
+//! it anywhere. Everything is written aside and renamed whole.
+
+use crate::aggregate::Aggregate;
+use crate::campaign::{Plan, shown};
+use crate::run::{Found, Options, Recorded, SeedOutcome, TraceLine, Witness, run_resolved};
+use crate::schema::{Scenario, to_toml};
+use crate::seeds::Seed;
+use crate::shrink::{Shrunk, shrink};
+use klamm_model::defects::{Defect, Defects};
+use klamm_reports::charts::{PercentileChart, PercentileSeries, TimelineChart, svg, write};
+use klamm_reports::html::{Charts, Story, failure_page, run_page};
+use klamm_reports::record::{FailureRecord, RunRecord};
+use klamm_reports::{junit, markdown, text, write_whole};
+use klamm_workloads::history::{Header, write as write_history};
+use klamm_world::faults::{Planned, Schedule};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The version of a failure folder's files.
+const SCHEMA: u32 = 1;
+
+/// `verdict.json`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct VerdictFile {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The failure's id.
+    pub id: String,
+    /// The scenario's name.
+    pub scenario: String,
+    /// The seed, in hexadecimal.
+    pub seed: String,
+    /// Defects switched on.
+    pub defects: Vec<String>,
+    /// The run's digest, in hexadecimal.
+    pub digest: String,
+    /// The digest of the run under `fired.toml`, in hexadecimal.
+    pub fired_digest: String,
+    /// Every finding that is not permitted; the first is the verdict.
+    pub findings: Vec<Found>,
+}
+
+impl VerdictFile {
+    /// The defects, as a set.
+    ///
+    /// # Errors
+    /// If one is unknown to this klamm.
+    pub fn defects(&self) -> miette::Result<Defects> {
+        self.defects.iter().try_fold(Defects::NONE, |set, id| {
+            Ok(set.with(id.parse::<Defect>().map_err(|e| miette::miette!("verdict.json: {e}"))?))
+        })
+    }
+}
+
+fn io<T>(path: &Path, result: std::io::Result<T>) -> miette::Result<T> {
+    result.map_err(|e| miette::miette!("{}: {e}", path.display()))
+}
+
+fn put(path: &Path, content: &[u8]) -> miette::Result<()> {
+    write_whole(path, content).map_err(|e| miette::miette!("{e}"))
+}
+
+/// Eight letters and digits that no one confuses, from content.
+pub fn short_id(content: &str) -> String {
+    const LETTERS: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+    let hash = xxh3_64(content.as_bytes());
+    let letter = |i: u32| char::from(LETTERS[(hash >> (5 * i)) as usize & 31]);
+    let four = |from: u32| (from..from + 4).map(letter).collect::<String>();
+    format!("{}-{}", four(0), four(4))
+}
+
+/// Makes the run's folder, empty.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn run_folder(plan: &Plan) -> miette::Result<PathBuf> {
+    let mut content = format!("{} {} {:?} {:?}", plan.suite, plan.master, plan.only, plan.shard);
+    for s in &plan.scenarios {
+        content.push_str(&to_toml(s));
+    }
+    content.push_str(&format!("{:?} {} {:?}", plan.defects, plan.seeds, plan.time));
+    let folder = plan.out.join(short_id(&content));
+    if folder.exists() {
+        io(&folder, std::fs::remove_dir_all(&folder))?;
+    }
+    io(&folder, std::fs::create_dir_all(folder.join("charts")))?;
+    Ok(folder)
+}
+
+/// Runs a failing seed again with recording on, shrinks its schedule, and writes its folder.
+///
+/// # Errors
+/// If it cannot be written, or if the seed does not fail in the same way again.
+pub fn failure(
+    run: &Path,
+    plan: &Plan,
+    scenario: &Scenario,
+    index: u64,
+    outcome: &SeedOutcome,
+    options: &Options,
+) -> miette::Result<FailureRecord> {
+    let first = outcome.violations(scenario).next().expect("a failing seed").clone();
+    let recording = Options { record: true, ..options.clone() };
+    let mut again = run_resolved(outcome.resolved.clone(), outcome.schedule.clone(), outcome.seed, &recording);
+    if again.digest != outcome.digest {
+        return Err(miette::miette!(
+            "{}: seed {} gave another digest when it was run again with recording on",
+            scenario.name,
+            Seed(outcome.seed)
+        ));
+    }
+    let fired_run = run_resolved(outcome.resolved.clone(), outcome.fired.clone(), outcome.seed, options);
+    let shrunk = shrink(scenario, &outcome.resolved, &outcome.fired, outcome.seed, &first.check, options);
+    let id = short_id(&format!("{} {} {} {}", to_toml(scenario), outcome.seed, first.check, outcome.digest));
+    let folder = run.join(&id);
+    let aside = run.join(format!(".{id}.part"));
+    let _ = std::fs::remove_dir_all(&aside);
+    io(&aside, std::fs::create_dir_all(&aside))?;
+    let verdict = VerdictFile {
+        schema: SCHEMA,
+        id: id.clone(),
+        scenario: scenario.name.clone(),
+        seed: Seed(outcome.seed).to_string(),
+        defects: options.defects.iter().map(|d| d.id().to_owned()).collect(),
+        digest: format!("{:016x}", outcome.digest),
+        fired_digest: format!("{:016x}", fired_run.digest),
+        findings: again.violations(scenario).cloned().collect(),
+    };
+    let recorded = again.recording.take().expect("recording was on");
+    let replay = format!("klamm replay {}", shown(&folder));
+    write_failure(&aside, scenario, &again, &verdict, &recorded, shrunk.as_ref(), &replay)?;
+    if folder.exists() {
+        io(&folder, std::fs::remove_dir_all(&folder))?;
+    }
+    io(&folder, std::fs::rename(&aside, &folder))?;
+    let mut message = first.detail.clone();
+    if let Some(s) = &shrunk
+        && s.schedule.len() < outcome.fired.len()
+    {
+        message.push_str(&format!(
+            " (shrunk {} -> {} faults: {})",
+            outcome.fired.len(),
+            s.schedule.len(),
+            in_words(&s.schedule)
+        ));
+    }
+    let _ = plan;
+    Ok(FailureRecord {
+        id: id.clone(),
+        seed: verdict.seed,
+        index: index + 1,
+        check: first.check,
+        at_ns: first.at,
+        message,
+        faults: outcome.fired.len(),
+        folder: id,
+        replay,
+    })
+}
+
+/// A schedule in a line.
+pub fn in_words(schedule: &[Planned]) -> String {
+    let list: Vec<String> = schedule.iter().map(|p| format!("{} at {}", fault_in_words(p), text::time(p.at))).collect();
+    if list.is_empty() { "none".to_owned() } else { list.join(", ") }
+}
+
+/// A fault in words: its kind, whom it met, how long.
+pub fn fault_in_words(planned: &Planned) -> String {
+    let value = serde_json::to_value(&planned.action).expect("an action is JSON");
+    let mut words = Vec::new();
+    if let Some(object) = value.as_object() {
+        words.extend(object.get("kind").and_then(|k| k.as_str()).map(str::to_owned));
+        for (key, v) in object.iter().filter(|(k, _)| *k != "kind") {
+            match v {
+                serde_json::Value::String(s) if key == "who" => words.push(s.clone()),
+                serde_json::Value::Array(list) => {
+                    let names: Vec<&str> = list.iter().filter_map(|x| x.as_str()).collect();
+                    words.push(names.join("+"));
+                }
+                serde_json::Value::Bool(false) => {}
+                serde_json::Value::Bool(true) => words.push(key.clone()),
+                serde_json::Value::String(s) => words.push(s.clone()),
+                other => words.push(format!("{key} {other}")),
+            }
+        }
+    }
+    if let Some(lasts) = planned.lasts {
+        words.push(format!("for {}", text::time(lasts)));
+    }
+    words.join(" ")
+}
+
+fn toml_of(schedule: &[Planned]) -> String {
+    toml::to_string(&Schedule { faults: schedule.to_vec() }).expect("a schedule is TOML")
+}
+
+fn write_failure(
+    folder: &Path,
+    scenario: &Scenario,
+    outcome: &SeedOutcome,
+    verdict: &VerdictFile,
+    recorded: &Recorded,
+    shrunk: Option<&Shrunk>,
+    replay: &str,
+) -> miette::Result<()> {
+    put(&folder.join("scenario.toml"), to_toml(&outcome.resolved).as_bytes())?;
+    put(&folder.join("schedule.toml"), toml_of(&outcome.schedule).as_bytes())?;
+    put(&folder.join("fired.toml"), toml_of(&outcome.fired).as_bytes())?;
+    if let Some(s) = shrunk {
+        put(&folder.join("shrunk.toml"), toml_of(&s.schedule).as_bytes())?;
+    }
+    let header =
+        Header::new(outcome.declared.clone(), BTreeMap::from([("scenario".to_owned(), scenario.name.clone())]));
+    let history = write_history(Vec::new(), &header, &recorded.recording.history);
+    put(&folder.join("history.jsonl"), &io(folder, history)?)?;
+    let mut lines = Vec::new();
+    for line in &recorded.recording.trace {
+        serde_json::to_writer(&mut lines, line).map_err(|e| miette::miette!("{e}"))?;
+        lines.push(b'\n');
+    }
+    put(&folder.join("trace.jsonl.zst"), &io(folder, zstd::encode_all(&lines[..], 3))?)?;
+    let json = serde_json::to_string_pretty(verdict).map_err(|e| miette::miette!("{e}"))?;
+    put(&folder.join("verdict.json"), json.as_bytes())?;
+    put(&folder.join("index.html"), failure_page(&story(scenario, outcome, verdict, recorded, replay)?).as_bytes())
+}
+
+/// The timeline of a recorded seed.
+pub fn timeline(scenario: &Scenario, outcome: &SeedOutcome, recorded: &Recorded) -> TimelineChart {
+    TimelineChart {
+        title: format!("{} · seed {}", scenario.name, Seed(outcome.seed)),
+        setting: "virtual time, modelled cluster; windows of 100 ms".to_owned(),
+        window_ns: crate::run::WINDOW_NS,
+        windows: recorded.windows.clone(),
+        bands: recorded.bands.clone(),
+        moments: recorded.moments.clone(),
+    }
+}
+
+fn story(
+    scenario: &Scenario,
+    outcome: &SeedOutcome,
+    verdict: &VerdictFile,
+    recorded: &Recorded,
+    replay: &str,
+) -> miette::Result<Story> {
+    let chart = svg(&timeline(scenario, outcome, recorded)).map_err(|e| miette::miette!("{e}"))?;
+    let moment = |ns: u64| format!("{:.6}s", ns as f64 / 1e9);
+    let witness = verdict.findings.first().map_or(Vec::new(), |f| witness_lines(&f.witness, &recorded.recording.trace));
+    Ok(Story {
+        id: verdict.id.clone(),
+        scenario: scenario.name.clone(),
+        seed: verdict.seed.clone(),
+        findings: verdict.findings.iter().map(|f| (f.check.clone(), moment(f.at), f.detail.clone())).collect(),
+        faults: outcome.fired.iter().map(|p| (text::time(p.at), fault_in_words(p))).collect(),
+        witness: witness.into_iter().map(|(at, place, what)| (moment(at), place, what)).collect(),
+        replay: replay.to_owned(),
+        charts: vec![("Acknowledged records and response times around the faults (red).".to_owned(), chart)],
+    })
+}
+
+/// A witness in words: events looked up in the trace, operations as they are.
+pub fn witness_lines(witness: &[Witness], trace: &[TraceLine]) -> Vec<(u64, String, String)> {
+    let line = |w: &Witness| match w {
+        Witness::Event(ordinal) => match trace.binary_search_by_key(ordinal, |t| t.ordinal) {
+            Ok(i) => (trace[i].at, trace[i].place.clone(), format!("#{ordinal} {} {}", trace[i].kind, trace[i].text)),
+            Err(_) => (0, String::new(), format!("#{ordinal}")),
+        },
+        Witness::Operation(entry) => {
+            (entry.at, format!("client {}", entry.client), serde_json::to_string(&entry.op).unwrap_or_default())
+        }
+    };
+    witness.iter().map(line).collect()
+}
+
+/// Writes the run's record, histograms, charts and pages.
+///
+/// # Errors
+/// If they cannot be written.
+pub fn finish(folder: &Path, plan: &Plan, record: &RunRecord, aggregates: &[Aggregate]) -> miette::Result<()> {
+    let report = |e: klamm_reports::ReportError| miette::miette!("{e}");
+    let mut charts: Vec<Charts> = Vec::new();
+    for ((aggregate, s), scenario) in aggregates.iter().zip(&record.scenarios).zip(&plan.scenarios) {
+        let mut of_scenario = Vec::new();
+        if !aggregate.response.all().is_empty() {
+            aggregate
+                .response
+                .write_hlog(&folder.join(format!("{}.response.hlog", s.name)), s.virtual_ns)
+                .map_err(report)?;
+            aggregate
+                .service
+                .write_hlog(&folder.join(format!("{}.service.hlog", s.name)), s.virtual_ns)
+                .map_err(report)?;
+            let series =
+                [("response (from the intended send time)", &aggregate.response), ("service", &aggregate.service)];
+            let chart = PercentileChart {
+                title: format!("{} · {} seeds", s.name, s.seeds.len()),
+                setting: s.setting.clone(),
+                series: series
+                    .into_iter()
+                    .map(|(label, latencies)| PercentileSeries { label: label.to_owned(), latencies })
+                    .collect(),
+            };
+            write(&chart, &folder.join("charts").join(format!("{}-percentiles", s.name))).map_err(report)?;
+            let caption = "Latency by percentile; the bands span the seeds.".to_owned();
+            of_scenario.push((caption, svg(&chart).map_err(report)?));
+        }
+        if let Some(first) = s.seeds.first() {
+            of_scenario.extend(first_seed_timeline(folder, plan, scenario, &first.seed)?);
+        }
+        charts.push(of_scenario);
+    }
+    put(&folder.join("summary.md"), markdown::summary(record).as_bytes())?;
+    put(&folder.join("junit.xml"), junit::to_xml(record).map_err(|e| miette::miette!("junit.xml: {e}"))?.as_bytes())?;
+    put(&folder.join("index.html"), run_page(record, &charts).as_bytes())?;
+    // Last: whoever finds the record finds everything else.
+    put(&folder.join("run.json"), record.to_json().as_bytes())
+}
+
+/// One seed over time, drawn: the scenario's first, run again with recording on.
+fn first_seed_timeline(
+    folder: &Path,
+    plan: &Plan,
+    scenario: &Scenario,
+    seed: &str,
+) -> miette::Result<Option<(String, String)>> {
+    let seed: Seed = seed.parse().map_err(|e| miette::miette!("{e}"))?;
+    let options = Options { defects: plan.defects, record: true, ..Options::default() };
+    let mut outcome = crate::run::run_seed(scenario, seed.0, &options);
+    let Some(recorded) = outcome.recording.take() else { return Ok(None) };
+    if recorded.windows.is_empty() {
+        return Ok(None);
+    }
+    let chart = timeline(scenario, &outcome, &recorded);
+    let report = |e: klamm_reports::ReportError| miette::miette!("{e}");
+    write(&chart, &folder.join("charts").join(format!("{}-timeline", scenario.name))).map_err(report)?;
+    let caption = format!("Seed {seed} over time: {}.", in_words(&outcome.fired));
+    Ok(Some((caption, svg(&chart).map_err(report)?)))
+}

@@ -1,0 +1,43 @@
+//! `klamm list`.
+
+use crate::catalog;
+use crate::suggest;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only this suite.
+    suite: Option<String>,
+}
+
+/// Lists suites and scenarios.
+///
+/// # Errors
+/// If there is no such suite.
+pub fn list(args: &Args) -> miette::Result<u8> {
+    let all: Vec<_> = catalog::embedded().collect();
+    let mut tags: Vec<&str> = all.iter().flat_map(|(_, s)| s.tags.iter().map(String::as_str)).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    if let Some(suite) = &args.suite
+        && !tags.contains(&suite.as_str())
+    {
+        let hint = suggest::nearest(suite, tags.iter().copied());
+        return Err(miette::miette!("there is no suite `{suite}`{hint}"));
+    }
+    for (place, s) in &all {
+        if args.suite.as_ref().is_some_and(|suite| !s.tags.contains(suite)) {
+            continue;
+        }
+        println!("{}  [{}]", s.name, s.tags.join(", "));
+        println!("    {}", s.summary);
+        if !s.promise.is_empty() {
+            println!("    promise: {}", s.promise);
+        }
+        if !s.expect.violations.is_empty() {
+            println!("    hazard:  {} expected", s.expect.violations.join(", "));
+        }
+        println!("    scenarios/catalog/{place}.toml");
+    }
+    println!("\nsuites: {}", tags.join(", "));
+    Ok(super::HELD)
+}

@@ -1,0 +1,88 @@
+//! The command line: what the user types, and what the shell gets back.
+
+mod check;
+mod defects;
+mod list;
+mod progress;
+mod replay;
+mod run;
+
+use crate::recheck;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Everything held.
+pub const HELD: u8 = 0;
+/// A guarantee was violated.
+pub const VIOLATED: u8 = 1;
+/// Usage or bad input.
+pub const BAD_INPUT: u8 = 2;
+/// Two runs of one seed differed.
+pub const NONDETERMINISTIC: u8 = 3;
+/// Something required was never seen.
+pub const UNSEEN: u8 = 4;
+
+#[derive(Parser)]
+#[command(
+    name = "klamm",
+    version,
+    about = "Puts Kafka on trial: seeded faults, judged histories, replayable failures."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run scenarios over many seeds, judge each, and leave a report.
+    Run(run::Args),
+    /// Run a failure again, exactly, or one seed of a scenario file.
+    Replay(replay::Args),
+    /// Find the smallest schedule of faults that still fails.
+    Shrink(replay::ShrinkArgs),
+    /// Judge a recorded history.
+    Check(check::Args),
+    /// Published Kafka bugs, to be switched on one at a time.
+    Defects(defects::Args),
+    /// Suites and scenarios, with what each promises.
+    List(list::Args),
+    /// The fresh process of the determinism check.
+    #[command(name = recheck::WORKER, hide = true)]
+    RecheckWorker,
+}
+
+/// Parses the command line, does what it says, and prints what is wrong, if anything is.
+pub fn main() -> ExitCode {
+    init_tracing();
+    let done = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Shrink(args) => replay::shrink(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Defects(args) => defects::defects(&args),
+        Command::List(args) => list::list(&args),
+        Command::RecheckWorker => recheck::work().map(|()| HELD),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(report) => {
+            eprintln!("{report:?}");
+            ExitCode::from(BAD_INPUT)
+        }
+    }
+}
+
+/// `KLAMM_LOG=debug` shows the harness's own log; it must not change any result.
+fn init_tracing() {
+    let Ok(filter) = std::env::var("KLAMM_LOG") else { return };
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Whether colours are wanted: a terminal, and no `NO_COLOR`.
+fn paint() -> klamm_reports::console::Paint {
+    use std::io::IsTerminal;
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    klamm_reports::console::Paint { colour }
+}

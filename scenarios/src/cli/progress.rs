@@ -1,0 +1,97 @@
+//! How a campaign shows that it moves: a bar on a terminal, a line now and then elsewhere, or JSON.
+
+use crate::campaign::{Plan, Progress};
+use crate::seeds::Seed;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use klamm_reports::console::{self, Paint};
+use klamm_reports::record::ScenarioRecord;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Between two lines when the output is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// For people.
+pub struct Console {
+    bar: ProgressBar,
+    paint: Paint,
+    terminal: bool,
+    started: Instant,
+    last_line: Instant,
+}
+
+impl Console {
+    /// Prints the head of the run, repro line included.
+    pub fn new(plan: &Plan, paint: Paint) -> Console {
+        let seeds = plan.time.map_or(format!("{} seeds", plan.seeds), |t| format!("{} s", t.as_secs()));
+        println!(
+            "klamm {} · {} · {} scenarios x {seeds} · master {} · des · -j {}",
+            env!("CARGO_PKG_VERSION"),
+            plan.suite,
+            plan.scenarios.len(),
+            plan.master,
+            plan.jobs
+        );
+        println!("  again: klamm run {} --seeds {} --master {}", plan.suite, plan.seeds, plan.master);
+        for defect in plan.defects.iter() {
+            println!("  defect: {defect} ({}): {}", defect.reference(), defect.wrong_rule());
+        }
+        let terminal = std::io::stderr().is_terminal();
+        let bar = ProgressBar::new(plan.seeds * plan.scenarios.len() as u64);
+        if terminal {
+            let style = ProgressStyle::with_template("  {bar:32} {pos}/{len} seeds  {per_sec}  eta {eta}  {msg}");
+            bar.set_style(style.expect("a valid template"));
+        } else {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        let now = Instant::now();
+        Console { bar, paint, terminal, started: now, last_line: now }
+    }
+
+    fn line(&self, text: &str) {
+        if self.terminal {
+            self.bar.suspend(|| print!("{text}"));
+        } else {
+            print!("{text}");
+        }
+    }
+}
+
+impl Progress for Console {
+    fn seed(&mut self, done: u64, total: u64, failures: u64, virtual_ns: u64) {
+        let factor = virtual_ns as f64 / self.started.elapsed().as_nanos().max(1) as f64;
+        if self.terminal {
+            self.bar.set_length(total);
+            self.bar.set_position(done);
+            self.bar.set_message(format!("{failures} failed  {factor:.0}x virtual"));
+        } else if self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            println!("  ... {done}/{total} seeds, {failures} failed, {factor:.0}x virtual");
+        }
+    }
+    fn scenario(&mut self, record: &ScenarioRecord) {
+        self.line(&console::scenario(record, self.paint));
+    }
+    fn failing(&mut self, scenario: &str, seed: Seed, check: &str) {
+        self.line(&format!("  ... {scenario}, seed {seed}: {check}; recording and shrinking\n"));
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// For programs: one object per line.
+pub struct Json;
+
+impl Progress for Json {
+    fn seed(&mut self, _done: u64, _total: u64, _failures: u64, _virtual_ns: u64) {}
+    fn scenario(&mut self, record: &ScenarioRecord) {
+        println!("{}", serde_json::json!({ "scenario": record }));
+    }
+    fn failing(&mut self, scenario: &str, seed: Seed, check: &str) {
+        println!("{}", serde_json::json!({ "failing": scenario, "seed": seed.to_string(), "check": check }));
+    }
+}

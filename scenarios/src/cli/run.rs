@@ -1,0 +1,194 @@
+//! `klamm run`.
+
+use super::progress::{Console, Json};
+use crate::campaign::{self, Plan, Progress};
+use crate::schema::{Scenario, Span};
+use crate::seeds::Seed;
+use crate::{catalog, schema};
+use klamm_model::defects::{Defect, Defects};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The master seed if none is given. Fixed, so that a run that is not told otherwise is the same everywhere.
+const DEFAULT_MASTER: Seed = Seed(0x5eed);
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A suite such as `smoke`, a scenario's name, a scenario file, or a directory of them.
+    #[arg(required = true)]
+    what: Vec<String>,
+    /// Seeds per scenario.
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// Go on for this long instead, such as 10m.
+    #[arg(long = "for", value_name = "TIME", conflicts_with = "seeds")]
+    time: Option<String>,
+    /// The sweep's seed: a number, 0x..., a git hash, or `random`.
+    #[arg(long)]
+    master: Option<String>,
+    /// One derived seed, as a repro line names it.
+    #[arg(long, conflicts_with_all = ["seeds", "time", "master"])]
+    seed: Option<Seed>,
+    /// Threads.
+    #[arg(short = 'j', long, value_name = "N")]
+    jobs: Option<usize>,
+    /// The k-th of n shards, written k/n.
+    #[arg(long, default_value = "1/1")]
+    shard: String,
+    /// Only scenarios whose name or tags contain this.
+    #[arg(long)]
+    filter: Option<String>,
+    /// Stop at the first failure.
+    #[arg(long)]
+    fail_fast: bool,
+    /// How many seeds in a million are run again in a fresh process; at least one per scenario, unless 0.
+    #[arg(long, value_name = "PPM", default_value_t = 20_000)]
+    recheck: u32,
+    /// Switch a published bug on; may be given several times. `klamm defects list` names them.
+    #[arg(long, value_name = "ID")]
+    defect: Vec<String>,
+    /// The world to run in.
+    #[arg(long, default_value = "des")]
+    world: String,
+    /// Encode and decode every message. Slower; must not change any result.
+    #[arg(long)]
+    encode: bool,
+    /// Where to leave the run's folder.
+    #[arg(long, default_value = "target/klamm")]
+    out: PathBuf,
+    /// Also write JUnit here.
+    #[arg(long)]
+    junit: Option<PathBuf>,
+    /// `human` or `json`: one object per line.
+    #[arg(long, default_value = "human")]
+    format: String,
+}
+
+impl Args {
+    fn plan(&self) -> miette::Result<(Plan, Vec<String>)> {
+        if self.world != "des" {
+            return Err(miette::miette!(help = "--world des", "there is no world `{}` yet", self.world));
+        }
+        if !["human", "json"].contains(&self.format.as_str()) {
+            return Err(miette::miette!("--format `{}`: expected `human` or `json`", self.format));
+        }
+        let mut scenarios: Vec<Scenario> = Vec::new();
+        for word in &self.what {
+            for s in catalog::find(word)? {
+                if !scenarios.iter().any(|have| have.name == s.name) {
+                    scenarios.push(s);
+                }
+            }
+        }
+        if let Some(filter) = &self.filter {
+            scenarios.retain(|s| s.name.contains(filter) || s.tags.iter().any(|t| t.contains(filter)));
+            if scenarios.is_empty() {
+                return Err(miette::miette!("--filter `{filter}` leaves no scenario"));
+            }
+        }
+        let warnings = scenarios
+            .iter()
+            .flat_map(|s| schema::check(s).unwrap_or_default().into_iter().map(move |w| format!("{}: {w}", s.name)))
+            .collect();
+        let master = match self.master.as_deref() {
+            None => DEFAULT_MASTER,
+            Some("random") => fresh_seed(),
+            Some(text) => text.parse().map_err(|e| miette::miette!("--master: {e}"))?,
+        };
+        let time = match &self.time {
+            None => None,
+            Some(text) => {
+                let span =
+                    Span::parse(text).ok_or_else(|| miette::miette!("--for `{text}`: expected a time such as 10m"))?;
+                Some(Duration::from_nanos(span.0.as_nanos()))
+            }
+        };
+        let plan = Plan {
+            suite: self.what.join(" "),
+            scenarios,
+            master,
+            only: self.seed,
+            seeds: if self.seed.is_some() { 1 } else { self.seeds },
+            time,
+            jobs: self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1),
+            shard: shard(&self.shard)?,
+            fail_fast: self.fail_fast,
+            recheck_ppm: self.recheck,
+            defects: defects(&self.defect)?,
+            encode_messages: self.encode,
+            out: self.out.clone(),
+        };
+        if plan.seeds == 0 {
+            return Err(miette::miette!("--seeds 0 runs nothing"));
+        }
+        Ok((plan, warnings))
+    }
+}
+
+/// A seed nobody has used before.
+fn fresh_seed() -> Seed {
+    use std::hash::{BuildHasher, RandomState};
+    Seed(RandomState::new().hash_one(std::process::id()))
+}
+
+fn shard(text: &str) -> miette::Result<(u64, u64)> {
+    let parsed = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+    match parsed {
+        Some((k, n)) if 1 <= k && k <= n => Ok((k, n)),
+        _ => Err(miette::miette!("--shard `{text}`: expected k/n with 1 <= k <= n, such as 2/8")),
+    }
+}
+
+/// The set of defects named.
+///
+/// # Errors
+/// With a suggestion, if one is unknown.
+pub fn defects(ids: &[String]) -> miette::Result<Defects> {
+    ids.iter().try_fold(Defects::NONE, |set, id| match id.parse::<Defect>() {
+        Ok(defect) => Ok(set.with(defect)),
+        Err(e) => {
+            let hint = crate::suggest::nearest(id, Defect::ALL.iter().map(|d| d.id()));
+            Err(miette::miette!(help = "`klamm defects list`", "{e}{hint}"))
+        }
+    })
+}
+
+/// Runs the campaign.
+///
+/// # Errors
+/// Bad input, or a folder that cannot be written.
+pub fn run(args: &Args) -> miette::Result<u8> {
+    let (plan, warnings) = args.plan()?;
+    for warning in &warnings {
+        eprintln!("warning: {warning}");
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = stop.clone();
+    // A second Ctrl-C ends at once, as ever.
+    let _ = ctrlc::set_handler(move || {
+        if raised.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("finishing the seeds in flight; Ctrl-C again ends at once");
+    });
+    let mut progress: Box<dyn Progress> =
+        if args.format == "json" { Box::new(Json) } else { Box::new(Console::new(&plan, super::paint())) };
+    let done = campaign::run(&plan, &stop, progress.as_mut())?;
+    drop(progress);
+    if let Some(path) = &args.junit {
+        let xml = klamm_reports::junit::to_xml(&done.record).map_err(|e| miette::miette!("{e}"))?;
+        klamm_reports::write_whole(path, xml.as_bytes()).map_err(|e| miette::miette!("{e}"))?;
+    }
+    let code = campaign::exit_code(&done.record);
+    if args.format == "json" {
+        println!("{}", serde_json::json!({ "done": done.folder.display().to_string(), "exit": code }));
+    } else {
+        print!("{}", klamm_reports::console::closing(&done.record, &campaign::shown(&done.folder), super::paint()));
+        if done.record.cut_short {
+            println!("  cut short: what is known was written");
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,409 @@
+//! Builds a world from a settled scenario: hosts, brokers, controllers, client applications.
+
+use crate::schema::{ClientKind, ClientSpec, LoadSpec, Scenario, Settings, keyed};
+use klamm_model::broker::{Broker, BrokerSpec, Truncation};
+use klamm_model::client::admin::NewTopic;
+use klamm_model::client::consumer::StartAt;
+use klamm_model::config::{BrokerConfig, ConsumerConfig, ProducerConfig, Properties, TopicConfig};
+use klamm_model::controller::{Controller, ControllerSpec};
+use klamm_model::defects::Defects;
+use klamm_model::history::TopicPartition;
+use klamm_model::ids::*;
+use klamm_model::node::{Endpoint, Listener, Node};
+use klamm_model::units::Duration;
+use klamm_model::versions::VersionCaps;
+use klamm_workloads::apps::*;
+use klamm_workloads::load::{ArrivalKind, KeyChooser, Keys, Sizes};
+use klamm_world::des::{ClockSpec, CpuProfile, HostSpec, NetworkProfile, NodeKind, NodeSpec, Sim, SimConfig};
+use klamm_world::disk::DiskProfile;
+use klamm_world::event::{HostId, NodeRef};
+use klamm_world::invariants::{NodeSetup, Role, Setup, TopicSetup};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Brokers' client port.
+const CLIENT_PORT: u16 = 9092;
+/// Brokers' port for each other.
+const INTER_BROKER_PORT: u16 = 9091;
+/// Controllers' port.
+const CONTROLLER_PORT: u16 = 9093;
+/// The first controller's node id; brokers count from 1.
+const FIRST_CONTROLLER: i32 = 101;
+
+/// Client numbers of the applications that belong to the harness.
+const SETUP: ClientId = ClientId(1000);
+const PROBE: ClientId = ClientId(1001);
+const FINAL_READER: ClientId = ClientId(1002);
+
+/// What one seed is run with, beyond its scenario.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Defects switched on.
+    pub defects: Defects,
+    /// Encode and decode every message.
+    pub encode_messages: bool,
+    /// Hash every message's encoded form.
+    pub hash_messages: bool,
+    /// Keep history, trace and timeline.
+    pub record: bool,
+}
+
+/// A world, ready to be started.
+pub struct Built {
+    /// The world.
+    pub sim: Sim,
+    /// Hosts of brokers and controllers.
+    pub servers: Vec<HostId>,
+    /// Brokers, by id.
+    pub brokers: Vec<(NodeId, NodeRef, HostId)>,
+    /// Hosts of load clients, and the nodes on them.
+    pub load: Vec<HostId>,
+    /// Producers of the load.
+    pub producers: Vec<NodeRef>,
+    /// Consumers of the load.
+    pub consumers: Vec<NodeRef>,
+    /// Creates the topics.
+    pub setup: (HostId, NodeRef),
+    /// Probes the healed cluster.
+    pub probe: (HostId, NodeRef),
+    /// Reads everything at the end.
+    pub final_reader: (HostId, NodeRef),
+    /// What it shall read; to be filled before its host is started.
+    pub final_partitions: Rc<RefCell<Vec<FinalPartition>>>,
+    /// What the invariants must know beforehand.
+    pub invariants: Setup,
+    /// Every partition of the scenario's topics.
+    pub partitions: Vec<TopicPartition>,
+    /// Replication factor and min.insync.replicas, by topic.
+    pub durability: BTreeMap<String, (u32, u32)>,
+}
+
+/// Settled settings as properties.
+pub fn properties(settings: &Settings) -> Properties {
+    settings.iter().map(|(k, v)| (k.clone(), v.get().0.clone())).collect()
+}
+
+fn uuid(seed: u64, purpose: &str) -> Uuid {
+    Uuid::from_u64_pair(keyed(seed, purpose), keyed(seed, &format!("{purpose}'")))
+}
+
+struct Builder<'a> {
+    scenario: &'a Scenario,
+    seed: u64,
+    options: &'a Options,
+    sim: Sim,
+    hosts: BTreeMap<String, HostId>,
+    nodes: Vec<NodeSetup>,
+}
+
+impl Builder<'_> {
+    /// The host of that name, made if it is new.
+    fn host(&mut self, name: &str) -> HostId {
+        if let Some(host) = self.hosts.get(name) {
+            return *host;
+        }
+        let cluster = &self.scenario.cluster;
+        let either_way = |purpose: &str, most: i64| {
+            let draw = keyed(self.seed, &format!("{purpose}.{name}"));
+            if most == 0 { 0 } else { (draw % (2 * most as u64 + 1)) as i64 - most }
+        };
+        let clock = ClockSpec {
+            monotonic_at_start: Duration::from_nanos(keyed(self.seed, &format!("uptime.{name}")) % 1_000_000_000_000),
+            drift_ppm: either_way("drift", i64::from(*cluster.clock_drift_ppm.get())) as i32,
+            wall_offset_ms: either_way("offset", cluster.clock_offset.get().0.as_millis() as i64),
+        };
+        let disk = DiskProfile::named(cluster.disk.get()).expect("checked: a known disk");
+        let spec = HostSpec { name: name.to_owned(), cpu: CpuProfile::default(), clock, disk };
+        let host = self.sim.add_host(spec);
+        self.hosts.insert(name.to_owned(), host);
+        host
+    }
+
+    fn node(
+        &mut self,
+        name: &str,
+        host: HostId,
+        kind: NodeKind,
+        listeners: Vec<(Listener, u16)>,
+        make: impl FnMut(Incarnation) -> Box<dyn Node> + 'static,
+    ) -> NodeRef {
+        let role = match kind {
+            NodeKind::Broker(id) => Role::Broker(id),
+            NodeKind::Controller(id) => Role::Controller(id),
+            NodeKind::Client(_) => Role::Client,
+        };
+        self.nodes.push(NodeSetup { name: name.to_owned(), host, role });
+        let make = Box::new(make);
+        self.sim.add_node(NodeSpec { name: name.to_owned(), host, kind, listeners, make })
+    }
+
+    fn client(
+        &mut self,
+        name: &str,
+        client: ClientId,
+        make: impl FnMut(Incarnation) -> Box<dyn Node> + 'static,
+    ) -> (HostId, NodeRef) {
+        let shared = self.scenario.cluster.clients_on_one_host && client.0 < SETUP.0;
+        let host = self.host(if shared { "clients" } else { name });
+        (host, self.node(name, host, NodeKind::Client(client), Vec::new(), make))
+    }
+}
+
+/// Builds the world of a settled scenario.
+pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
+    let cluster = &scenario.cluster;
+    let network = NetworkProfile {
+        p50: cluster.network.latency.p50.get().0,
+        p99: cluster.network.latency.p99.get().0,
+        bandwidth: cluster.network.bandwidth.get().0,
+        ..NetworkProfile::default()
+    };
+    let config = SimConfig {
+        network,
+        encode_messages: options.encode_messages,
+        hash_messages: options.hash_messages,
+        ..SimConfig::new(seed)
+    };
+    let sim = Sim::new(config);
+    let mut b = Builder { scenario, seed, options, sim, hosts: BTreeMap::new(), nodes: Vec::new() };
+    let broker_config = BrokerConfig::parse(&properties(&scenario.broker)).expect("checked: broker settings").0;
+    let (brokers, mut servers) = add_servers(&mut b, &broker_config);
+    servers.sort();
+    servers.dedup();
+
+    let reach = Reach {
+        bootstrap: (1..=brokers.len()).map(|i| Endpoint::new(format!("b{i}"), CLIENT_PORT)).collect(),
+        caps: VersionCaps::default(),
+    };
+    let mut topics = Vec::new();
+    let mut partitions = Vec::new();
+    let mut durability = BTreeMap::new();
+    let mut topic_setups = BTreeMap::new();
+    for t in &scenario.topics {
+        let name: Arc<str> = t.name.as_str().into();
+        let configs = t.config.iter().map(|(k, v)| (k.clone(), v.get().0.clone())).collect();
+        let replication = *t.replication.get();
+        let count = *t.partitions.get() as i32;
+        topics.push(NewTopic { name: name.clone(), partitions: count, replication: replication as i16, configs });
+        partitions.extend((0..count).map(|partition| TopicPartition { topic: name.clone(), partition }));
+        let own = TopicConfig::parse(&properties(&t.config)).expect("checked: topic settings").0.over(&broker_config);
+        durability.insert(t.name.clone(), (replication, own.min_insync_replicas));
+        topic_setups.insert(t.name.clone(), topic_setup(&own));
+    }
+
+    let setup_spec = SetupSpec { reach: reach.clone(), topics };
+    let setup = b.client("setup", SETUP, move |_| Box::new(SetupApp::new(setup_spec.clone())));
+    let load = add_load(&mut b, &reach, &partitions);
+    let probe_topic = NewTopic {
+        name: "klamm-probe".into(),
+        partitions: 1,
+        replication: scenario.topics.iter().map(|t| *t.replication.get()).max().unwrap_or(1) as i16,
+        configs: Vec::new(),
+    };
+    let probe_spec =
+        ProbeSpec { client: PROBE, reach: reach.clone(), topic: probe_topic, partitions: partitions.clone() };
+    let probe = b.client("probe", PROBE, move |_| Box::new(ProbeApp::new(probe_spec.clone())));
+    let final_partitions: Rc<RefCell<Vec<FinalPartition>>> = Rc::default();
+    let shared = final_partitions.clone();
+    let final_reader = b.client("final-reader", FINAL_READER, move |_| {
+        Box::new(FinalReaderApp::new(FinalReaderSpec {
+            client: FINAL_READER,
+            reach: reach.clone(),
+            isolation: klamm_model::history::IsolationLevel::ReadUncommitted,
+            partitions: shared.borrow().clone(),
+        }))
+    });
+    let invariants = Setup {
+        nodes: std::mem::take(&mut b.nodes),
+        topics: topic_setups,
+        default_topic: topic_setup(&broker_config),
+        elr: *cluster.elr.get(),
+    };
+    Built {
+        sim: b.sim,
+        servers,
+        brokers,
+        load: load.hosts,
+        producers: load.producers,
+        consumers: load.consumers,
+        setup,
+        probe,
+        final_reader,
+        final_partitions,
+        invariants,
+        partitions,
+        durability,
+    }
+}
+
+fn topic_setup(config: &BrokerConfig) -> TopicSetup {
+    TopicSetup {
+        min_insync_replicas: config.min_insync_replicas,
+        retention_bytes: config.retention_bytes,
+        retention_ms: if config.retention == Duration::MAX { -1 } else { config.retention.as_millis() as i64 },
+    }
+}
+
+type Brokers = Vec<(NodeId, NodeRef, HostId)>;
+
+fn add_servers(b: &mut Builder<'_>, config: &BrokerConfig) -> (Brokers, Vec<HostId>) {
+    let cluster = b.scenario.cluster.clone();
+    let (seed, defects) = (b.seed, b.options.defects);
+    let cluster_id = uuid(seed, "cluster");
+    let colocate = *cluster.colocate.get();
+    let controllers: Vec<(NodeId, Endpoint)> = (1..=*cluster.controllers.get())
+        .map(|i| {
+            let host = if colocate { format!("b{i}") } else { format!("c{i}") };
+            (NodeId(FIRST_CONTROLLER + i as i32 - 1), Endpoint::new(host, CONTROLLER_PORT))
+        })
+        .collect();
+    let mut servers = Vec::new();
+    let mut brokers = Vec::new();
+    for i in 1..=*cluster.brokers.get() {
+        let name = format!("b{i}");
+        let host = b.host(&name);
+        let spec = BrokerSpec {
+            id: NodeId(i as i32),
+            config: config.clone(),
+            client: Endpoint::new(&name, CLIENT_PORT),
+            inter_broker: Endpoint::new(&name, INTER_BROKER_PORT),
+            controllers: controllers.clone(),
+            truncation: match cluster.truncation.get().as_str() {
+                "fetch" => Truncation::Fetch,
+                _ => Truncation::OffsetForLeaderEpoch,
+            },
+            defects,
+            caps: VersionCaps::default(),
+            cluster_id,
+            dir_id: uuid(seed, &format!("dir.{name}")),
+        };
+        let listeners = vec![(Listener::Client, CLIENT_PORT), (Listener::InterBroker, INTER_BROKER_PORT)];
+        let id = spec.id;
+        let node = b.node(&name, host, NodeKind::Broker(id), listeners, move |_| Box::new(Broker::new(spec.clone())));
+        servers.push(host);
+        brokers.push((id, node, host));
+    }
+    for (i, (id, endpoint)) in controllers.iter().enumerate() {
+        let host = b.host(&endpoint.host);
+        let spec = ControllerSpec {
+            id: *id,
+            config: config.clone(),
+            cluster_id,
+            voters: controllers.clone(),
+            elr: *cluster.elr.get(),
+            defects,
+            caps: VersionCaps::default(),
+        };
+        let listeners = vec![(Listener::Controller, CONTROLLER_PORT)];
+        let name = format!("c{}", i + 1);
+        b.node(&name, host, NodeKind::Controller(*id), listeners, move |_| Box::new(Controller::new(spec.clone())));
+        servers.push(host);
+    }
+    (brokers, servers)
+}
+
+#[derive(Default)]
+struct Load {
+    hosts: Vec<HostId>,
+    producers: Vec<NodeRef>,
+    consumers: Vec<NodeRef>,
+}
+
+fn add_load(b: &mut Builder<'_>, reach: &Reach, partitions: &[TopicPartition]) -> Load {
+    let mut load = Load::default();
+    let (mut p, mut c, mut number) = (0, 0, 0);
+    let scenario = b.scenario;
+    for spec in &scenario.clients {
+        let topic = spec.topic.as_ref().unwrap_or(&scenario.topics[0].name);
+        for _ in 0..*spec.count.get() {
+            number += 1;
+            let client = ClientId(number);
+            let (host, node) = match spec.kind {
+                ClientKind::Producer => {
+                    p += 1;
+                    let app = producer_spec(b, spec, client, topic, reach);
+                    let added = b.client(&format!("p{p}"), client, move |_| Box::new(ProducerApp::new(app.clone())));
+                    load.producers.push(added.1);
+                    added
+                }
+                ClientKind::Consumer => {
+                    c += 1;
+                    let of_topic = partitions.iter().filter(|t| *t.topic == **topic);
+                    let app = ConsumerAppSpec {
+                        client,
+                        seed: b.seed,
+                        reach: reach.clone(),
+                        config: ConsumerConfig::parse(&properties(&spec.config)).expect("checked: consumer settings").0,
+                        partitions: of_topic.map(|t| (t.clone(), StartAt::Earliest)).collect(),
+                        list_offsets_every: spec.list_offsets_every.as_ref().map(|d| d.get().0),
+                    };
+                    let added = b.client(&format!("r{c}"), client, move |_| Box::new(ConsumerApp::new(app.clone())));
+                    load.consumers.push(added.1);
+                    added
+                }
+            };
+            let _ = node;
+            if !load.hosts.contains(&host) {
+                load.hosts.push(host);
+            }
+        }
+    }
+    load
+}
+
+fn producer_spec(b: &Builder<'_>, spec: &ClientSpec, client: ClientId, topic: &str, reach: &Reach) -> ProducerAppSpec {
+    let load = spec.load.as_ref().expect("checked: a producer has a load");
+    ProducerAppSpec {
+        client,
+        seed: if b.scenario.canary { ambient() } else { b.seed },
+        reach: reach.clone(),
+        config: ProducerConfig::parse(&properties(&spec.config)).expect("checked: producer settings").0,
+        defects: b.options.defects,
+        topic: topic.into(),
+        partition: spec
+            .partition
+            .as_ref()
+            .map_or(PartitionChoice::Partitioner, |p| PartitionChoice::Fixed(*p.get() as i32)),
+        pace: pace(load),
+        keys: keys(load),
+        sizes: sizes(load),
+        duration: b.scenario.duration.get().0,
+        records: load.records.as_ref().map(|r| u64::from(*r.get())),
+    }
+}
+
+/// What a canary scenario draws from the machine, for the determinism check to notice.
+fn ambient() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one("canary")
+}
+
+fn pace(load: &LoadSpec) -> Pace {
+    let kind = match load.arrivals.get().as_str() {
+        "constant" => ArrivalKind::Constant,
+        "poisson" => ArrivalKind::Poisson,
+        "bursts" => ArrivalKind::Bursts { factor: 5, period: Duration::from_secs(1) },
+        _ => return Pace::Closed(*load.in_flight.get()),
+    };
+    let rate = load.rate.as_ref().map_or(1, |r| *r.get());
+    Pace::Open { kind, per_second_milli: u64::from(rate) * 1000 }
+}
+
+fn keys(load: &LoadSpec) -> KeyChooser {
+    let keys = match (load.key.uniform, load.key.zipf) {
+        (Some(count), _) => Keys::Uniform { count: u64::from(count) },
+        (None, Some(theta)) => Keys::Zipf { count: u64::from(load.key.of.unwrap_or(1000)), theta },
+        (None, None) => Keys::None,
+    };
+    KeyChooser::new(keys).expect("checked: keys")
+}
+
+fn sizes(load: &LoadSpec) -> Sizes {
+    let ends: Vec<u32> = load.value.extremes().into_iter().map(|s| s.0 as u32).collect();
+    match ends[..] {
+        [one] => Sizes::Fixed(one),
+        _ => Sizes::Uniform(ends[0], ends[ends.len() - 1]),
+    }
+}

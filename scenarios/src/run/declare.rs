@@ -1,0 +1,120 @@
+//! Translates what the world saw into what the oracles may excuse, and findings into one form.
+
+use super::watch::Watch;
+use super::{Found, Witness};
+use klamm_model::history::TopicPartition;
+use klamm_model::ids::TopicIdPartition;
+use klamm_reports::charts::{Band, Moment};
+use klamm_workloads::oracles;
+use klamm_workloads::permission::{Damage, Declared, Facts, LeaderChange, LogStart, Loss, Unclean, permitted};
+use klamm_world::invariants;
+use std::collections::BTreeMap;
+
+/// What happened, with partitions by name.
+pub fn declare(watch: &Watch) -> Declared {
+    let facts = watch.injector.facts();
+    let names = &facts.topics;
+    let source = |p: TopicIdPartition| TopicPartition {
+        topic: names.get(&p.topic).map_or("", String::as_str).into(),
+        partition: p.partition,
+    };
+    Declared {
+        leader_changes: facts
+            .leader_changes
+            .iter()
+            // The first leader of all deposes nobody.
+            .filter(|c| c.epoch.0 > 0)
+            .map(|c| LeaderChange {
+                at: c.at.as_nanos(),
+                source: source(c.partition),
+                epoch: c.epoch,
+                deposed_by: c.deposed.map(|d| d.as_nanos()),
+            })
+            .collect(),
+        uncleans: facts
+            .uncleans
+            .iter()
+            .map(|u| Unclean { at: u.at.as_nanos(), source: source(u.partition), from: u.log_end })
+            .collect(),
+        losses: facts
+            .losses
+            .iter()
+            .map(|l| Loss {
+                at: l.at.as_nanos(),
+                source: source(l.partition),
+                from: l.from,
+                beyond_budget: l.beyond_budget,
+            })
+            .collect(),
+        damages: facts
+            .damages
+            .iter()
+            .map(|d| Damage {
+                at: d.at.as_nanos(),
+                source: source(d.partition),
+                from: d.from,
+                to: d.to,
+                beyond_budget: d.beyond_budget,
+            })
+            .collect(),
+        log_starts: facts
+            .log_starts
+            .iter()
+            .map(|s| LogStart { at: s.at.as_nanos(), source: source(s.partition), offset: s.log_start })
+            .collect(),
+        ..Declared::default()
+    }
+}
+
+/// An oracle's finding.
+pub fn from_oracle(f: oracles::Finding) -> Found {
+    Found {
+        check: f.check.into_owned(),
+        at: f.at,
+        partition: Some(format!("{}-{}", f.source.topic, f.source.partition)),
+        detail: f.detail,
+        permitted: f.permitted,
+        witness: f.witness.into_iter().map(Witness::Operation).collect(),
+    }
+}
+
+/// An invariant's finding, judged by the same table.
+pub fn from_invariant(f: &invariants::Finding, declared: &Declared) -> Found {
+    let source =
+        f.partition.map(|p| TopicPartition { topic: f.topic.as_deref().unwrap_or("").into(), partition: p.partition });
+    let permitted = source.as_ref().and_then(|source| {
+        let facts = Facts { offset: f.offset, ..Facts::new(f.at.as_nanos(), source.clone()) };
+        permitted(f.check, &facts, declared)
+    });
+    Found {
+        check: f.check.to_owned(),
+        at: f.at.as_nanos(),
+        partition: source.map(|s| format!("{}-{}", s.topic, s.partition)),
+        detail: f.detail.clone(),
+        permitted,
+        witness: f.witness.iter().map(|o| Witness::Event(o.0)).collect(),
+    }
+}
+
+/// Fired faults as bands of the timeline, from the beginning of hardship.
+pub fn bands(watch: &Watch) -> Vec<Band> {
+    watch
+        .injector
+        .fired()
+        .iter()
+        .map(|f| Band {
+            from: f.planned.at,
+            to: f.planned.at + f.planned.lasts.unwrap_or(0),
+            label: crate::artefacts::fault_in_words(&klamm_world::faults::Planned { lasts: None, ..f.planned.clone() }),
+        })
+        .collect()
+}
+
+/// Elections as moments of the timeline, from the beginning of hardship.
+pub fn moments(declared: &Declared, from: u64) -> Vec<Moment> {
+    let mut by_time: BTreeMap<u64, u32> = BTreeMap::new();
+    for change in declared.leader_changes.iter().filter(|c| c.at >= from) {
+        *by_time.entry(change.at - from).or_default() += 1;
+    }
+    by_time.into_iter().map(|(at, n)| Moment { at, label: format!("{n} elected") }).collect()
+}

@@ -1,0 +1,417 @@
+//! One seed: settle the scenario, build the world, run the phases, judge.
+//!
+//! Nothing here reads a clock or shares state: one seed, one thread, and the outcome is a function of scenario,
+//! seed and options alone.
+
+mod build;
+mod declare;
+mod measure;
+mod story;
+mod watch;
+
+pub use build::{Options, build};
+pub use measure::{Measure, WINDOW_NS};
+pub use watch::{Recording, TraceLine};
+
+use crate::schema::{Scenario, resolve};
+use build::Built;
+use hdrhistogram::Histogram;
+use klamm_model::config::BrokerConfig;
+use klamm_model::inspect::Inspection;
+use klamm_model::units::{Duration, Instant};
+use klamm_reports::charts::{Band, Moment, Window};
+use klamm_workloads::apps::FinalPartition;
+use klamm_workloads::oracles::{Judge, JudgeConfig, Summary};
+use klamm_workloads::permission::{Cause, Declared};
+use klamm_world::des::Stop;
+use klamm_world::event::{NodeRef, Phase};
+use klamm_world::faults::{Injector, Planned, Schedule};
+use klamm_world::invariants::{Account, AuditAt, Invariants, ReplicaFiles, Unmet};
+use std::collections::BTreeMap;
+use watch::Watch;
+
+/// How often conditions are looked at while waiting for them.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long the cluster may take to come up, topics included.
+const SETUP_WITHIN: Duration = Duration::from_secs(60);
+/// How long the final read may take.
+const FINAL_READ_WITHIN: Duration = Duration::from_secs(120);
+/// How much longer than promised a send may take: timers round up, clocks drift, clients pause.
+const RESOLVE_SLACK_NS: u64 = 1_000_000_000;
+/// Findings kept of one seed.
+const MAX_FINDINGS: usize = 64;
+
+/// One finding of a seed, permitted or not.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Found {
+    /// The check.
+    pub check: String,
+    /// Virtual nanoseconds.
+    pub at: u64,
+    /// The partition, as `topic-0`, if it concerns one.
+    pub partition: Option<String>,
+    /// In words.
+    pub detail: String,
+    /// What permits it, if anything does.
+    pub permitted: Option<Cause>,
+    /// The events that prove it.
+    pub witness: Vec<Witness>,
+}
+
+/// One piece of evidence: an event of the trace, or an operation of the history.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Witness {
+    /// The event's ordinal.
+    Event(u64),
+    /// The operation.
+    Operation(klamm_model::history::Entry),
+}
+
+/// What came of one seed.
+#[derive(Debug)]
+pub struct SeedOutcome {
+    /// The seed.
+    pub seed: u64,
+    /// Over every event.
+    pub digest: u64,
+    /// Over every message's encoded form, if that was asked for.
+    pub message_digest: u64,
+    /// Events.
+    pub events: u64,
+    /// Virtual time, nanoseconds.
+    pub virtual_ns: u64,
+    /// Findings in order of time, permitted ones included.
+    pub findings: Vec<Found>,
+    /// Marks seen, and how often.
+    pub marks: BTreeMap<&'static str, u64>,
+    /// What the faults became.
+    pub fired: Vec<Planned>,
+    /// Whether the faults stayed within the fault budget.
+    pub within_budget: bool,
+    /// Operations counted.
+    pub summary: Summary,
+    /// Response times, nanoseconds.
+    pub response: Histogram<u64>,
+    /// Service times, nanoseconds.
+    pub service: Histogram<u64>,
+    /// What happened, declared for the oracles.
+    pub declared: Declared,
+    /// The settled scenario.
+    pub resolved: Scenario,
+    /// The schedule before it was fired.
+    pub schedule: Vec<Planned>,
+    /// If it was recorded: history, trace, timeline.
+    pub recording: Option<Recorded>,
+}
+
+/// What only a recorded seed has.
+#[derive(Debug)]
+pub struct Recorded {
+    /// History and trace.
+    pub recording: Recording,
+    /// Windows of hardship and heal.
+    pub windows: Vec<Window>,
+    /// Faults in force.
+    pub bands: Vec<Band>,
+    /// Elections.
+    pub moments: Vec<Moment>,
+}
+
+impl SeedOutcome {
+    /// The findings that nothing permits and the scenario does not tolerate: the first is the verdict.
+    pub fn violations<'a>(&'a self, scenario: &'a Scenario) -> impl Iterator<Item = &'a Found> {
+        let tolerated = move |check: &str| {
+            let e = &scenario.expect;
+            e.violations.iter().chain(&e.permits).any(|c| c == check)
+        };
+        self.findings.iter().filter(move |f| f.permitted.is_none() && !tolerated(&f.check))
+    }
+}
+
+/// Runs one seed of a scenario.
+pub fn run_seed(scenario: &Scenario, seed: u64, options: &Options) -> SeedOutcome {
+    let (resolved, schedule) = resolve(scenario, seed);
+    run_resolved(resolved, schedule, seed, options)
+}
+
+/// Runs a settled scenario under a given schedule: a replay, or an attempt to shrink.
+pub fn run_resolved(resolved: Scenario, schedule: Vec<Planned>, seed: u64, options: &Options) -> SeedOutcome {
+    let built = build(&resolved, seed, options);
+    let min_insync = BrokerConfig::parse(&build::properties(&resolved.broker)).expect("checked: broker settings").0;
+    let injector =
+        Injector::new(Schedule { faults: schedule.clone() }, &built.sim, seed, min_insync.min_insync_replicas as usize)
+            .unwrap_or_else(|e| panic!("checked: {e}"));
+    let judge = Judge::new(JudgeConfig { resolve_slack: RESOLVE_SLACK_NS, max_findings: MAX_FINDINGS });
+    let invariants = Invariants::new(built.invariants.clone());
+    let watch = Watch::new(&built.sim, injector, invariants, judge, options.record);
+    let run = Run { built, watch, scenario: &resolved, hardship: (Instant::ZERO, Instant::ZERO), broken: Vec::new() };
+    let (mut outcome, recorded) = run.through(seed);
+    outcome.schedule = schedule;
+    outcome.recording = recorded;
+    outcome.resolved = resolved;
+    outcome
+}
+
+struct Run<'a> {
+    built: Built,
+    watch: Watch,
+    scenario: &'a Scenario,
+    /// When hardship began and ended.
+    hardship: (Instant, Instant),
+    /// Why the run could not go on, as findings.
+    broken: Vec<Found>,
+}
+
+impl Run<'_> {
+    fn through(mut self, seed: u64) -> (SeedOutcome, Option<Recorded>) {
+        let went = self.setup() && self.hardship() && self.heal() && self.final_read();
+        if went {
+            self.built.sim.begin_phase(Phase::Done);
+        }
+        self.outcome(seed)
+    }
+
+    /// Runs until `until`; false if the run is broken.
+    fn until(&mut self, until: Instant) -> bool {
+        match self.built.sim.drive(until, &mut self.watch) {
+            Stop::Reached => true,
+            Stop::Crashed { node, message } => {
+                let name = self.built.sim.node_name(node).to_owned();
+                self.break_off("crash", format!("{name} panicked: {message}"));
+                false
+            }
+            Stop::Runaway(r) => {
+                let hottest: Vec<String> = r
+                    .hottest
+                    .iter()
+                    .map(|(node, what, n)| {
+                        let name = node.map_or("-", |n| self.built.sim.node_name(n));
+                        format!("{name}: {what} x{n}")
+                    })
+                    .collect();
+                self.break_off("runaway", format!("{} above {}: {}", r.budget, r.bound, hottest.join(", ")));
+                false
+            }
+        }
+    }
+
+    fn break_off(&mut self, check: &str, detail: String) {
+        self.broken.push(Found {
+            check: check.to_owned(),
+            at: self.built.sim.now().as_nanos(),
+            partition: None,
+            detail,
+            permitted: None,
+            witness: vec![Witness::Event(self.watch.last.0)],
+        });
+    }
+
+    /// Runs until the condition holds; `Ok(false)` if it does not within the time.
+    fn wait(&mut self, within: Duration, mut holds: impl FnMut(&mut Self) -> bool) -> Option<bool> {
+        let deadline = self.built.sim.now() + within;
+        loop {
+            let next = (self.built.sim.now() + LOOK_EVERY).min(deadline);
+            if !self.until(next) {
+                return None;
+            }
+            if holds(self) {
+                return Some(true);
+            }
+            if next >= deadline {
+                return Some(false);
+            }
+        }
+    }
+
+    fn is_done(&self, node: NodeRef) -> bool {
+        matches!(self.built.sim.inspect(node), Some(Inspection::Client(c)) if c.done)
+    }
+
+    fn setup(&mut self) -> bool {
+        self.built.sim.begin_phase(Phase::Setup);
+        for host in self.built.servers.clone() {
+            self.built.sim.start(host);
+        }
+        // Topics are placed on the brokers there are: all of them, so that leaders are spread.
+        let brokers: Vec<NodeRef> = self.built.brokers.iter().map(|b| b.1).collect();
+        let up = |run: &mut Self| {
+            let unfenced = |b: &NodeRef| matches!(run.built.sim.inspect(*b), Some(Inspection::Broker(b)) if b.unfenced);
+            brokers.iter().all(unfenced)
+        };
+        match self.wait(SETUP_WITHIN, up) {
+            Some(true) => {}
+            Some(false) => {
+                self.break_off("convergence", "not every broker was unfenced within a minute".to_owned());
+                return false;
+            }
+            None => return false,
+        }
+        self.built.sim.start(self.built.setup.0);
+        let setup = self.built.setup.1;
+        match self.wait(SETUP_WITHIN, |run| run.is_done(setup)) {
+            Some(true) => true,
+            Some(false) => {
+                self.break_off("convergence", "the topics were not created and led within a minute".to_owned());
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn hardship(&mut self) -> bool {
+        self.built.sim.begin_phase(Phase::Hardship);
+        let begin = self.built.sim.now();
+        let end = begin + self.scenario.duration.get().0;
+        self.hardship = (begin, end);
+        for host in self.built.load.clone() {
+            self.built.sim.start(host);
+        }
+        if !self.until(end) {
+            return false;
+        }
+        self.audit(AuditAt::Hardship);
+        true
+    }
+
+    fn heal(&mut self) -> bool {
+        self.built.sim.begin_phase(Phase::Heal);
+        self.watch.injector.heal(&mut self.built.sim);
+        let within = self.scenario.converge_within.get().0;
+        let deadline = self.built.sim.now() + within;
+        let mut unmet = Vec::new();
+        let Some(converged) = self.wait(within, |run| {
+            unmet = run.unmet();
+            unmet.is_empty()
+        }) else {
+            return false;
+        };
+        let mut works = converged;
+        if converged {
+            self.built.sim.start(self.built.probe.0);
+            let probe = self.built.probe.1;
+            // What a newcomer needs is counted into the same budget, but for a floor: convergence may come late.
+            let left = deadline.since(self.built.sim.now()).max(Duration::from_secs(20));
+            match self.wait(left, |run| run.is_done(probe)) {
+                Some(true) => {}
+                Some(false) => {
+                    works = false;
+                    let detail = "a new topic and a record to every partition were not acknowledged".to_owned();
+                    unmet = vec![Unmet { condition: "new-producer", detail }];
+                }
+                None => return false,
+            }
+            // The probe's records must replicate too before replicas are compared.
+            if works {
+                match self.wait(within, |run| {
+                    unmet = run.unmet();
+                    unmet.is_empty()
+                }) {
+                    Some(settled) => works = settled,
+                    None => return false,
+                }
+            }
+        }
+        if works {
+            self.audit(AuditAt::Convergence);
+        } else if !self.scenario.expect.unavailable {
+            self.watch.invariants.not_converged(self.built.sim.now(), self.watch.last, &unmet);
+        }
+        true
+    }
+
+    fn unmet(&mut self) -> Vec<Unmet> {
+        let mut unmet = self.watch.invariants.unmet(&self.accounts(), &[]);
+        for node in self.built.producers.clone() {
+            if let Some(Inspection::Client(c)) = self.built.sim.inspect(node)
+                && !c.done
+            {
+                let detail = format!("{}: {} sends unresolved", self.built.sim.node_name(node), c.pending_sends);
+                unmet.push(Unmet { condition: "sends-resolved", detail });
+            }
+        }
+        unmet
+    }
+
+    fn accounts(&self) -> Vec<Account> {
+        let sim = &self.built.sim;
+        sim.nodes().map(|node| Account { node, inspection: sim.inspect(node) }).collect()
+    }
+
+    fn audit(&mut self, when: AuditAt) {
+        let files: Vec<ReplicaFiles> = self
+            .built
+            .brokers
+            .iter()
+            .map(|(_, node, host)| ReplicaFiles { node: *node, files: self.built.sim.disk(*host).contents().collect() })
+            .collect();
+        let accounts = self.accounts();
+        self.watch.invariants.audit(when, self.built.sim.now(), &files, &accounts);
+    }
+
+    fn final_read(&mut self) -> bool {
+        self.built.sim.begin_phase(Phase::FinalRead);
+        let mut partitions = Vec::new();
+        for account in self.accounts() {
+            let Some(Inspection::Broker(b)) = account.inspection else { continue };
+            for p in b.partitions.iter().filter(|p| p.leader == b.id && !p.topic.starts_with("__")) {
+                let source = klamm_model::history::TopicPartition {
+                    topic: p.topic.as_str().into(),
+                    partition: p.partition.partition,
+                };
+                partitions.push(FinalPartition { source, from: p.log_start, to: p.high_watermark });
+            }
+        }
+        partitions.sort_by(|a, b| a.source.cmp(&b.source));
+        partitions.dedup_by(|a, b| a.source == b.source);
+        *self.built.final_partitions.borrow_mut() = partitions;
+        self.built.sim.start(self.built.final_reader.0);
+        let reader = self.built.final_reader.1;
+        match self.wait(FINAL_READ_WITHIN, |run| run.is_done(reader)) {
+            Some(true) => true,
+            Some(false) => {
+                self.break_off("convergence", "the final read did not reach every partition's end".to_owned());
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn outcome(mut self, seed: u64) -> (SeedOutcome, Option<Recorded>) {
+        let now = self.built.sim.now();
+        let declared = declare::declare(&self.watch);
+        let verdicts = self.watch.judge.finish(now.as_nanos(), &declared);
+        let mut findings = std::mem::take(&mut self.broken);
+        findings.extend(verdicts.findings.into_iter().map(declare::from_oracle));
+        findings.extend(self.watch.invariants.findings().iter().map(|f| declare::from_invariant(f, &declared)));
+        findings.sort_by(|a, b| a.at.cmp(&b.at));
+        let (from, to) = (self.hardship.0.as_nanos(), now.as_nanos());
+        let windows = self.watch.measure.timeline(from, to);
+        let recorded = self.watch.take_recording().map(|recording| Recorded {
+            recording,
+            windows,
+            bands: declare::bands(&self.watch),
+            moments: declare::moments(&declared, from),
+        });
+        let watch = self.watch;
+        let outcome = SeedOutcome {
+            seed,
+            digest: self.built.sim.digest(),
+            message_digest: self.built.sim.message_digest(),
+            events: self.built.sim.events(),
+            virtual_ns: now.as_nanos(),
+            findings,
+            marks: watch.marks,
+            fired: watch.injector.fired().iter().map(|f| f.planned.clone()).collect(),
+            within_budget: watch.injector.facts().budget.is_within(),
+            summary: verdicts.summary,
+            response: watch.measure.response,
+            service: watch.measure.service,
+            declared,
+            resolved: self.scenario.clone(),
+            schedule: Vec::new(),
+            recording: None,
+        };
+        (outcome, recorded)
+    }
+}

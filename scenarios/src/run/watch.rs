@@ -1,0 +1,164 @@
+//! Everybody who watches one seed, as one: faults, invariants, oracles, measures, the recorder.
+
+use super::measure::Measure;
+use super::story;
+use klamm_model::history::{Entry, Op, TopicPartition};
+use klamm_model::ids::{ClientId, Incarnation, TopicIdPartition};
+use klamm_model::trace::TraceEvent;
+use klamm_workloads::oracles::Judge;
+use klamm_world::des::{Driver, Sim};
+use klamm_world::event::{ConnEnd, Event, NodeRef, Observer, Ordinal, What};
+use klamm_world::faults::Injector;
+use klamm_world::invariants::Invariants;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// One line of `trace.jsonl`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct TraceLine {
+    /// Its place in the run.
+    pub ordinal: u64,
+    /// What led to it.
+    pub cause: u64,
+    /// Virtual nanoseconds.
+    pub at: u64,
+    /// The node's or host's name.
+    pub place: String,
+    /// What kind of event.
+    pub kind: &'static str,
+    /// In words.
+    pub text: String,
+}
+
+/// What a recorded seed leaves.
+#[derive(Clone, Debug, Default)]
+pub struct Recording {
+    /// Every operation.
+    pub history: Vec<Entry>,
+    /// Every event.
+    pub trace: Vec<TraceLine>,
+}
+
+/// Turns events into lines.
+struct Recorder {
+    recording: Recording,
+    nodes: Vec<String>,
+    hosts: Vec<String>,
+    names: Box<dyn Fn(ConnEnd) -> String>,
+}
+
+/// Everybody who watches.
+pub struct Watch {
+    /// Faults; acts on the world.
+    pub injector: Injector,
+    /// White-box checks.
+    pub invariants: Invariants,
+    /// Black-box checks.
+    pub judge: Judge,
+    /// Figures.
+    pub measure: Measure,
+    /// Marks seen, and how often.
+    pub marks: BTreeMap<&'static str, u64>,
+    /// The last event.
+    pub last: Ordinal,
+    incarnations: Vec<Incarnation>,
+    clients: Vec<Option<ClientId>>,
+    recorder: Option<Recorder>,
+}
+
+impl Watch {
+    /// Watches a world about to start.
+    pub fn new(sim: &Sim, injector: Injector, invariants: Invariants, judge: Judge, record: bool) -> Watch {
+        let clients = sim
+            .nodes()
+            .map(|n| match sim.node_kind(n) {
+                klamm_world::des::NodeKind::Client(id) => Some(id),
+                _ => None,
+            })
+            .collect::<Vec<_>>();
+        let recorder = record.then(|| Recorder {
+            recording: Recording::default(),
+            nodes: sim.nodes().map(|n| sim.node_name(n).to_owned()).collect(),
+            hosts: sim.hosts().map(|h| sim.host_name(h).to_owned()).collect(),
+            names: Box::new(story::namer(sim)),
+        });
+        Watch {
+            injector,
+            invariants,
+            judge,
+            measure: Measure::new(record),
+            marks: BTreeMap::new(),
+            last: Ordinal(0),
+            incarnations: vec![Incarnation(0); clients.len()],
+            clients,
+            recorder,
+        }
+    }
+
+    /// What was recorded, if anything was.
+    pub fn take_recording(&mut self) -> Option<Recording> {
+        self.recorder.take().map(|r| r.recording)
+    }
+
+    fn op(&mut self, event: &Event<'_>, node: NodeRef, op: &Op) {
+        let place = usize::from(node.0);
+        let Some(client) = self.clients[place] else { return };
+        let entry = Entry { at: event.at.as_nanos(), client, incarnation: self.incarnations[place], op: op.clone() };
+        self.judge.entry(&entry);
+        self.measure.entry(&entry);
+        if let Some(r) = &mut self.recorder {
+            r.recording.history.push(entry);
+        }
+    }
+
+    fn trace(&mut self, event: &TraceEvent) {
+        match event {
+            TraceEvent::Mark { mark } => *self.marks.entry(mark).or_default() += 1,
+            TraceEvent::LogStart { partition, log_start, .. } => self.log_start(*partition, *log_start),
+            _ => {}
+        }
+    }
+
+    fn log_start(&mut self, partition: TopicIdPartition, log_start: klamm_model::ids::Offset) {
+        if let Some(topic) = self.injector.facts().topics.get(&partition.topic) {
+            let source = TopicPartition { topic: topic.as_str().into(), partition: partition.partition };
+            self.judge.log_start(&source, log_start);
+        }
+    }
+}
+
+impl Observer for Watch {
+    fn event(&mut self, event: &Event<'_>) {
+        self.last = event.ordinal;
+        self.injector.event(event);
+        self.invariants.event(event);
+        match (&event.what, event.node) {
+            (What::Op(op), Some(node)) => self.op(event, node, op),
+            (What::Trace(trace), _) => self.trace(trace),
+            (What::Started { incarnation }, Some(node)) => self.incarnations[usize::from(node.0)] = *incarnation,
+            _ => {}
+        }
+        if let Some(r) = &mut self.recorder {
+            let (kind, text) = story::tell(event, &r.names);
+            let place = event
+                .node
+                .and_then(|n| r.nodes.get(usize::from(n.0)))
+                .or_else(|| event.host.and_then(|h| r.hosts.get(usize::from(h.0))));
+            let place = place.cloned().unwrap_or_default();
+            let (ordinal, cause, at) = (event.ordinal.0, event.cause.0, event.at.as_nanos());
+            r.recording.trace.push(TraceLine { ordinal, cause, at, place, kind, text });
+        }
+    }
+}
+
+impl Driver for Watch {
+    fn next_action_at(&self) -> Option<klamm_model::units::Instant> {
+        self.injector.next_action_at()
+    }
+    fn wants_to_act(&self) -> bool {
+        self.injector.wants_to_act()
+    }
+    fn act(&mut self, sim: &mut Sim) {
+        self.injector.act(sim);
+    }
+}
