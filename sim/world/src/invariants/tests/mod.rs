@@ -1,6 +1,7 @@
 //! Event sequences made by hand: each invariant fires on its violation, and stays silent on what is legal.
 
 mod ends;
+mod live;
 mod logs;
 mod rules;
 
