@@ -219,6 +219,10 @@ impl Log {
                 segment.reset_indexes();
             }
         }
+        if let Some(first) = self.segments.get(l.verify_from) {
+            // The file may be older than the last truncation; what is verified tells anew.
+            l.epochs_changed |= self.epochs.truncate_from_end(first.base);
+        }
         l.producers_at = l.log_start;
         if let Some((offset, producers)) = snapshot {
             self.producers = producers;
