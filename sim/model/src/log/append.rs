@@ -184,7 +184,7 @@ impl Log {
     ) {
         match result {
             Ok(_) => self.pending[at].done = true,
-            Err(_) if self.goes_on() => self.forget_append(at, events),
+            Err(_) if self.goes_on() => self.forget_append(at, out, events),
             Err(error) => return self.fail(error, events),
         }
         while let Some(first) = self.pending.front().filter(|p| p.done) {
@@ -212,19 +212,26 @@ impl Log {
     }
 
     /// The defect `append-after-io-error`: a failed append is taken out of every account, and its offsets are given
-    /// again. Later ones in flight keep theirs.
-    fn forget_append(&mut self, at: usize, events: &mut Vec<LogEvent>) {
+    /// again. Later ones in flight keep theirs; if there are none, what was written of it goes too.
+    fn forget_append(&mut self, at: usize, out: &mut Outbox, events: &mut Vec<LogEvent>) {
         let failed = self.pending.remove(at).expect("just found");
         for batch in self.tail.forget(failed.base, failed.end, failed.size) {
             self.producers.forget_batch(batch.end);
         }
-        if let Some(segment) = self.segments.iter_mut().find(|s| s.base == failed.segment) {
-            segment.close_gap(failed.pos, failed.size);
-        }
+        let mut alone = true;
         for later in self.pending.iter_mut().filter(|p| p.segment == failed.segment && p.pos > failed.pos) {
             later.pos -= failed.size;
+            alone = false;
         }
-        self.next_offset = failed.base;
+        let mut partial = None;
+        if let Some(segment) = self.segments.iter_mut().find(|s| s.base == failed.segment) {
+            segment.close_gap(failed.pos, failed.size);
+            partial = alone.then(|| DiskOp::Truncate { file: segment.file.clone(), len: failed.pos });
+        }
+        if let Some(op) = partial {
+            self.ask(op, Purpose::Plain, out);
+        }
+        self.next_offset = self.next_offset.min(failed.base);
         events.push(LogEvent::AppendForgotten { base: failed.base, last: Offset(failed.end.0 - 1) });
     }
 }

@@ -259,3 +259,97 @@ pub fn parse_uuid(text: &str) -> Option<Uuid> {
     }
     Some(Uuid::from_u128(bits))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{DiskReply, FileEntry};
+    use crate::node::Output;
+    use proptest::prelude::*;
+
+    #[test]
+    fn texts_are_kafkas() {
+        let offsets = format_offsets([("orders", 0, Offset(42)), ("a.b-c", 11, Offset(0))]);
+        assert_eq!(offsets, "0\n2\norders 0 42\na.b-c 11 0\n");
+        let read = parse_offsets(&offsets).unwrap();
+        assert_eq!(read[&("orders".to_owned(), 0)], Offset(42));
+        assert_eq!(read.len(), 2);
+        let epochs = [(LeaderEpoch(0), Offset(0)), (LeaderEpoch(4), Offset(19))];
+        assert_eq!(format_epochs(&epochs), "0\n2\n0 0\n4 19\n");
+        assert_eq!(parse_epochs(&format_epochs(&epochs)).unwrap(), epochs);
+        assert_eq!(parse_clean_shutdown(&format_clean_shutdown(BrokerEpoch(7))), Some(BrokerEpoch(7)));
+        let dir = Uuid::from_u128(u128::MAX / 3);
+        let meta = format_meta_properties(NodeId(2), "cluster", dir);
+        assert_eq!(parse_meta_properties(&meta), Some((NodeId(2), "cluster".to_owned(), dir)));
+        // Kafka's Uuid.toString of the metadata topic's id.
+        assert_eq!(uuid_text(TopicId::METADATA.0), "AAAAAAAAAAAAAAAAAAAAAQ");
+    }
+
+    #[test]
+    fn damage_is_told_with_its_place() {
+        let place = |text: &str| parse_offsets(text.as_bytes()).unwrap_err().line;
+        assert_eq!(place("1\n0\n"), 1);
+        assert_eq!(place("0\nx\n"), 2);
+        assert_eq!(place("0\n2\nt 0 1\n"), 2);
+        assert_eq!(place("0\n1\nt 0\n"), 3);
+        assert_eq!(place("0\n1\nt 0 x\n"), 3);
+        assert!(parse_epochs(b"0\n1\n-1 0\n").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn uuids_round_trip(bits: u128) {
+            let uuid = Uuid::from_u128(bits);
+            prop_assert_eq!(parse_uuid(&uuid_text(uuid)), Some(uuid));
+            prop_assert_eq!(parse_partition_metadata(&format_partition_metadata(TopicId(uuid))), Some(TopicId(uuid)));
+        }
+        #[test]
+        fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60), text in "[0-9 \\n{}:,a-z]{0,40}") {
+            for data in [&bytes[..], text.as_bytes()] {
+                let _ = (parse_offsets(data), parse_epochs(data), parse_partition_metadata(data));
+                let _ = (parse_clean_shutdown(data), parse_meta_properties(data));
+            }
+        }
+    }
+
+    fn asked(out: &mut Outbox) -> (DiskToken, DiskOp) {
+        let mut outputs = Vec::new();
+        out.take(&mut outputs);
+        let Some(Output::Disk { token, op }) = outputs.pop() else { panic!("one operation is expected") };
+        assert!(outputs.is_empty());
+        (token, op)
+    }
+
+    #[test]
+    fn a_file_is_replaced_step_by_step() {
+        let mut out = Outbox::new();
+        let mut file = Replace::new(3, Path::new("d/f"));
+        file.replace(Bytes::from_static(b"1"), &mut out);
+        let mut steps = Vec::new();
+        for last in [false, false, false, true] {
+            let (token, op) = asked(&mut out);
+            steps.push(op);
+            if steps.len() == 2 {
+                // Two more while one is under way: only the last of them counts.
+                file.replace(Bytes::from_static(b"2"), &mut out);
+                file.replace(Bytes::from_static(b"3"), &mut out);
+            }
+            assert_eq!(file.on_disk(token, &Ok(DiskReply::Done), &mut out), Progress::Busy, "{last}");
+        }
+        let aside = Path::new("d/f.tmp");
+        let expected = [
+            DiskOp::Write { file: aside.clone(), data: Bytes::from_static(b"1") },
+            DiskOp::Fsync { file: aside.clone() },
+            DiskOp::Rename { from: aside.clone(), to: Path::new("d/f") },
+            DiskOp::FsyncDir { dir: Path::new("d") },
+        ];
+        assert_eq!(steps, expected);
+        let (token, op) = asked(&mut out);
+        assert_eq!(op, DiskOp::Write { file: aside, data: Bytes::from_static(b"3") });
+        let other = DiskToken { owner: 3, seq: 999 };
+        let listing = Ok(DiskReply::Listing(Vec::<FileEntry>::new()));
+        assert_eq!(file.on_disk(other, &listing, &mut out), Progress::NotMine);
+        assert_eq!(file.on_disk(token, &Err(DiskError::Io), &mut out), Progress::Failed(DiskError::Io));
+        assert!(!file.busy());
+    }
+}

@@ -14,6 +14,8 @@ mod control;
 mod header;
 mod iter;
 pub mod schema;
+#[cfg(test)]
+mod tests;
 mod varint;
 
 pub use builder::{BatchBuilder, BuilderConfig, RecordHeader, record_size_upper_bound};
