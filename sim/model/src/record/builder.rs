@@ -4,7 +4,7 @@ use super::header::{self, BATCH_HEADER_SIZE, BatchHeader, LOG_OVERHEAD};
 use super::varint::{Scratch, size_i32, size_i64};
 use crate::ids::*;
 use crate::units::Timestamp;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// What a new batch's header says before there are records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,7 +51,7 @@ pub struct RecordHeader {
 #[derive(Debug)]
 pub struct BatchBuilder {
     config: BuilderConfig,
-    buffer: BytesMut,
+    buffer: Vec<u8>,
     base_timestamp: Timestamp,
     max_timestamp: Timestamp,
     count: i32,
@@ -65,7 +65,7 @@ impl BatchBuilder {
 
     /// An empty batch with room for `capacity` bytes in all.
     pub fn with_capacity(config: BuilderConfig, capacity: usize) -> BatchBuilder {
-        let mut buffer = BytesMut::with_capacity(capacity.max(BATCH_HEADER_SIZE));
+        let mut buffer = Vec::with_capacity(capacity.max(BATCH_HEADER_SIZE));
         buffer.resize(BATCH_HEADER_SIZE, 0);
         BatchBuilder { config, buffer, base_timestamp: Timestamp(-1), max_timestamp: Timestamp(-1), count: 0 }
     }
@@ -90,15 +90,31 @@ impl BatchBuilder {
             + headers_size(headers);
         let mut front = Scratch::new();
         front.int(length(body));
-        let total = front.as_slice().len() + body;
+        self.buffer.reserve(front.as_slice().len() + body);
         front.byte(0);
         front.long(time_delta);
         front.int(self.count);
-        front.int(key.map_or(-1, |k| length(k.len())));
-        self.buffer.reserve(total);
+        if let Some(key) = key {
+            front.int(length(key.len()));
+            self.buffer.extend_from_slice(front.as_slice());
+            self.buffer.extend_from_slice(key);
+            front = Scratch::new();
+        } else {
+            front.int(-1);
+        }
+        // The value's length goes with what is gathered before it.
+        front.int(value.map_or(-1, |v| length(v.len())));
         self.buffer.extend_from_slice(front.as_slice());
-        self.buffer.extend_from_slice(key.unwrap_or_default());
-        self.put(value);
+        self.buffer.extend_from_slice(value.unwrap_or_default());
+        if headers.is_empty() {
+            self.buffer.push(0);
+        } else {
+            self.put_headers(headers);
+        }
+        self.count += 1;
+    }
+
+    fn put_headers(&mut self, headers: &[RecordHeader]) {
         let mut count = Scratch::new();
         count.int(length(headers.len()));
         self.buffer.extend_from_slice(count.as_slice());
@@ -106,7 +122,6 @@ impl BatchBuilder {
             self.put(Some(header.key.as_bytes()));
             self.put(header.value.as_deref());
         }
-        self.count += 1;
     }
 
     fn put(&mut self, bytes: Option<&[u8]>) {
@@ -160,7 +175,7 @@ impl BatchBuilder {
         };
         header::write_header(&mut self.buffer, &header);
         header::write_crc(&mut self.buffer);
-        self.buffer.freeze()
+        Bytes::from(self.buffer)
     }
 }
 
@@ -173,6 +188,9 @@ fn bytes_size(bytes: Option<&[u8]>) -> usize {
 }
 
 fn headers_size(headers: &[RecordHeader]) -> usize {
+    if headers.is_empty() {
+        return 1;
+    }
     let each = headers.iter().map(|h| bytes_size(Some(h.key.as_bytes())) + bytes_size(h.value.as_deref()));
     size_i32(length(headers.len())) + each.sum::<usize>()
 }

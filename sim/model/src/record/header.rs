@@ -274,11 +274,12 @@ pub fn validate(batch: &[u8]) -> Result<BatchHeader, BatchError> {
     if header.record_count == 0 || i64::from(header.record_count) != i64::from(header.last_offset_delta) + 1 {
         return Err(BatchError::Count(header.record_count));
     }
-    for (n, record) in records(batch).enumerate() {
-        if record?.offset.0 - header.base_offset.0 != n as i64 {
-            return Err(BatchError::Offsets);
-        }
-    }
+    let mut expected = header.base_offset;
+    records(batch).try_for_each(|record| {
+        let in_place = record?.offset == expected;
+        expected = expected.plus(1);
+        if in_place { Ok(()) } else { Err(BatchError::Offsets) }
+    })?;
     Ok(header)
 }
 

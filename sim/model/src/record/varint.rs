@@ -45,6 +45,7 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
+    #[inline]
     pub(super) fn new() -> Scratch {
         Scratch { bytes: [0; 40], len: 0 }
     }
@@ -63,12 +64,16 @@ impl Scratch {
     }
     #[inline]
     fn raw(&mut self, mut value: u64) {
+        if value < 0x80 {
+            return self.byte(value as u8);
+        }
         while value >= 0x80 {
             self.byte(value as u8 | 0x80);
             value >>= 7;
         }
         self.byte(value as u8);
     }
+    #[inline]
     pub(super) fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
     }

@@ -175,6 +175,26 @@ fn the_defect_gives_offsets_again() {
 }
 
 #[test]
+fn the_defect_survives_several_failures() {
+    let mut host = Host::new(small(), Defects::NONE.with(Defect::AppendAfterIoError));
+    host.log.create(host.now, TOPIC, &mut host.out);
+    host.append(batch(1, 0, 2, 10), 0);
+    host.settle();
+    host.disk.fail = Some(|op| matches!(op, DiskOp::Append { .. }));
+    for n in 1..4 {
+        host.append(batch(1, n * 2, 2, 10), 0);
+    }
+    host.settle();
+    host.disk.fail = None;
+    assert_eq!((host.log.next_offset(), host.log.log_end()), (Offset(2), Offset(2)));
+    host.append(batch(1, 2, 2, 10), 0);
+    host.settle();
+    assert_eq!(host.log.log_end(), Offset(4));
+    assert_eq!(host.read_all(10).len(), 2);
+    host.assert_replay_equals_live();
+}
+
+#[test]
 fn followers_take_what_continues_their_log() {
     let mut leader = Host::created(small());
     append_many(&mut leader, 6, 2, 20);
