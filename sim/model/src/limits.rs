@@ -15,6 +15,7 @@ pub const MAX_PARTITIONS_PER_TOPIC: usize = 1 << 20;
 
 /// The most sends that may wait for metadata or for a place in a producer's buffer.
 pub const MAX_WAITING_SENDS: usize = 1 << 20;
+
 /// Of how many of its latest batches a log remembers the exact place; further back its sparse index serves.
 pub const BATCHES_PLACED_EXACTLY: usize = 256;
 
