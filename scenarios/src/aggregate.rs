@@ -1,11 +1,23 @@
 //! Seeds' outcomes gathered into a scenario's record. Order of arrival does not matter.
 
-use crate::run::SeedOutcome;
+use crate::run::{SeedOutcome, Timeline};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use klamm_reports::histogram::Latencies;
 use klamm_reports::record::{FailureRecord, ScenarioRecord, SeedRecord, Verdict};
+use klamm_world::faults::Planned;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The seed that is drawn over time.
+#[derive(Debug)]
+pub struct First {
+    /// The seed, in words.
+    pub seed: String,
+    /// What its faults became.
+    pub fired: Vec<Planned>,
+    /// What is drawn.
+    pub timeline: Timeline,
+}
 
 /// One scenario's seeds so far.
 #[derive(Debug)]
@@ -16,6 +28,7 @@ pub struct Aggregate {
     pub response: Latencies,
     /// Service times.
     pub service: Latencies,
+    first: Option<First>,
     nondeterministic: bool,
     violated: bool,
 }
@@ -39,13 +52,14 @@ impl Aggregate {
             seeds: BTreeMap::new(),
             response: Latencies::default(),
             service: Latencies::default(),
+            first: None,
             nondeterministic: false,
             violated: false,
         }
     }
 
     /// Adds one seed's outcome.
-    pub fn add(&mut self, scenario: &Scenario, index: u64, outcome: &SeedOutcome, wall_ns: u64) {
+    pub fn add(&mut self, scenario: &Scenario, index: u64, outcome: &mut SeedOutcome, wall_ns: u64) {
         let r = &mut self.record;
         r.virtual_ns += outcome.virtual_ns;
         r.wall_ns += wall_ns;
@@ -81,6 +95,9 @@ impl Aggregate {
             events: outcome.events,
             knobs: knobs(scenario, &outcome.resolved),
         };
+        if let Some(timeline) = outcome.timeline.take() {
+            self.first = Some(First { seed: seed.seed.clone(), fired: outcome.fired.clone(), timeline });
+        }
         self.seeds.insert(index, seed);
     }
 
@@ -92,6 +109,11 @@ impl Aggregate {
     /// Two runs of one seed differed.
     pub fn differed(&mut self) {
         self.nondeterministic = true;
+    }
+
+    /// The seed whose timeline was kept, if it has been added.
+    pub fn first(&self) -> Option<&First> {
+        self.first.as_ref()
     }
 
     /// How many seeds have been added.

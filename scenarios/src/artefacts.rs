@@ -3,7 +3,7 @@
 
 use crate::aggregate::Aggregate;
 use crate::campaign::{Plan, shown};
-use crate::run::{Found, Options, Recorded, SeedOutcome, TraceLine, Witness, run_resolved};
+use crate::run::{Found, Options, Recording, SeedOutcome, Timeline, TraceLine, Witness, run_resolved};
 use crate::schema::{Scenario, to_toml};
 use crate::seeds::Seed;
 use crate::shrink::{Shrunk, shrink};
@@ -202,7 +202,7 @@ fn write_failure(
     scenario: &Scenario,
     outcome: &SeedOutcome,
     verdict: &VerdictFile,
-    recorded: &Recorded,
+    recorded: &Recording,
     shrunk: Option<&Shrunk>,
     replay: &str,
 ) -> miette::Result<()> {
@@ -214,10 +214,10 @@ fn write_failure(
     }
     let header =
         Header::new(outcome.declared.clone(), BTreeMap::from([("scenario".to_owned(), scenario.name.clone())]));
-    let history = write_history(Vec::new(), &header, &recorded.recording.history);
+    let history = write_history(Vec::new(), &header, &recorded.history);
     put(&folder.join("history.jsonl"), &io(folder, history)?)?;
     let mut lines = Vec::new();
-    for line in &recorded.recording.trace {
+    for line in &recorded.trace {
         serde_json::to_writer(&mut lines, line).map_err(|e| miette::miette!("{e}"))?;
         lines.push(b'\n');
     }
@@ -227,15 +227,15 @@ fn write_failure(
     put(&folder.join("index.html"), failure_page(&story(scenario, outcome, verdict, recorded, replay)?).as_bytes())
 }
 
-/// The timeline of a recorded seed.
-pub fn timeline(scenario: &Scenario, outcome: &SeedOutcome, recorded: &Recorded) -> TimelineChart {
+/// One seed over time, to be drawn.
+fn timeline(scenario: &str, seed: &str, timeline: &Timeline) -> TimelineChart {
     TimelineChart {
-        title: format!("{} · seed {}", scenario.name, Seed(outcome.seed)),
+        title: format!("{scenario} · seed {seed}"),
         setting: "virtual time, modelled cluster; windows of 100 ms".to_owned(),
         window_ns: crate::run::WINDOW_NS,
-        windows: recorded.windows.clone(),
-        bands: recorded.bands.clone(),
-        moments: recorded.moments.clone(),
+        windows: timeline.windows.clone(),
+        bands: timeline.bands.clone(),
+        moments: timeline.moments.clone(),
     }
 }
 
@@ -243,12 +243,13 @@ fn story(
     scenario: &Scenario,
     outcome: &SeedOutcome,
     verdict: &VerdictFile,
-    recorded: &Recorded,
+    recorded: &Recording,
     replay: &str,
 ) -> miette::Result<Story> {
-    let chart = svg(&timeline(scenario, outcome, recorded)).map_err(|e| miette::miette!("{e}"))?;
+    let over_time = outcome.timeline.as_ref().expect("a recorded seed has one");
+    let chart = svg(&timeline(&scenario.name, &verdict.seed, over_time)).map_err(|e| miette::miette!("{e}"))?;
     let moment = |ns: u64| format!("{:.6}s", ns as f64 / 1e9);
-    let witness = verdict.findings.first().map_or(Vec::new(), |f| witness_lines(&f.witness, &recorded.recording.trace));
+    let witness = verdict.findings.first().map_or(Vec::new(), |f| witness_lines(&f.witness, &recorded.trace));
     Ok(Story {
         id: verdict.id.clone(),
         scenario: scenario.name.clone(),
@@ -279,10 +280,10 @@ pub fn witness_lines(witness: &[Witness], trace: &[TraceLine]) -> Vec<(u64, Stri
 ///
 /// # Errors
 /// If they cannot be written.
-pub fn finish(folder: &Path, plan: &Plan, record: &RunRecord, aggregates: &[Aggregate]) -> miette::Result<()> {
+pub fn finish(folder: &Path, record: &RunRecord, aggregates: &[Aggregate]) -> miette::Result<()> {
     let report = |e: klamm_reports::ReportError| miette::miette!("{e}");
     let mut charts: Vec<Charts> = Vec::new();
-    for ((aggregate, s), scenario) in aggregates.iter().zip(&record.scenarios).zip(&plan.scenarios) {
+    for (aggregate, s) in aggregates.iter().zip(&record.scenarios) {
         let mut of_scenario = Vec::new();
         if !aggregate.response.all().is_empty() {
             aggregate
@@ -307,8 +308,11 @@ pub fn finish(folder: &Path, plan: &Plan, record: &RunRecord, aggregates: &[Aggr
             let caption = "Latency by percentile; the bands span the seeds.".to_owned();
             of_scenario.push((caption, svg(&chart).map_err(report)?));
         }
-        if let Some(first) = s.seeds.first() {
-            of_scenario.extend(first_seed_timeline(folder, plan, scenario, &first.seed)?);
+        if let Some(first) = aggregate.first().filter(|f| !f.timeline.windows.is_empty()) {
+            let chart = timeline(&s.name, &first.seed, &first.timeline);
+            write(&chart, &folder.join("charts").join(format!("{}-timeline", s.name))).map_err(report)?;
+            let caption = format!("Seed {} over time: {}.", first.seed, in_words(&first.fired));
+            of_scenario.push((caption, svg(&chart).map_err(report)?));
         }
         charts.push(of_scenario);
     }
@@ -317,25 +321,4 @@ pub fn finish(folder: &Path, plan: &Plan, record: &RunRecord, aggregates: &[Aggr
     put(&folder.join("index.html"), run_page(record, &charts).as_bytes())?;
     // Last: whoever finds the record finds everything else.
     put(&folder.join("run.json"), record.to_json().as_bytes())
-}
-
-/// One seed over time, drawn: the scenario's first, run again with recording on.
-fn first_seed_timeline(
-    folder: &Path,
-    plan: &Plan,
-    scenario: &Scenario,
-    seed: &str,
-) -> miette::Result<Option<(String, String)>> {
-    let seed: Seed = seed.parse().map_err(|e| miette::miette!("{e}"))?;
-    let options = Options { defects: plan.defects, record: true, ..Options::default() };
-    let mut outcome = crate::run::run_seed(scenario, seed.0, &options);
-    let Some(recorded) = outcome.recording.take() else { return Ok(None) };
-    if recorded.windows.is_empty() {
-        return Ok(None);
-    }
-    let chart = timeline(scenario, &outcome, &recorded);
-    let report = |e: klamm_reports::ReportError| miette::miette!("{e}");
-    write(&chart, &folder.join("charts").join(format!("{}-timeline", scenario.name))).map_err(report)?;
-    let caption = format!("Seed {seed} over time: {}.", in_words(&outcome.fired));
-    Ok(Some((caption, svg(&chart).map_err(report)?)))
 }

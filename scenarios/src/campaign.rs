@@ -69,10 +69,13 @@ pub struct Done {
     pub folder: PathBuf,
 }
 
+#[derive(Clone, Copy)]
 struct Job {
     scenario: usize,
     index: u64,
     seed: Seed,
+    /// The scenario's first seed, which is drawn over time.
+    first: bool,
 }
 
 struct Result {
@@ -88,7 +91,7 @@ fn jobs(plan: &Plan) -> Vec<Job> {
         if plan.time.is_some() { plan.seeds.max(1_000_000 / plan.scenarios.len().max(1) as u64) } else { plan.seeds };
     let job = |scenario: usize, index: u64| {
         let seed = plan.only.unwrap_or_else(|| plan.master.derive(&plan.scenarios[scenario].name, index));
-        Job { scenario, index, seed }
+        Job { scenario, index, seed, first: index == plan.shard.0 - 1 }
     };
     let mine = |index: u64| index % plan.shard.1 == plan.shard.0 - 1;
     if plan.time.is_some() {
@@ -129,10 +132,10 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miett
                     if stop.load(Ordering::Relaxed) || over {
                         break;
                     }
-                    let Some(job) = all.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                    let Some(&job) = all.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
                     let begun = Instant::now();
-                    let outcome = run_seed(&plan.scenarios[job.scenario], job.seed.0, options);
-                    let job = Job { scenario: job.scenario, index: job.index, seed: job.seed };
+                    let options = Options { timeline: job.first, ..options.clone() };
+                    let outcome = run_seed(&plan.scenarios[job.scenario], job.seed.0, &options);
                     if send.send(Result { job, outcome, wall: begun.elapsed() }).is_err() {
                         break;
                     }
@@ -140,10 +143,10 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miett
             });
         }
         drop(send);
-        for Result { job, outcome, wall } in receive {
+        for Result { job, mut outcome, wall } in receive {
             let scenario = &plan.scenarios[job.scenario];
             let aggregate = &mut aggregates[job.scenario];
-            aggregate.add(scenario, job.index, &outcome, wall.as_nanos() as u64);
+            aggregate.add(scenario, job.index, &mut outcome, wall.as_nanos() as u64);
             digests.push((job.scenario, job.seed, outcome.digest));
             done += 1;
             virtual_ns += outcome.virtual_ns;
@@ -180,7 +183,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miett
         cut_short: done < total && plan.time.is_none(),
         scenarios: aggregates.iter().map(Aggregate::record).collect(),
     };
-    artefacts::finish(&folder, plan, &record, &aggregates)?;
+    artefacts::finish(&folder, &record, &aggregates)?;
     Ok(Done { record, folder })
 }
 

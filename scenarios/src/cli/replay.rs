@@ -77,7 +77,7 @@ fn read_failure(folder: &Path) -> miette::Result<Failure> {
 }
 
 fn print_findings(outcome: &SeedOutcome, scenario: &Scenario) {
-    let trace = outcome.recording.as_ref().map_or(&[][..], |r| &r.recording.trace);
+    let trace = outcome.recording.as_ref().map_or(&[][..], |r| &r.trace);
     for found in outcome.violations(scenario) {
         println!("{}  {}  at {:.9}s", found.check, found.detail, found.at as f64 / 1e9);
         for (at, place, what) in witness_lines(&found.witness, trace) {
@@ -97,7 +97,7 @@ fn print_trace(outcome: &SeedOutcome, until: Option<&String>) -> miette::Result<
             .as_nanos(),
     };
     if let Some(r) = &outcome.recording {
-        for t in r.recording.trace.iter().take_while(|t| t.at <= until) {
+        for t in r.trace.iter().take_while(|t| t.at <= until) {
             let at = t.at as f64 / 1e9;
             println!("{at:.9}s #{:<7} <-#{:<7} {:<10} {:<15} {}", t.ordinal, t.cause, t.place, t.kind, t.text);
         }

@@ -46,8 +46,10 @@ pub struct Options {
     pub encode_messages: bool,
     /// Hash every message's encoded form.
     pub hash_messages: bool,
-    /// Keep history, trace and timeline.
+    /// Keep the history and the trace of every event. Dear: for failures only.
     pub record: bool,
+    /// Keep what the chart of one seed over time shows.
+    pub timeline: bool,
 }
 
 /// A world, ready to be started.

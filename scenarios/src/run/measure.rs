@@ -15,7 +15,7 @@ pub struct Measure {
     pub response: Histogram<u64>,
     /// From the actual send time to the acknowledgement, nanoseconds.
     pub service: Histogram<u64>,
-    /// Response times by the window of their acknowledgement; kept only for a recorded seed.
+    /// Response times by the window of their acknowledgement, for a timeline.
     windows: Option<BTreeMap<u64, Vec<u64>>>,
     /// Sends under way, oldest first, per client: values are handed over in order.
     under_way: BTreeMap<u32, VecDeque<Pending>>,
@@ -74,9 +74,9 @@ impl Measure {
     }
 
     /// The timeline from `from` to `to` (virtual nanoseconds), if it was kept: one window after the other.
-    pub fn timeline(&self, from: u64, to: u64) -> Vec<klamm_reports::charts::Window> {
-        let Some(windows) = &self.windows else { return Vec::new() };
-        (from / WINDOW_NS..to.div_ceil(WINDOW_NS))
+    pub fn timeline(&self, from: u64, to: u64) -> Option<Vec<klamm_reports::charts::Window>> {
+        let windows = self.windows.as_ref()?;
+        let all = (from / WINDOW_NS..to.div_ceil(WINDOW_NS))
             .map(|n| {
                 let mut responses = windows.get(&n).cloned().unwrap_or_default();
                 responses.sort_unstable();
@@ -87,6 +87,7 @@ impl Measure {
                     max: responses.last().copied().unwrap_or(0),
                 }
             })
-            .collect()
+            .collect();
+        Some(all)
     }
 }

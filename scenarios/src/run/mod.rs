@@ -9,12 +9,12 @@ mod measure;
 mod story;
 mod watch;
 
-pub use build::{Options, build};
+pub use build::{Built, Options, build};
 pub use measure::{Measure, WINDOW_NS};
 pub use watch::{Recording, TraceLine};
 
 use crate::schema::{Scenario, resolve};
-use build::Built;
+
 use hdrhistogram::Histogram;
 use klamm_model::config::BrokerConfig;
 use klamm_model::inspect::Inspection;
@@ -101,15 +101,15 @@ pub struct SeedOutcome {
     pub resolved: Scenario,
     /// The schedule before it was fired.
     pub schedule: Vec<Planned>,
-    /// If it was recorded: history, trace, timeline.
-    pub recording: Option<Recorded>,
+    /// If it was kept: the run over time.
+    pub timeline: Option<Timeline>,
+    /// If it was recorded: history and trace.
+    pub recording: Option<Recording>,
 }
 
-/// What only a recorded seed has.
+/// One seed over time.
 #[derive(Debug)]
-pub struct Recorded {
-    /// History and trace.
-    pub recording: Recording,
+pub struct Timeline {
     /// Windows of hardship and heal.
     pub windows: Vec<Window>,
     /// Faults in force.
@@ -144,11 +144,10 @@ pub fn run_resolved(resolved: Scenario, schedule: Vec<Planned>, seed: u64, optio
             .unwrap_or_else(|e| panic!("checked: {e}"));
     let judge = Judge::new(JudgeConfig { resolve_slack: RESOLVE_SLACK_NS, max_findings: MAX_FINDINGS });
     let invariants = Invariants::new(built.invariants.clone());
-    let watch = Watch::new(&built.sim, injector, invariants, judge, options.record);
+    let watch = Watch::new(&built.sim, injector, invariants, judge, options);
     let run = Run { built, watch, scenario: &resolved, hardship: (Instant::ZERO, Instant::ZERO), broken: Vec::new() };
-    let (mut outcome, recorded) = run.through(seed);
+    let mut outcome = run.through(seed);
     outcome.schedule = schedule;
-    outcome.recording = recorded;
     outcome.resolved = resolved;
     outcome
 }
@@ -164,7 +163,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn through(mut self, seed: u64) -> (SeedOutcome, Option<Recorded>) {
+    fn through(mut self, seed: u64) -> SeedOutcome {
         let went = self.setup() && self.hardship() && self.heal() && self.final_read();
         if went {
             self.built.sim.begin_phase(Phase::Done);
@@ -377,7 +376,7 @@ impl Run<'_> {
         }
     }
 
-    fn outcome(mut self, seed: u64) -> (SeedOutcome, Option<Recorded>) {
+    fn outcome(mut self, seed: u64) -> SeedOutcome {
         let now = self.built.sim.now();
         let declared = declare::declare(&self.watch);
         let verdicts = self.watch.judge.finish(now.as_nanos(), &declared);
@@ -386,15 +385,14 @@ impl Run<'_> {
         findings.extend(self.watch.invariants.findings().iter().map(|f| declare::from_invariant(f, &declared)));
         findings.sort_by(|a, b| a.at.cmp(&b.at));
         let (from, to) = (self.hardship.0.as_nanos(), now.as_nanos());
-        let windows = self.watch.measure.timeline(from, to);
-        let recorded = self.watch.take_recording().map(|recording| Recorded {
-            recording,
+        let timeline = self.watch.measure.timeline(from, to).map(|windows| Timeline {
             windows,
             bands: declare::bands(&self.watch),
             moments: declare::moments(&declared, from),
         });
+        let recording = self.watch.take_recording();
         let watch = self.watch;
-        let outcome = SeedOutcome {
+        SeedOutcome {
             seed,
             digest: self.built.sim.digest(),
             message_digest: self.built.sim.message_digest(),
@@ -410,8 +408,8 @@ impl Run<'_> {
             declared,
             resolved: self.scenario.clone(),
             schedule: Vec::new(),
-            recording: None,
-        };
-        (outcome, recorded)
+            timeline,
+            recording,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Everybody who watches one seed, as one: faults, invariants, oracles, measures, the recorder.
 
+use super::build::Options;
 use super::measure::Measure;
 use super::story;
 use klamm_model::history::{Entry, Op, TopicPartition};
@@ -68,7 +69,7 @@ pub struct Watch {
 
 impl Watch {
     /// Watches a world about to start.
-    pub fn new(sim: &Sim, injector: Injector, invariants: Invariants, judge: Judge, record: bool) -> Watch {
+    pub fn new(sim: &Sim, injector: Injector, invariants: Invariants, judge: Judge, options: &Options) -> Watch {
         let clients = sim
             .nodes()
             .map(|n| match sim.node_kind(n) {
@@ -76,7 +77,7 @@ impl Watch {
                 _ => None,
             })
             .collect::<Vec<_>>();
-        let recorder = record.then(|| Recorder {
+        let recorder = options.record.then(|| Recorder {
             recording: Recording::default(),
             nodes: sim.nodes().map(|n| sim.node_name(n).to_owned()).collect(),
             hosts: sim.hosts().map(|h| sim.host_name(h).to_owned()).collect(),
@@ -86,7 +87,7 @@ impl Watch {
             injector,
             invariants,
             judge,
-            measure: Measure::new(record),
+            measure: Measure::new(options.record || options.timeline),
             marks: BTreeMap::new(),
             last: Ordinal(0),
             incarnations: vec![Incarnation(0); clients.len()],
