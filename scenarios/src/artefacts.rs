@@ -24,6 +24,7 @@ const SCHEMA: u32 = 1;
 
 /// `verdict.json`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct VerdictFile {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -39,8 +40,79 @@ pub struct VerdictFile {
     pub digest: String,
     /// The digest of the run under `fired.toml`, in hexadecimal.
     pub fired_digest: String,
+    /// What the other files were when they were written, by name: a file that was cut or changed is told apart
+    /// from a run that went another way.
+    pub files: BTreeMap<String, FileNote>,
     /// Every finding that is not permitted; the first is the verdict.
     pub findings: Vec<Found>,
+}
+
+/// One file of a failure's folder.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileNote {
+    /// Its length.
+    pub bytes: u64,
+    /// Its XXH3 hash, in hexadecimal.
+    pub xxh3: String,
+}
+
+impl FileNote {
+    fn of(content: &[u8]) -> FileNote {
+        FileNote { bytes: content.len() as u64, xxh3: format!("{:016x}", xxh3_64(content)) }
+    }
+
+    /// What happened to the file since, if anything did.
+    pub fn difference(&self, content: &[u8]) -> Option<String> {
+        let now = FileNote::of(content);
+        if now == *self {
+            return None;
+        }
+        let n = self.bytes;
+        Some(match now.bytes {
+            0 => format!("the file is empty; {n} bytes were written"),
+            m if m < n => format!("the file is cut short or was changed: {m} bytes of {n}"),
+            _ => "the file was changed since the failure was written".to_owned(),
+        })
+    }
+}
+
+/// Reads a failure folder's `verdict.json`.
+///
+/// # Errors
+/// With the place, if it is missing, cut short, or of another version.
+pub fn read_verdict(folder: &Path) -> miette::Result<VerdictFile> {
+    let path = folder.join("verdict.json");
+    let text = io(&path, std::fs::read_to_string(&path))?;
+    let wrong = |e: serde_json::Error| {
+        let message = e.to_string();
+        let message = message.split(" at line ").next().unwrap_or_default();
+        miette::miette!(
+            help = "`klamm run` writes the failure again, with the same seed",
+            "{}:{}:{}: {message}",
+            path.display(),
+            e.line(),
+            e.column()
+        )
+    };
+    #[derive(Deserialize)]
+    struct Version {
+        schema: u32,
+    }
+    let version: Version = serde_json::from_str(&text).map_err(wrong)?;
+    if version.schema != SCHEMA {
+        return Err(miette::miette!(
+            help = "replay it with the klamm that wrote it",
+            "{}: schema {} where this klamm reads {SCHEMA}",
+            path.display(),
+            version.schema
+        ));
+    }
+    let verdict: VerdictFile = serde_json::from_str(&text).map_err(wrong)?;
+    if verdict.findings.is_empty() {
+        return Err(miette::miette!("{}: no findings: nothing to show again", path.display()));
+    }
+    Ok(verdict)
 }
 
 impl VerdictFile {
@@ -83,11 +155,24 @@ pub fn run_folder(plan: &Plan) -> miette::Result<PathBuf> {
     }
     content.push_str(&format!("{:?} {} {:?}", plan.defects, plan.seeds, plan.time));
     let folder = plan.out.join(short_id(&content));
-    if folder.exists() {
-        io(&folder, std::fs::remove_dir_all(&folder))?;
-    }
+    discard(&folder)?;
     io(&folder, std::fs::create_dir_all(folder.join("charts")))?;
     Ok(folder)
+}
+
+/// Removes a folder of an earlier run. It is moved out of sight whole before its files go one by one: a run that is
+/// killed meanwhile leaves no half of a folder.
+fn discard(folder: &Path) -> miette::Result<()> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let aside = folder.with_file_name(format!(".{name}.old"));
+    if aside.exists() {
+        io(&aside, std::fs::remove_dir_all(&aside))?;
+    }
+    if folder.exists() {
+        io(folder, std::fs::rename(folder, &aside))?;
+        io(&aside, std::fs::remove_dir_all(&aside))?;
+    }
+    Ok(())
 }
 
 /// Runs a failing seed again with recording on, shrinks its schedule, and writes its folder.
@@ -119,7 +204,7 @@ pub fn failure(
     let aside = run.join(format!(".{id}.part"));
     let _ = std::fs::remove_dir_all(&aside);
     io(&aside, std::fs::create_dir_all(&aside))?;
-    let verdict = VerdictFile {
+    let mut verdict = VerdictFile {
         schema: SCHEMA,
         id: id.clone(),
         scenario: scenario.name.clone(),
@@ -127,14 +212,13 @@ pub fn failure(
         defects: options.defects.iter().map(|d| d.id().to_owned()).collect(),
         digest: format!("{:016x}", outcome.digest),
         fired_digest: format!("{:016x}", fired_run.digest),
+        files: BTreeMap::new(),
         findings: again.violations(scenario).cloned().collect(),
     };
     let recorded = again.recording.take().expect("recording was on");
     let replay = format!("klamm replay {}", shown(&folder));
-    write_failure(&aside, scenario, &again, &verdict, &recorded, shrunk.as_ref(), &replay)?;
-    if folder.exists() {
-        io(&folder, std::fs::remove_dir_all(&folder))?;
-    }
+    write_failure(&aside, scenario, &again, &mut verdict, &recorded, shrunk.as_ref(), &replay)?;
+    discard(&folder)?;
     io(&folder, std::fs::rename(&aside, &folder))?;
     let mut message = first.detail.clone();
     if let Some(s) = &shrunk
@@ -201,28 +285,32 @@ fn write_failure(
     folder: &Path,
     scenario: &Scenario,
     outcome: &SeedOutcome,
-    verdict: &VerdictFile,
+    verdict: &mut VerdictFile,
     recorded: &Recording,
     shrunk: Option<&Shrunk>,
     replay: &str,
 ) -> miette::Result<()> {
-    put(&folder.join("scenario.toml"), to_toml(&outcome.resolved).as_bytes())?;
-    put(&folder.join("schedule.toml"), toml_of(&outcome.schedule).as_bytes())?;
-    put(&folder.join("fired.toml"), toml_of(&outcome.fired).as_bytes())?;
+    let mut noted = |name: &str, content: &[u8]| {
+        verdict.files.insert(name.to_owned(), FileNote::of(content));
+        put(&folder.join(name), content)
+    };
+    noted("scenario.toml", to_toml(&outcome.resolved).as_bytes())?;
+    noted("schedule.toml", toml_of(&outcome.schedule).as_bytes())?;
+    noted("fired.toml", toml_of(&outcome.fired).as_bytes())?;
     if let Some(s) = shrunk {
         put(&folder.join("shrunk.toml"), toml_of(&s.schedule).as_bytes())?;
     }
     let header =
         Header::new(outcome.declared.clone(), BTreeMap::from([("scenario".to_owned(), scenario.name.clone())]));
     let history = write_history(Vec::new(), &header, &recorded.history);
-    put(&folder.join("history.jsonl"), &io(folder, history)?)?;
+    noted("history.jsonl", &io(folder, history)?)?;
     let mut lines = Vec::new();
     for line in &recorded.trace {
         serde_json::to_writer(&mut lines, line).map_err(|e| miette::miette!("{e}"))?;
         lines.push(b'\n');
     }
-    put(&folder.join("trace.jsonl.zst"), &io(folder, zstd::encode_all(&lines[..], 3))?)?;
-    let json = serde_json::to_string_pretty(verdict).map_err(|e| miette::miette!("{e}"))?;
+    noted("trace.jsonl.zst", &io(folder, zstd::encode_all(&lines[..], 3))?)?;
+    let json = serde_json::to_string_pretty(&verdict).map_err(|e| miette::miette!("{e}"))?;
     put(&folder.join("verdict.json"), json.as_bytes())?;
     put(&folder.join("index.html"), failure_page(&story(scenario, outcome, verdict, recorded, replay)?).as_bytes())
 }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use tracing::{debug, trace};
 
 /// Failures of one scenario that get a folder; more are only counted.
 const FOLDERS_PER_SCENARIO: usize = 3;
@@ -53,6 +54,8 @@ pub struct Plan {
 
 /// What happens while a campaign runs, for whoever shows it.
 pub trait Progress {
+    /// The run begins, and leaves its files here.
+    fn begun(&mut self, folder: &Path);
     /// A seed is done.
     fn seed(&mut self, done: u64, total: u64, failures: u64, virtual_ns: u64);
     /// A scenario has all its seeds.
@@ -113,8 +116,10 @@ fn jobs(plan: &Plan) -> Vec<Job> {
 pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miette::Result<Done> {
     let started = Instant::now();
     let folder = artefacts::run_folder(plan)?;
+    progress.begun(&folder);
     let all = jobs(plan);
     let total = all.len() as u64;
+    debug!(suite = plan.suite, seeds = total, jobs = plan.jobs, folder = %folder.display(), "campaign begins");
     let options = Options { defects: plan.defects, encode_messages: plan.encode_messages, ..Options::default() };
     let next = AtomicUsize::new(0);
     let mut aggregates: Vec<Aggregate> = plan.scenarios.iter().map(Aggregate::new).collect();
@@ -145,6 +150,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miett
         drop(send);
         for Result { job, mut outcome, wall } in receive {
             let scenario = &plan.scenarios[job.scenario];
+            trace!(scenario = scenario.name, seed = %job.seed, events = outcome.events, wall = ?wall, "seed done");
             let aggregate = &mut aggregates[job.scenario];
             aggregate.add(scenario, job.index, &mut outcome, wall.as_nanos() as u64);
             digests.push((job.scenario, job.seed, outcome.digest));
@@ -169,6 +175,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miett
         }
         Ok(())
     })?;
+    debug!(done, failures, "every seed done");
     let rechecked = check_again(plan, &digests, &mut aggregates, stop)?;
     let record = RunRecord {
         schema: SCHEMA,

@@ -35,6 +35,7 @@ pub fn shrink(
         attempts += 1;
         let outcome = run_resolved(resolved.clone(), schedule.to_vec(), seed, options);
         let same = outcome.violations(scenario).any(|f| f.check == check);
+        tracing::debug!(attempts, faults = schedule.len(), same, "shrinking");
         (same && attempts <= MAX_ATTEMPTS).then_some(outcome)
     };
     let mut best = fails(fired)?;

@@ -7,6 +7,9 @@ use crate::suggest;
 pub struct Args {
     /// Only this suite.
     suite: Option<String>,
+    /// Print the JSON Schema of scenario files instead.
+    #[arg(long, conflicts_with = "suite")]
+    schema: bool,
 }
 
 /// Lists suites and scenarios.
@@ -14,6 +17,10 @@ pub struct Args {
 /// # Errors
 /// If there is no such suite.
 pub fn list(args: &Args) -> miette::Result<u8> {
+    if args.schema {
+        print!("{}", crate::schema::json_schema());
+        return Ok(super::HELD);
+    }
     let all: Vec<_> = catalog::embedded().collect();
     let mut tags: Vec<&str> = all.iter().flat_map(|(_, s)| s.tags.iter().map(String::as_str)).collect();
     tags.sort_unstable();

@@ -1,15 +1,34 @@
 //! How a campaign shows that it moves: a bar on a terminal, a line now and then elsewhere, or JSON.
 
-use crate::campaign::{Plan, Progress};
+use crate::campaign::{Plan, Progress, shown};
 use crate::seeds::Seed;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use klamm_reports::console::{self, Paint};
 use klamm_reports::record::ScenarioRecord;
+use std::fmt::Write;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Between two lines when the output is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// The command line that runs the same seeds again.
+fn again(plan: &Plan) -> String {
+    let mut line = format!("klamm run {}", plan.suite);
+    let _ = match (plan.only, plan.time) {
+        (Some(seed), _) => write!(line, " --seed {seed}"),
+        (None, Some(time)) => write!(line, " --for {}s --master {}", time.as_secs(), plan.master),
+        (None, None) => write!(line, " --seeds {} --master {}", plan.seeds, plan.master),
+    };
+    if plan.shard != (1, 1) {
+        let _ = write!(line, " --shard {}/{}", plan.shard.0, plan.shard.1);
+    }
+    for defect in plan.defects.iter() {
+        let _ = write!(line, " --defect {defect}");
+    }
+    line
+}
 
 /// For people.
 pub struct Console {
@@ -18,21 +37,23 @@ pub struct Console {
     terminal: bool,
     started: Instant,
     last_line: Instant,
+    folder: String,
 }
 
 impl Console {
     /// Prints the head of the run, repro line included.
     pub fn new(plan: &Plan, paint: Paint) -> Console {
-        let seeds = plan.time.map_or(format!("{} seeds", plan.seeds), |t| format!("{} s", t.as_secs()));
+        let plural = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let seeds = plan.time.map_or(plural(plan.seeds, "seed"), |t| format!("{} s", t.as_secs()));
         println!(
-            "klamm {} · {} · {} scenarios x {seeds} · master {} · des · -j {}",
+            "klamm {} · {} · {} x {seeds} · {} · des · -j {}",
             env!("CARGO_PKG_VERSION"),
             plan.suite,
-            plan.scenarios.len(),
-            plan.master,
+            plural(plan.scenarios.len() as u64, "scenario"),
+            plan.only.map_or(format!("master {}", plan.master), |seed| format!("seed {seed}")),
             plan.jobs
         );
-        println!("  again: klamm run {} --seeds {} --master {}", plan.suite, plan.seeds, plan.master);
+        println!("  again: {}", again(plan));
         for defect in plan.defects.iter() {
             println!("  defect: {defect} ({}): {}", defect.reference(), defect.wrong_rule());
         }
@@ -45,7 +66,7 @@ impl Console {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         let now = Instant::now();
-        Console { bar, paint, terminal, started: now, last_line: now }
+        Console { bar, paint, terminal, started: now, last_line: now, folder: String::new() }
     }
 
     fn line(&self, text: &str) {
@@ -58,6 +79,9 @@ impl Console {
 }
 
 impl Progress for Console {
+    fn begun(&mut self, folder: &Path) {
+        self.folder = shown(folder);
+    }
     fn seed(&mut self, done: u64, total: u64, failures: u64, virtual_ns: u64) {
         let factor = virtual_ns as f64 / self.started.elapsed().as_nanos().max(1) as f64;
         if self.terminal {
@@ -70,7 +94,12 @@ impl Progress for Console {
         }
     }
     fn scenario(&mut self, record: &ScenarioRecord) {
-        self.line(&console::scenario(record, self.paint));
+        // The record names folders from the run's own; who reads a console stands where the command was run.
+        let mut record = record.clone();
+        for failure in &mut record.failures {
+            failure.folder = format!("{}/{}", self.folder, failure.folder);
+        }
+        self.line(&console::scenario(&record, self.paint));
     }
     fn failing(&mut self, scenario: &str, seed: Seed, check: &str) {
         self.line(&format!("  ... {scenario}, seed {seed}: {check}; recording and shrinking\n"));
@@ -87,6 +116,9 @@ impl Drop for Console {
 pub struct Json;
 
 impl Progress for Json {
+    fn begun(&mut self, folder: &Path) {
+        println!("{}", serde_json::json!({ "folder": folder.display().to_string() }));
+    }
     fn seed(&mut self, _done: u64, _total: u64, _failures: u64, _virtual_ns: u64) {}
     fn scenario(&mut self, record: &ScenarioRecord) {
         println!("{}", serde_json::json!({ "scenario": record }));

@@ -1,6 +1,6 @@
 //! `klamm replay` and `klamm shrink`.
 
-use crate::artefacts::{VerdictFile, in_words, witness_lines};
+use crate::artefacts::{VerdictFile, in_words, read_verdict, witness_lines};
 use crate::run::{Options, SeedOutcome, run_resolved};
 use crate::schema::{self, Scenario, Span};
 use crate::seeds::Seed;
@@ -21,6 +21,10 @@ pub struct Args {
     /// Print events up to this moment only, such as 12.345s.
     #[arg(long, requires = "trace")]
     until: Option<String>,
+    /// Which of a failure's schedules: `schedule` (as drawn), `fired` (what it became) or `shrunk` (what is left of it).
+    #[arg(long, value_name = "WHICH", default_value = "schedule", value_parser = ["schedule", "fired", "shrunk"])]
+    #[arg(conflicts_with = "seed")]
+    schedule: String,
     /// Switch a published bug on (with --seed; a failure's folder knows its own).
     #[arg(long, value_name = "ID", requires = "seed")]
     defect: Vec<String>,
@@ -41,38 +45,65 @@ struct Failure {
     seed: Seed,
 }
 
-fn read(folder: &Path, name: &str) -> miette::Result<String> {
+/// What a failure's folder must have to be run again.
+const NEEDED: &str = "a failure's folder has scenario.toml, schedule.toml, fired.toml and verdict.json";
+
+/// One of a failure's files, as it was written.
+fn read(folder: &Path, name: &str, verdict: &VerdictFile) -> miette::Result<String> {
     let path = folder.join(name);
-    std::fs::read_to_string(&path).map_err(|e| {
-        miette::miette!(
-            help = "a failure's folder has scenario.toml, schedule.toml, fired.toml and verdict.json",
-            "{}: {e}",
-            path.display()
-        )
-    })
+    let place = path.display();
+    let bytes = std::fs::read(&path).map_err(|e| miette::miette!(help = NEEDED, "{place}: {e}"))?;
+    if let Some(difference) = verdict.files.get(name).and_then(|note| note.difference(&bytes)) {
+        let (scenario, seed) = (&verdict.scenario, &verdict.seed);
+        return Err(miette::miette!(
+            help = format!("`klamm run {scenario} --seed {seed}` writes the failure again"),
+            "{place}: {difference}"
+        ));
+    }
+    String::from_utf8(bytes)
+        .map_err(|e| miette::miette!("{place}: not text: the byte at {} is not UTF-8", e.utf8_error().valid_up_to()))
 }
 
-fn read_schedule(folder: &Path, name: &str) -> miette::Result<Vec<Planned>> {
-    let text = read(folder, name)?;
+fn read_schedule(folder: &Path, name: &str, f: &VerdictFile, scenario: &Scenario) -> miette::Result<Vec<Planned>> {
+    let text = read(folder, name, f)?;
+    let place = folder.join(name);
     let file: Schedule = toml::from_str(&text).map_err(|e| {
-        let line = e.span().map_or(0, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
-        miette::miette!("{}:{line}: {}", folder.join(name).display(), e.message())
+        let before = &text[..e.span().map_or(0, |s| s.start.min(text.len()))];
+        let (line, column) =
+            (before.matches('\n').count() + 1, before.len() - before.rfind('\n').map_or(0, |n| n + 1) + 1);
+        miette::miette!("{}:{line}:{column}: {}", place.display(), e.message())
     })?;
+    let hosts = schema::hosts(scenario);
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    file.check(&hosts).map_err(|e| miette::miette!("{}: {e}", place.display()))?;
     Ok(file.faults)
 }
 
 fn read_failure(folder: &Path) -> miette::Result<Failure> {
-    let path = folder.join("scenario.toml");
-    read(folder, "scenario.toml")?;
-    let scenario = schema::load(&path)?;
-    let text = read(folder, "verdict.json")?;
-    let place = folder.join("verdict.json");
-    let verdict: VerdictFile = serde_json::from_str(&text).map_err(|e| miette::miette!("{}: {e}", place.display()))?;
-    let seed = verdict.seed.parse().map_err(|e| miette::miette!("{}: {e}", place.display()))?;
-    if verdict.findings.is_empty() {
-        return Err(miette::miette!("{}: no findings: nothing to show again", place.display()));
+    if !folder.is_dir() {
+        return Err(miette::miette!(help = NEEDED, "{}: no such folder", folder.display()));
     }
-    let (schedule, fired) = (read_schedule(folder, "schedule.toml")?, read_schedule(folder, "fired.toml")?);
+    if folder.join("run.json").exists() {
+        return Err(miette::miette!(
+            help = "its failures are the folders in it, such as the ones its index.html names",
+            "{}: this is a run's folder, not a failure's",
+            folder.display()
+        ));
+    }
+    let verdict = read_verdict(folder)?;
+    let place = folder.join("verdict.json");
+    let seed: Seed = verdict.seed.parse().map_err(|e| miette::miette!("{}: {e}", place.display()))?;
+    let place = folder.join("scenario.toml");
+    let scenario = schema::parse(&place.display().to_string(), &read(folder, "scenario.toml", &verdict)?)?;
+    if schema::resolve(&scenario, seed.0).0 != scenario {
+        return Err(miette::miette!(
+            help = "klamm replay <scenario> --seed S runs a seed of such a scenario",
+            "{}: it still has values to be drawn; a failure's scenario has none",
+            place.display()
+        ));
+    }
+    let schedule = read_schedule(folder, "schedule.toml", &verdict, &scenario)?;
+    let fired = read_schedule(folder, "fired.toml", &verdict, &scenario)?;
     Ok(Failure { scenario, schedule, fired, verdict, seed })
 }
 
@@ -111,13 +142,15 @@ fn print_trace(outcome: &SeedOutcome, until: Option<&String>) -> miette::Result<
 /// Bad input.
 pub fn replay(args: &Args) -> miette::Result<u8> {
     let folder = Path::new(&args.what);
-    if folder.is_dir() && args.seed.is_none() {
+    // Whatever looks like a place is taken for one, so that what is missing there can be said.
+    let is_place = folder.is_dir() || args.what.contains(std::path::MAIN_SEPARATOR) && !folder.is_file();
+    if is_place && args.seed.is_none() {
         return replay_failure(folder, args);
     }
     let Some(seed) = args.seed else {
         return Err(miette::miette!(
             help = "klamm replay <failure's folder>, or klamm replay <scenario> --seed S",
-            "`{}` is not a failure's folder, and a scenario needs --seed",
+            "`{}` is no failure's folder, and a scenario needs --seed",
             args.what
         ));
     };
@@ -139,27 +172,36 @@ pub fn replay(args: &Args) -> miette::Result<u8> {
 fn replay_failure(folder: &Path, args: &Args) -> miette::Result<u8> {
     let f = read_failure(folder)?;
     let options = Options { defects: f.verdict.defects()?, record: true, ..Options::default() };
-    println!("{} · {} · seed {} · faults: {}", f.verdict.id, f.scenario.name, f.seed, in_words(&f.fired));
-    let outcome = run_resolved(f.scenario.clone(), f.schedule, f.seed.0, &options);
+    let (schedule, digest) = match args.schedule.as_str() {
+        "fired" => (f.fired, Some(&f.verdict.fired_digest)),
+        "shrunk" => (read_schedule(folder, "shrunk.toml", &f.verdict, &f.scenario)?, None),
+        _ => (f.schedule, Some(&f.verdict.digest)),
+    };
+    println!("{} · {} · seed {} · faults: {}", f.verdict.id, f.scenario.name, f.seed, in_words(&schedule));
+    let outcome = run_resolved(f.scenario.clone(), schedule, f.seed.0, &options);
     if args.trace {
         print_trace(&outcome, args.until.as_ref())?;
     }
     print_findings(&outcome, &f.scenario);
-    if format!("{:016x}", outcome.digest) != f.verdict.digest {
-        eprintln!("the digest is {:016x}, and was {}: not the same run", outcome.digest, f.verdict.digest);
+    if let Some(was) = digest
+        && format!("{:016x}", outcome.digest) != *was
+    {
+        eprintln!("not the same run: the digest is {:016x}, and was {was}", outcome.digest);
         return Ok(super::NONDETERMINISTIC);
     }
-    let (now, then) = (outcome.violations(&f.scenario).next(), &f.verdict.findings[0]);
-    match now {
-        Some(now) if now.check == then.check && now.at == then.at => {
-            println!("reproduced: {} at the same virtual nanosecond", then.check);
-            Ok(super::VIOLATED)
-        }
-        _ => {
-            eprintln!("not reproduced: {} at {} was expected", then.check, then.at);
-            Ok(super::NONDETERMINISTIC)
+    let then = &f.verdict.findings[0];
+    // With faults taken away, what is left fails in the same way, at a moment of its own.
+    let again =
+        outcome.violations(&f.scenario).find(|now| now.check == then.check && (digest.is_none() || now.at == then.at));
+    match again {
+        Some(_) if digest.is_none() => println!("still fails: {}", then.check),
+        Some(_) => println!("reproduced: {} at the same virtual nanosecond", then.check),
+        None => {
+            eprintln!("not reproduced: {} at {:.9}s was expected", then.check, then.at as f64 / 1e9);
+            return Ok(super::NONDETERMINISTIC);
         }
     }
+    Ok(super::VIOLATED)
 }
 
 /// Shrinks a failure's schedule, and saves the result beside it.
@@ -171,7 +213,10 @@ pub fn shrink(args: &ShrinkArgs) -> miette::Result<u8> {
     let options = Options { defects: f.verdict.defects()?, ..Options::default() };
     let check = &f.verdict.findings[0].check;
     let Some(shrunk) = shrinking::shrink(&f.scenario, &f.scenario, &f.fired, f.seed.0, check, &options) else {
-        return Err(miette::miette!("`{check}` was not violated again under fired.toml: nothing to shrink"));
+        return Err(miette::miette!(
+            help = format!("does `klamm replay {}` still show the failure?", args.folder.display()),
+            "`{check}` was not violated again under fired.toml: nothing to shrink"
+        ));
     };
     println!("{} -> {} faults in {} runs", f.fired.len(), shrunk.schedule.len(), shrunk.attempts);
     for planned in &shrunk.schedule {

@@ -67,6 +67,16 @@ pub struct Args {
 }
 
 impl Args {
+    /// What was asked for, as it is to be typed again.
+    fn asked(&self) -> String {
+        let mut words = self.what.join(" ");
+        if let Some(filter) = &self.filter {
+            words.push_str(" --filter ");
+            words.push_str(filter);
+        }
+        words
+    }
+
     fn plan(&self) -> miette::Result<(Plan, Vec<String>)> {
         if self.world != "des" {
             return Err(miette::miette!(help = "--world des", "there is no world `{}` yet", self.world));
@@ -106,7 +116,7 @@ impl Args {
             }
         };
         let plan = Plan {
-            suite: self.what.join(" "),
+            suite: self.asked(),
             scenarios,
             master,
             only: self.seed,

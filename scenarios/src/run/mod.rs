@@ -37,9 +37,9 @@ const SETUP_WITHIN: Duration = Duration::from_secs(60);
 /// How long the final read may take.
 const FINAL_READ_WITHIN: Duration = Duration::from_secs(120);
 /// How much longer than promised a send may take: timers round up, clocks drift, clients pause.
-const RESOLVE_SLACK_NS: u64 = 1_000_000_000;
+pub const RESOLVE_SLACK_NS: u64 = 1_000_000_000;
 /// Findings kept of one seed.
-const MAX_FINDINGS: usize = 64;
+pub const MAX_FINDINGS: usize = 64;
 
 /// One finding of a seed, permitted or not.
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]

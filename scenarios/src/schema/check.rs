@@ -3,6 +3,8 @@
 use super::*;
 use crate::suggest;
 use klamm_model::config::{BrokerConfig, ConsumerConfig, ProducerConfig, Properties, TopicConfig, Warning};
+use klamm_model::units::Duration;
+use klamm_world::faults::{PartitionName, Problem, Schedule};
 
 /// Something wrong with a scenario.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +40,7 @@ pub fn check(s: &Scenario) -> Result<Vec<String>, Vec<Notice>> {
     settings(s, &mut problems, &mut warnings);
     clients(s, &mut problems);
     faults(s, &mut problems);
+    sizes(s, &mut problems);
     convergence(s, &mut problems);
     if problems.is_empty() { Ok(warnings) } else { Err(problems) }
 }
@@ -180,9 +183,6 @@ fn load_spec(load: &LoadSpec, problems: &mut Vec<Notice>) {
     if open && load.rate.is_none() {
         problems.push(notice("an open load needs a `rate` in records per second", &["load"]));
     }
-    if load.rate.as_ref().is_some_and(|r| r.extremes().into_iter().any(|r| *r == 0)) {
-        problems.push(notice("`rate` must be at least 1", &["load", "rate"]));
-    }
     if load.value.extremes().into_iter().any(|v| v.0 < 16) {
         problems.push(notice("a `value` has at least 16 bytes: it carries its own name", &["load", "value"]));
     }
@@ -197,7 +197,108 @@ fn load_spec(load: &LoadSpec, problems: &mut Vec<Notice>) {
     }
 }
 
+/// The hosts that exist in every seed: of a number that is drawn, the fewest.
+pub fn hosts(s: &Scenario) -> Vec<String> {
+    let least = |draw: &Draw<u32>| draw.extremes().into_iter().copied().min().unwrap_or(0).min(1000);
+    let mut names: Vec<String> = (1..=least(&s.cluster.brokers)).map(|i| format!("b{i}")).collect();
+    if s.cluster.colocate.extremes().into_iter().all(|colocated| !colocated) {
+        names.extend((1..=least(&s.cluster.controllers)).map(|i| format!("c{i}")));
+    }
+    if s.cluster.clients_on_one_host {
+        names.push("clients".to_owned());
+    } else {
+        for (kind, letter) in [(ClientKind::Producer, 'p'), (ClientKind::Consumer, 'r')] {
+            let count: u32 = s.clients.iter().filter(|c| c.kind == kind).map(|c| least(&c.count)).sum();
+            names.extend((1..=count).map(|i| format!("{letter}{i}")));
+        }
+    }
+    names.extend(["setup", "probe", "final-reader"].map(str::to_owned));
+    names
+}
+
+/// Whether the expressions of a fault can be understood, on these hosts.
+fn expressions(s: &Scenario, fault: &FaultSpec, hosts: &[&str], problems: &mut Vec<Notice>) {
+    let planned = fault.at_its_first().plan();
+    if let Err(e) = (Schedule { faults: vec![planned] }).check(hosts) {
+        let word = match &e.problem {
+            Problem::Who(e) | Problem::When(e) => &e.text,
+            Problem::Api(api) => api,
+        };
+        problems.push(notice(format!("fault `{}`: {}", fault.kind, e.problem), &["[[fault]]", &fault.kind, word]));
+        return;
+    }
+    if let Some(log) = &fault.log {
+        let exists = PartitionName::read(log).is_some_and(|p| s.topics.iter().any(|t| t.name == p.topic));
+        if !exists {
+            let first = s.topics.first().map_or("", |t| t.name.as_str());
+            let mut n = notice(format!("fault `{}`: there is no log `{log}`", fault.kind), &["[[fault]]", "log", log]);
+            n.help = Some(format!("logs are named by topic and partition, such as `{first}-0`"));
+            problems.push(n);
+        }
+    }
+}
+
+/// Numbers beyond which a scenario is a slip of the finger, and would only hang or overflow.
+fn sizes(s: &Scenario, problems: &mut Vec<Notice>) {
+    fn within<T: Atom + PartialOrd>(draw: &Draw<T>, least: T, most: T) -> bool {
+        draw.extremes().into_iter().all(|v| least <= *v && *v <= most)
+    }
+    let mut demand = |holds: bool, message: &str, near: &[&str]| {
+        if !holds {
+            problems.push(notice(message, near));
+        }
+    };
+    let day = Span(Duration::from_secs(86_400));
+    let moment = Span(Duration::from_nanos(1));
+    demand(within(&s.duration, moment, day), "`duration` must lie above 0 and within a day", &["duration"]);
+    let converge = within(&s.converge_within, moment, day);
+    demand(converge, "`converge-within` must lie above 0 and within a day", &["converge-within"]);
+    let drift = within(&s.cluster.clock_drift_ppm, 0, 100_000);
+    demand(drift, "`clock-drift-ppm` must be at most 100000, a tenth", &["clock-drift-ppm"]);
+    demand(
+        within(&s.cluster.clock_offset, Span(Duration::ZERO), day),
+        "`clock-offset` is over a day",
+        &["clock-offset"],
+    );
+    for client in &s.clients {
+        demand(within(&client.count, 0, 1000), "`count` must be at most 1000", &["[[clients]]", "count"]);
+        let topic = client.topic.as_ref().map_or(s.topics.first(), |t| s.topics.iter().find(|x| x.name == *t));
+        let fewest = topic.and_then(|t| t.partitions.extremes().into_iter().min().copied()).unwrap_or(0);
+        if let Some(partition) = &client.partition {
+            let exists = partition.extremes().into_iter().all(|p| *p < fewest);
+            demand(exists, "`partition` is not one of the topic's (they count from 0)", &["[[clients]]", "partition"]);
+        }
+        let every = client.list_offsets_every.as_ref();
+        let asks = every.is_none_or(|e| within(e, Span(Duration::from_millis(1)), day));
+        demand(asks, "`list-offsets-every` must be at least 1ms", &["[[clients]]", "list-offsets-every"]);
+        if let Some(load) = &client.load {
+            let rate = load.rate.as_ref().is_none_or(|r| within(r, 1, 10_000_000));
+            demand(rate, "`rate` must lie between 1 and 10000000", &["load", "rate"]);
+            let under_way = within(&load.in_flight, 1, 1_000_000);
+            demand(under_way, "`in-flight` must lie between 1 and 1000000", &["load", "in-flight"]);
+            demand(within(&load.value, Size(0), Size(64 << 20)), "a `value` has at most 64MiB", &["load", "value"]);
+        }
+    }
+    for fault in &s.faults {
+        let near = |key: &'static str| ["[[fault]]", fault.kind.as_str(), key];
+        let times = fault.times.as_ref().is_none_or(|t| within(t, 0, 1000));
+        demand(times, "`times` must be at most 1000", &near("times"));
+        let factor = fault.factor.as_ref().is_none_or(|f| within(f, 1, 1_000_000));
+        demand(factor, "`factor` must lie between 1 and 1000000", &near("factor"));
+        let drift = fault.ppm.as_ref().is_none_or(|p| within(p, -100_000, 100_000));
+        demand(drift, "`ppm` must lie between -100000 and 100000", &near("ppm"));
+        let step = fault.by_ms.as_ref().is_none_or(|b| within(b, -86_400_000, 86_400_000));
+        demand(step, "`by-ms` must lie within a day, either way", &near("by-ms"));
+        let extra = fault.extra.as_ref().is_none_or(|e| within(e, Span(Duration::ZERO), day));
+        demand(extra, "`extra` is over a day", &near("extra"));
+        let lasts = fault.lasts.as_ref().is_none_or(|f| within(f, Span(Duration::ZERO), day));
+        demand(lasts, "`for` is over a day", &near("for"));
+    }
+}
+
 fn faults(s: &Scenario, problems: &mut Vec<Notice>) {
+    let names = hosts(s);
+    let hosts: Vec<&str> = names.iter().map(String::as_str).collect();
     let longest = s.duration.extremes().into_iter().max().copied();
     for fault in &s.faults {
         if let Some(message) = fault.problem() {
@@ -208,6 +309,7 @@ fn faults(s: &Scenario, problems: &mut Vec<Notice>) {
             let message = format!("the fault `{}` comes after the scenario's `duration`", fault.kind);
             problems.push(notice(message, &["[[fault]]", &fault.kind, "at"]));
         }
+        expressions(s, fault, &hosts, problems);
     }
 }
 

@@ -1,8 +1,10 @@
 //! Values of a scenario that may be fixed, a list to choose from, or a range to draw from.
 
 use klamm_model::units::Duration;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Something that can be written as one value in a scenario file.
@@ -13,6 +15,8 @@ pub trait Atom: Clone + PartialEq + fmt::Debug + Sized {
     fn read(value: &toml::Value) -> Option<Self>;
     /// Back to TOML.
     fn write(&self) -> toml::Value;
+    /// Whether this kind of value has ranges.
+    const HAS_RANGES: bool = true;
     /// The number a range is drawn over, if this kind of value has ranges.
     fn ordinal(&self) -> Option<i64> {
         None
@@ -21,6 +25,10 @@ pub trait Atom: Clone + PartialEq + fmt::Debug + Sized {
     fn from_ordinal(_n: i64) -> Option<Self> {
         None
     }
+    /// Its name in the published schema.
+    const NAME: &'static str;
+    /// One value in the published schema, without ranges and lists.
+    fn json() -> serde_json::Value;
 }
 
 /// A value to be settled for each seed.
@@ -39,10 +47,12 @@ impl<T: Atom> Draw<T> {
     pub fn settle(&self, draw: u64) -> T {
         match self {
             Draw::Fixed(v) => v.clone(),
-            Draw::Choice(list) => list[pick(draw, list.len() as u64) as usize].clone(),
+            Draw::Choice(list) => list[pick(draw, list.len() as u128) as usize].clone(),
             Draw::Range(a, b) => {
                 let (lo, hi) = (a.ordinal().unwrap_or(0), b.ordinal().unwrap_or(0));
-                T::from_ordinal(lo + pick(draw, (hi - lo) as u64 + 1) as i64).unwrap_or_else(|| a.clone())
+                // In 128 bits: the two ends may lie further apart than 64 bits count.
+                let steps = pick(draw, (i128::from(hi) - i128::from(lo) + 1) as u128);
+                T::from_ordinal((i128::from(lo) + steps as i128) as i64).unwrap_or_else(|| a.clone())
             }
         }
     }
@@ -94,9 +104,9 @@ impl<T: Atom> Draw<T> {
     }
 }
 
-/// A uniform choice below `n` from 64 random bits.
-fn pick(draw: u64, n: u64) -> u64 {
-    ((u128::from(draw) * u128::from(n)) >> 64) as u64
+/// A uniform choice below `n`, at most 2^64, from 64 random bits.
+fn pick(draw: u64, n: u128) -> u64 {
+    ((u128::from(draw) * n) >> 64) as u64
 }
 
 /// An end of a range: text, or a number written as text.
@@ -124,11 +134,31 @@ impl<T: Atom> Serialize for Draw<T> {
     }
 }
 
+impl<T: Atom> JsonSchema for Draw<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}-draw", T::NAME).into()
+    }
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        let one = T::json();
+        let mut ways = vec![one.clone(), serde_json::json!({ "type": "array", "items": one, "minItems": 1 })];
+        // A text of any kind takes ranges already.
+        if T::HAS_RANGES && one != serde_json::json!({ "type": "string" }) {
+            ways.push(serde_json::json!({ "type": "string", "pattern": "^.+\\.\\..+$" }));
+        }
+        let ranges = if T::HAS_RANGES { ", or a range to draw from, such as \"a..b\"" } else { "" };
+        json_schema!({
+            "description": format!("{}; a list to choose from{ranges}.", T::EXPECTED),
+            "anyOf": ways,
+        })
+    }
+}
+
 fn bare(value: &toml::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 impl Atom for u32 {
+    const NAME: &'static str = "count";
     const EXPECTED: &'static str = "a whole number";
     fn read(value: &toml::Value) -> Option<u32> {
         value.as_integer().and_then(|n| u32::try_from(n).ok())
@@ -142,9 +172,13 @@ impl Atom for u32 {
     fn from_ordinal(n: i64) -> Option<u32> {
         u32::try_from(n).ok()
     }
+    fn json() -> serde_json::Value {
+        serde_json::json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX })
+    }
 }
 
 impl Atom for i64 {
+    const NAME: &'static str = "number";
     const EXPECTED: &'static str = "a whole number";
     fn read(value: &toml::Value) -> Option<i64> {
         value.as_integer()
@@ -158,9 +192,14 @@ impl Atom for i64 {
     fn from_ordinal(n: i64) -> Option<i64> {
         Some(n)
     }
+    fn json() -> serde_json::Value {
+        serde_json::json!({ "type": "integer" })
+    }
 }
 
 impl Atom for bool {
+    const NAME: &'static str = "flag";
+    const HAS_RANGES: bool = false;
     const EXPECTED: &'static str = "`true` or `false`";
     fn read(value: &toml::Value) -> Option<bool> {
         value.as_bool()
@@ -168,15 +207,23 @@ impl Atom for bool {
     fn write(&self) -> toml::Value {
         toml::Value::Boolean(*self)
     }
+    fn json() -> serde_json::Value {
+        serde_json::json!({ "type": "boolean" })
+    }
 }
 
 impl Atom for String {
+    const NAME: &'static str = "word";
+    const HAS_RANGES: bool = false;
     const EXPECTED: &'static str = "a text";
     fn read(value: &toml::Value) -> Option<String> {
         value.as_str().map(str::to_owned)
     }
     fn write(&self) -> toml::Value {
         toml::Value::String(self.clone())
+    }
+    fn json() -> serde_json::Value {
+        serde_json::json!({ "type": "string" })
     }
 }
 
@@ -196,7 +243,8 @@ const TIME_UNITS: &[(&str, u64)] = &[
 impl Span {
     /// From text.
     pub fn parse(text: &str) -> Option<Span> {
-        scaled(text, TIME_UNITS).map(|n| Span(Duration::from_nanos(n)))
+        // Far below the end of the clock, so that times can be added without a thought.
+        scaled(text, TIME_UNITS).filter(|n| *n <= 1 << 60).map(|n| Span(Duration::from_nanos(n)))
     }
 }
 
@@ -210,6 +258,7 @@ impl fmt::Display for Span {
 }
 
 impl Atom for Span {
+    const NAME: &'static str = "time";
     const EXPECTED: &'static str = "a time such as \"250us\" or \"10s\"";
     fn read(value: &toml::Value) -> Option<Span> {
         Span::parse(value.as_str()?)
@@ -222,6 +271,9 @@ impl Atom for Span {
     }
     fn from_ordinal(n: i64) -> Option<Span> {
         u64::try_from(n).ok().map(|n| Span(Duration::from_nanos(n)))
+    }
+    fn json() -> serde_json::Value {
+        serde_json::json!({ "type": "string", "pattern": "^[0-9]+(\\.[0-9]{1,9})?(ns|us|ms|s|m|h)$" })
     }
 }
 
@@ -240,6 +292,7 @@ const SIZE_UNITS: &[(&str, u64)] = &[
 ];
 
 impl Atom for Size {
+    const NAME: &'static str = "size";
     const EXPECTED: &'static str = "a size such as \"1KiB\" or a number of bytes";
     fn read(value: &toml::Value) -> Option<Size> {
         match value {
@@ -257,6 +310,12 @@ impl Atom for Size {
     fn from_ordinal(n: i64) -> Option<Size> {
         u64::try_from(n).ok().map(Size)
     }
+    fn json() -> serde_json::Value {
+        serde_json::json!({ "anyOf": [
+            { "type": "integer", "minimum": 0 },
+            { "type": "string", "pattern": "^[0-9]+(\\.[0-9]{1,9})?(B|KiB|MiB|GiB|kB|MB|GB)$" },
+        ] })
+    }
 }
 
 /// Bits per second, written `1Gbit`.
@@ -264,6 +323,7 @@ impl Atom for Size {
 pub struct Bandwidth(pub u64);
 
 impl Atom for Bandwidth {
+    const NAME: &'static str = "bandwidth";
     const EXPECTED: &'static str = "a bandwidth such as \"100Mbit\" or \"1Gbit\"";
     fn read(value: &toml::Value) -> Option<Bandwidth> {
         scaled(value.as_str()?, &[("kbit", 1_000), ("Mbit", 1_000_000), ("Gbit", 1_000_000_000)]).map(Bandwidth)
@@ -277,6 +337,9 @@ impl Atom for Bandwidth {
     fn from_ordinal(n: i64) -> Option<Bandwidth> {
         u64::try_from(n).ok().map(Bandwidth)
     }
+    fn json() -> serde_json::Value {
+        serde_json::json!({ "type": "string", "pattern": "^[0-9]+(\\.[0-9]{1,9})?(kbit|Mbit|Gbit)$" })
+    }
 }
 
 /// A share in parts per million, written `"30%"` or `1.0` of one.
@@ -284,6 +347,7 @@ impl Atom for Bandwidth {
 pub struct Share(pub u32);
 
 impl Atom for Share {
+    const NAME: &'static str = "share";
     const EXPECTED: &'static str = "a share such as \"30%\"";
     fn read(value: &toml::Value) -> Option<Share> {
         let ppm = scaled(value.as_str()?, &[("%", 10_000), ("ppm", 1)])?;
@@ -298,6 +362,9 @@ impl Atom for Share {
     fn from_ordinal(n: i64) -> Option<Share> {
         u32::try_from(n).ok().map(Share)
     }
+    fn json() -> serde_json::Value {
+        serde_json::json!({ "type": "string", "pattern": "^[0-9]+(\\.[0-9]{1,9})?(%|ppm)$" })
+    }
 }
 
 /// A Kafka setting's value: what TOML has, as a properties file would spell it.
@@ -305,6 +372,7 @@ impl Atom for Share {
 pub struct Setting(pub String);
 
 impl Atom for Setting {
+    const NAME: &'static str = "setting";
     const EXPECTED: &'static str = "a number, a text, `true` or `false`";
     fn read(value: &toml::Value) -> Option<Setting> {
         match value {
@@ -328,6 +396,9 @@ impl Atom for Setting {
     }
     fn from_ordinal(n: i64) -> Option<Setting> {
         Some(Setting(n.to_string()))
+    }
+    fn json() -> serde_json::Value {
+        serde_json::json!({ "type": ["integer", "boolean", "string"] })
     }
 }
 
@@ -382,6 +453,23 @@ mod tests {
         assert!(span("\"3s..1s\"").unwrap_err().contains("empty"));
         assert!(span("[]").unwrap_err().contains("empty list"));
         assert!(span("7").unwrap_err().contains("expected a time"));
+    }
+
+    #[test]
+    fn ranges_of_numbers_may_have_negative_ends() {
+        let range = |text: &str| Draw::<i64>::parse(&toml::Value::String(text.to_owned()));
+        let d = range("-60000..60000").unwrap();
+        assert_eq!(d, Draw::Range(-60000, 60000));
+        assert_eq!((d.settle(0), d.settle(u64::MAX)), (-60000, 60000));
+        assert_eq!(range("-5..-2"), Ok(Draw::Range(-5, -2)));
+        assert_eq!(range(" -5 .. 2 "), Ok(Draw::Range(-5, 2)));
+        assert!(range("5..-5").unwrap_err().contains("empty"));
+        assert!(range("-5").is_err() && range("1..2..3").is_err() && range("..3").is_err());
+        let d = Draw::Range(i64::MIN, i64::MAX);
+        assert_eq!((d.settle(0), d.settle(u64::MAX)), (i64::MIN, i64::MAX));
+        let setting = |text: &str| Draw::<Setting>::parse(&toml::Value::String(text.to_owned())).unwrap();
+        assert_eq!(setting("-1..1"), Draw::Range(Setting("-1".to_owned()), Setting("1".to_owned())));
+        assert_eq!(setting("a..b"), Draw::Fixed(Setting("a..b".to_owned())));
     }
 
     #[test]

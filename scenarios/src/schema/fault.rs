@@ -2,10 +2,11 @@
 
 use super::{Draw, Share, Span};
 use klamm_world::faults::{Action, DiskErrorOn, Planned, Who};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// `"b1"` or `["b1", "b2"]`.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneOrMany {
     /// One.
@@ -24,9 +25,10 @@ impl OneOrMany {
 }
 
 /// One `[[fault]]`. Which fields a kind needs and knows is checked when the scenario is loaded.
-#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FaultSpec {
+    #[schemars(schema_with = "kinds")]
     /// `kill`, `power-loss`, `restart`, `shutdown`, `pause`, `partition`, `isolate`, `latency`, `loss`, `reset`,
     /// `hold`, `unresolvable`, `disk-stall`, `disk-slow`, `disk-error`, `lying-fsync`, `bit-rot`, `disk-full`,
     /// `wipe`, `clock-step` or `clock-drift`.
@@ -71,6 +73,7 @@ pub struct FaultSpec {
     pub factor: Option<Draw<u32>>,
     /// disk-error: which operations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "disk_operations")]
     pub on: Option<DiskErrorOn>,
     /// bit-rot: which partition's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,6 +111,14 @@ pub const KINDS: &[(&str, &[&str])] = &[
     ("clock-drift", &["who", "ppm"]),
 ];
 
+fn kinds(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "enum": KINDS.iter().map(|(kind, _)| *kind).collect::<Vec<_>>() })
+}
+
+fn disk_operations(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "enum": [DiskErrorOn::Write, DiskErrorOn::Read, DiskErrorOn::Fsync] })
+}
+
 impl FaultSpec {
     /// The fields given beyond `kind`, `at` and those every kind may have.
     fn given(&self) -> Vec<&'static str> {
@@ -140,6 +151,23 @@ impl FaultSpec {
             return Some(format!("a fault of kind `{}` has no `{extra}`; it takes {needs:?}", self.kind));
         }
         None
+    }
+
+    /// With every value at its first: what it says apart from its numbers.
+    pub(super) fn at_its_first(&self) -> FaultSpec {
+        fn first<T: super::Atom>(draw: &Draw<T>) -> Draw<T> {
+            Draw::Fixed(draw.settle(0))
+        }
+        FaultSpec {
+            at: first(&self.at),
+            lasts: self.lasts.as_ref().map(first),
+            extra: self.extra.as_ref().map(first),
+            share: self.share.as_ref().map(first),
+            factor: self.factor.as_ref().map(first),
+            by_ms: self.by_ms.as_ref().map(first),
+            ppm: self.ppm.as_ref().map(first),
+            ..self.clone()
+        }
     }
 
     /// The planned fault of a settled, checked specification.

@@ -94,9 +94,10 @@ fn unknown_name(message: &str) -> Option<String> {
 /// Where a problem's words stand in the file: the last of them after the first, and so on.
 fn place_of(text: &str, near: &[String]) -> Option<std::ops::Range<usize>> {
     let mut from = 0;
-    let mut found = None;
+    // Defaults are not in the file: then what there is of the way to them is shown, at worst the first line.
+    let mut found = Some(0..text.find('\n').unwrap_or(text.len()));
     for word in near {
-        let at = from + text[from..].find(word.as_str())?;
+        let Some(at) = text[from..].find(word.as_str()).map(|at| from + at) else { break };
         found = Some(at..at + word.len());
         from = at + word.len();
     }

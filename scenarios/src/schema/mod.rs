@@ -8,14 +8,17 @@ mod check;
 mod draw;
 mod fault;
 mod load;
+mod published;
 mod resolve;
 
-pub use check::{Notice, check};
+pub use check::{Notice, check, hosts};
 pub use draw::{Atom, Bandwidth, Draw, Setting, Share, Size, Span};
 pub use fault::{FaultSpec, OneOrMany};
 pub use load::{MAX_FILE_BYTES, load, parse, to_toml};
+pub use published::json_schema;
 pub use resolve::{keyed, resolve};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -23,7 +26,7 @@ use std::collections::BTreeMap;
 pub type Settings = BTreeMap<String, Draw<Setting>>;
 
 /// One scenario.
-#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Scenario {
     /// Its name, in kebab-case; part of every seed.
@@ -64,7 +67,7 @@ pub struct Scenario {
 }
 
 /// The machines and what connects them.
-#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Cluster {
     /// How many brokers, on hosts `b1`, `b2`, ...
@@ -107,7 +110,7 @@ impl Default for Cluster {
 }
 
 /// Latency and bandwidth between hosts.
-#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Network {
     /// One-way latency of a message.
@@ -123,7 +126,7 @@ impl Default for Network {
 }
 
 /// A latency distribution by two of its percentiles.
-#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Latency {
     /// The median.
@@ -140,7 +143,7 @@ impl Default for Latency {
 }
 
 /// A topic.
-#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TopicSpec {
     /// Its name.
@@ -165,7 +168,7 @@ fn three() -> Draw<u32> {
 }
 
 /// A kind of client application.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientKind {
     /// Sends records to a topic.
@@ -175,7 +178,7 @@ pub enum ClientKind {
 }
 
 /// Some client applications of one kind.
-#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ClientSpec {
     /// What they do.
@@ -201,7 +204,7 @@ pub struct ClientSpec {
 }
 
 /// What a producer sends, and when.
-#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LoadSpec {
     /// Records per second, each producer; in a closed loop, no limit if not said.
@@ -234,7 +237,7 @@ fn hundred_bytes() -> Draw<Size> {
 }
 
 /// Which keys records carry.
-#[derive(Clone, PartialEq, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct KeySpec {
     /// `{ none = true }`, the default: no keys.
@@ -252,7 +255,7 @@ pub struct KeySpec {
 }
 
 /// What must be found and what may be.
-#[derive(Clone, PartialEq, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Expect {
     /// Marks that must be seen at least once over the seeds run.
