@@ -55,6 +55,7 @@ enum Command {
 /// Parses the command line, does what it says, and prints what is wrong, if anything is.
 pub fn main() -> ExitCode {
     init_tracing();
+    init_errors();
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),
@@ -78,6 +79,14 @@ fn init_tracing() {
     let Ok(filter) = std::env::var("KLAMM_LOG") else { return };
     let filter = tracing_subscriber::EnvFilter::new(filter);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Errors are wrapped for people who sit at a terminal; in a log, a message stays one line that can be searched.
+fn init_errors() {
+    use std::io::IsTerminal;
+    let wrap = std::io::stderr().is_terminal();
+    // It can be set once only, and this is the only place.
+    let _ = miette::set_hook(Box::new(move |_| Box::new(miette::MietteHandlerOpts::new().wrap_lines(wrap).build())));
 }
 
 /// Whether colours are wanted: a terminal, and no `NO_COLOR`.

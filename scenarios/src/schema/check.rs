@@ -39,8 +39,8 @@ pub fn check(s: &Scenario) -> Result<Vec<String>, Vec<Notice>> {
     cluster(s, &mut problems);
     settings(s, &mut problems, &mut warnings);
     clients(s, &mut problems);
-    faults(s, &mut problems);
     sizes(s, &mut problems);
+    faults(s, &mut problems);
     convergence(s, &mut problems);
     if problems.is_empty() { Ok(warnings) } else { Err(problems) }
 }

@@ -1,0 +1,132 @@
+//! What the tests of the command share: a place to work in, small scenarios, and the built binary.
+
+#![allow(dead_code, reason = "each test file takes what it needs")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Connections break while records are under way. Holds; with [`DEFECT`] it fails within a few seeds.
+pub const TINY: &str = r#"
+name = "tiny"
+summary = "Connections break while records are under way."
+duration = "6s"
+converge-within = "30s"
+
+[[topic]]
+name = "orders"
+
+[[clients]]
+kind = "producer"
+load = { rate = 60 }
+config = { "delivery.timeout.ms" = 8000, "request.timeout.ms" = 1500, "enable.idempotence" = true }
+
+[[clients]]
+kind = "consumer"
+
+[[fault]]
+kind = "reset"
+between = ["p1", "leader(orders-0)"]
+at = "1s..5s"
+times = 4
+"#;
+
+/// The published bug that [`TINY`] finds fast.
+pub const DEFECT: &str = "no-dedup-window";
+
+/// A directory of its own for each test.
+pub struct Place(tempfile::TempDir);
+
+/// What a command left.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    /// Asserts that it was refused as bad input, in words.
+    pub fn refused(&self, words: &[&str]) {
+        assert_eq!(self.code, 2, "{self:?}");
+        assert!(!self.err.contains("panicked"), "{self:?}");
+        for word in words {
+            assert!(self.err.contains(word), "`{word}` is not in:\n{}", self.err);
+        }
+    }
+}
+
+impl Place {
+    pub fn new() -> Place {
+        Place(tempfile::tempdir().unwrap())
+    }
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+    pub fn put(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_klamm"));
+        command.args(args).current_dir(self.path()).env_remove("KLAMM_LOG").stdin(Stdio::null());
+        command
+    }
+    pub fn klamm(&self, args: &[&str]) -> Said {
+        said(&mut self.command(args))
+    }
+    /// The only run there is.
+    pub fn run_folder(&self, out: &str) -> PathBuf {
+        let runs = folders(&self.path().join(out));
+        assert_eq!(runs.len(), 1, "{runs:?}");
+        runs[0].clone()
+    }
+    /// Makes a failure, and says where it is, relative to this place.
+    pub fn failure(&self) -> String {
+        self.put("tiny.toml", TINY);
+        let said = self.klamm(&["run", "tiny.toml", "--seeds", "20", "--defect", DEFECT, "--out", "out"]);
+        assert_eq!(said.code, 1, "{said:?}");
+        let folder = failures(&self.run_folder("out"))[0].clone();
+        folder.strip_prefix(self.path()).unwrap().display().to_string()
+    }
+}
+
+pub fn said(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Folders without a dot, in order.
+pub fn folders(of: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(of)
+        .into_iter()
+        .flatten()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.is_dir() && !p.file_name().unwrap().to_string_lossy().starts_with('.'))
+        .collect();
+    found.sort();
+    found
+}
+
+/// The failures of a run.
+pub fn failures(run: &Path) -> Vec<PathBuf> {
+    folders(run).into_iter().filter(|p| !p.ends_with("charts")).collect()
+}
+
+/// Scenario, seed and digest of every seed of a run.
+pub fn digests(run: &Path) -> Vec<(String, String, String)> {
+    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(run.join("run.json")).unwrap()).unwrap();
+    let text = |v: &serde_json::Value| v.as_str().unwrap().to_owned();
+    let mut all = Vec::new();
+    for scenario in record["scenarios"].as_array().unwrap() {
+        for seed in scenario["seeds"].as_array().unwrap() {
+            all.push((text(&scenario["name"]), text(&seed["seed"]), text(&seed["digest"])));
+        }
+    }
+    all
+}

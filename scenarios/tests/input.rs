@@ -1,0 +1,166 @@
+//! Wrong input: a clear message with place and suggestion, exit 2, and nothing begun.
+
+mod common;
+
+use common::{Place, TINY};
+use std::fs::{self, File};
+
+#[test]
+fn wrong_scenarios_are_refused_with_place_and_suggestion() {
+    let place = Place::new();
+    // What is replaced, by what, and what must be said.
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("duration =", "duraton =", &["wrong.toml:4:1", "unknown field `duraton`", "did you mean `duration`"]),
+        ("rate = 60", "rat = 60", &["wrong.toml:12:10", "unknown field `rat`", "did you mean `rate`"]),
+        ("\"6s\"", "\"6 parsecs\"", &["wrong.toml:4:12", "expected a time"]),
+        ("\"6s\"", "\"0s\"", &["wrong.toml:4:1", "above 0"]),
+        ("rate = 60", "rate = \"9..3\"", &["wrong.toml:12:17", "the range `9..3` is empty"]),
+        ("rate = 60", "rate = 0", &["wrong.toml:12:10", "between 1 and"]),
+        ("rate = 60", "rate = []", &["empty list"]),
+        ("\"orders\"", "\"orders\"\nreplication = 4", &["wrong.toml:9:1", "impossible with 3 brokers"]),
+        ("\"orders\"", "\"orders\"\npartitions = \"0..3\"", &["wrong.toml:9:1", "between 1 and"]),
+        ("delivery.timeout", "delivery.timeuot", &["wrong.toml:13:13", "did you mean `delivery.timeout.ms`"]),
+        ("= 8000", "= \"soon\"", &["wrong.toml:13:13", "delivery.timeout.ms"]),
+        ("\"30s\"", "\"7s\"", &["wrong.toml:5:1", "must exceed", "delivery.timeout.ms"]),
+        ("\"reset\"", "\"rest\"", &["wrong.toml:19:9", "did you mean `reset`"]),
+        ("\"reset\"", "\"kill\"", &["wrong.toml:19:9", "needs `who`"]),
+        ("\"p1\"", "\"p7\"", &["wrong.toml:20:13", "there is no host `p7`", "did you mean `p1`"]),
+        ("leader(", "leadr(", &["wrong.toml:20:19", "did you mean `leader`"]),
+        ("leader(orders-0)", "leader(orders)", &["wrong.toml:20:19", "a partition expected here"]),
+        ("times = 4", "when = \"unreplicatd(orders-0)\"", &["wrong.toml:22:9", "did you mean `unreplicated`"]),
+        ("times = 4", "times = 4000000000", &["wrong.toml:22:1", "at most 1000"]),
+        ("\"1s..5s\"", "\"1s..9s\"", &["wrong.toml:21:1", "after the scenario's `duration`"]),
+        ("name = \"tiny\"", "name = \"Tiny One\"", &["wrong.toml:2:6", "kebab-case"]),
+        ("summary", "# summary", &["missing field `summary`"]),
+        ("[[topic]]", "[[topic]", &["wrong.toml:7:"]),
+    ];
+    for (what, by, words) in cases {
+        assert!(TINY.contains(what), "{what}");
+        place.put("wrong.toml", TINY.replacen(what, by, 1));
+        place.klamm(&["run", "wrong.toml", "--out", "out"]).refused(words);
+    }
+    assert!(!place.path().join("out").exists());
+}
+
+#[test]
+fn what_is_no_scenario_at_all_is_refused() {
+    let place = Place::new();
+    let junk: Vec<u8> = (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    place.put("junk.toml", junk);
+    place.put("text.toml", "\u{1}\u{2}\u{3}");
+    place.put("empty.toml", "");
+    File::create(place.path().join("large.toml")).unwrap().set_len(100 << 20).unwrap();
+    fs::create_dir(place.path().join("nothing")).unwrap();
+    let run = |what: &str| place.klamm(&["run", what, "--out", "out"]);
+    run("junk.toml").refused(&["junk.toml", "not UTF-8"]);
+    run("text.toml").refused(&["text.toml:1:"]);
+    run("empty.toml").refused(&["missing field"]);
+    run("large.toml").refused(&["large.toml", "104857600 bytes is too large", "1048576"]);
+    run("nothing").refused(&["no scenario (*.toml)"]);
+    run("missing.toml").refused(&["missing.toml"]);
+    run("smoek").refused(&["did you mean `smoke`"]);
+    // One wrong file among good ones: none is begun.
+    place.put("all/a.toml", TINY);
+    place.put("all/b.toml", "name = 1");
+    run("all").refused(&["all/b.toml:1:8"]);
+    assert!(!place.path().join("out").exists());
+}
+
+#[test]
+fn wrong_arguments_are_refused() {
+    let place = Place::new();
+    place.put("tiny.toml", TINY);
+    let run = |more: &[&str]| place.klamm(&[&["run", "tiny.toml", "--out", "out"], more].concat());
+    run(&["--defect", "no-dedup-windw"]).refused(&["did you mean `no-dedup-window`"]);
+    run(&["--seed", "seventeen"]).refused(&["`seventeen` is no seed"]);
+    run(&["--master", "0xxyz"]).refused(&["--master", "no seed"]);
+    run(&["--shard", "5/3"]).refused(&["--shard `5/3`", "such as 2/8"]);
+    run(&["--seeds", "0"]).refused(&["--seeds 0"]);
+    run(&["--for", "ever"]).refused(&["--for `ever`", "10m"]);
+    run(&["--filter", "zzz"]).refused(&["--filter `zzz`"]);
+    run(&["--world", "live"]).refused(&["no world `live`"]);
+    run(&["--format", "xml"]).refused(&["`human` or `json`"]);
+    run(&["--sedes", "3"]).refused(&["--seeds"]);
+    place.klamm(&["list", "smoek"]).refused(&["did you mean `smoke`"]);
+    place.klamm(&["replay", "tiny.toml"]).refused(&["--seed"]);
+    place.klamm(&["replay", "nowhere/at/all"]).refused(&["nowhere/at/all"]);
+    place.klamm(&["shrink", "nowhere"]).refused(&["nowhere"]);
+    place.klamm(&["check", "nowhere.jsonl"]).refused(&["nowhere.jsonl"]);
+    assert!(!place.path().join("out").exists());
+}
+
+#[test]
+fn a_setting_that_the_model_does_not_act_on_is_a_warning() {
+    let place = Place::new();
+    place.put("tiny.toml", TINY.replace("\"enable.idempotence\" = true", "\"compression.type\" = \"gzip\""));
+    let said = place.klamm(&["run", "tiny.toml", "--seeds", "1", "--recheck", "0", "--out", "out"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.err.contains("warning: tiny: producer: Klamm does not act on `compression.type`"), "{}", said.err);
+}
+
+#[test]
+fn wrong_histories_are_refused_with_place_and_suggestion() {
+    let place = Place::new();
+    let folder = place.failure();
+    let history = fs::read_to_string(place.path().join(&folder).join("history.jsonl")).unwrap();
+    let check = |content: &[u8]| {
+        place.put("wrong.jsonl", content);
+        place.klamm(&["check", "wrong.jsonl"])
+    };
+    let third = history.lines().nth(2).unwrap();
+    let fourth = history.lines().nth(3).unwrap();
+    check(b"\x28\xb5\x2f\xfd junk").refused(&["wrong.jsonl:1:", "binary data"]);
+    check(b"").refused(&["wrong.jsonl:1:1", "empty"]);
+    check(b"hello\n").refused(&["wrong.jsonl:1:1"]);
+    check(&history.as_bytes()[..history.len() - 30]).refused(&["wrong.jsonl:", "not JSON"]);
+    let slip = history.replacen("\"op\":\"send\"", "\"op\":\"sned\"", 1);
+    check(slip.as_bytes()).refused(&["wrong.jsonl:", "unknown operation `sned`", "did you mean `send`"]);
+    let early = history.replacen(third, &third.replacen("\"at\":", "\"at\":99", 1), 1);
+    check(early.as_bytes()).refused(&["wrong.jsonl:4:1", "the order of time"]);
+    let cut = history.replacen(fourth, &fourth[..fourth.len() / 2], 1);
+    check(cut.as_bytes()).refused(&["wrong.jsonl:4:", "not JSON"]);
+    place.klamm(&["check", "."]).refused(&["history.jsonl"]);
+}
+
+#[test]
+fn damaged_failure_folders_are_refused_with_the_file_that_is_damaged() {
+    let place = Place::new();
+    let folder = place.failure();
+    let at = place.path().join(&folder);
+    let needed = ["scenario.toml", "schedule.toml", "fired.toml", "verdict.json"];
+    let mut names: Vec<String> =
+        fs::read_dir(&at).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names.len(), 8, "{names:?}");
+    for name in &names {
+        let path = at.join(name);
+        let whole = fs::read(&path).unwrap();
+        let line = whole[..whole.len() - 1].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+        let mut edited = whole.clone();
+        edited[whole.len() / 2] = edited[whole.len() / 2].wrapping_add(1);
+        for damage in [Some(&whole[..whole.len() / 2]), Some(&whole[..line]), Some(&[]), Some(&edited[..]), None] {
+            match damage {
+                Some(bytes) => fs::write(&path, bytes).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            let edit = damage.is_some_and(|d| d.len() == whole.len());
+            let (replay, shrink) = (place.klamm(&["replay", &folder]), place.klamm(&["shrink", &folder]));
+            // An edited verdict may be any verdict; that nothing panics is all there is to ask.
+            if name == "verdict.json" && edit {
+                assert!((0..=3).contains(&replay.code) && (0..=3).contains(&shrink.code), "{replay:?} {shrink:?}");
+            } else if needed.contains(&name.as_str()) {
+                replay.refused(&[name]);
+                shrink.refused(&[name]);
+            } else {
+                assert_eq!(replay.code, 1, "{name}: {replay:?}");
+            }
+            if name == "history.jsonl" && !edit {
+                place.klamm(&["check", &folder]).refused(&["history.jsonl"]);
+            }
+        }
+        fs::write(&path, &whole).unwrap();
+    }
+    fs::remove_dir_all(&at).unwrap();
+    place.klamm(&["replay", &folder]).refused(&[&folder, "no such folder"]);
+    place.klamm(&["replay", place.run_folder("out").to_str().unwrap()]).refused(&["a run's folder"]);
+}
