@@ -90,6 +90,20 @@ fn wrong_arguments_are_refused() {
 }
 
 #[test]
+fn a_reader_who_leaves_early_is_no_error() {
+    let place = Place::new();
+    let mut child = place
+        .command(&["list"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let left = child.wait_with_output().unwrap();
+    assert!(left.stderr.is_empty(), "{}", String::from_utf8_lossy(&left.stderr));
+}
+
+#[test]
 fn a_setting_that_the_model_does_not_act_on_is_a_warning() {
     let place = Place::new();
     place.put("tiny.toml", TINY.replace("\"enable.idempotence\" = true", "\"compression.type\" = \"gzip\""));

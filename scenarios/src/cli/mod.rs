@@ -22,11 +22,22 @@ pub const NONDETERMINISTIC: u8 = 3;
 /// Something required was never seen.
 pub const UNSEEN: u8 = 4;
 
+const AFTER_HELP: &str = "\
+Begin with:
+  klamm list smoke                      what is there to run
+  klamm run smoke                       run it, and see target/klamm/<run>/index.html
+  klamm replay target/klamm/<run>/<id>  one of its failures again, exactly
+
+Exit codes: 0 held · 1 a guarantee was violated · 2 usage or bad input · 3 nondeterminism ·
+            4 something required was never seen (for `defects hunt`: a defect was not caught)
+KLAMM_LOG=debug shows the harness's own log; NO_COLOR is honoured.";
+
 #[derive(Parser)]
 #[command(
     name = "klamm",
     version,
-    about = "Puts Kafka on trial: seeded faults, judged histories, replayable failures."
+    about = "Puts Kafka on trial: seeded faults, judged histories, replayable failures.",
+    after_help = AFTER_HELP
 )]
 struct Cli {
     #[command(subcommand)]
@@ -56,6 +67,7 @@ enum Command {
 pub fn main() -> ExitCode {
     init_tracing();
     init_errors();
+    end_with_the_reader();
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),
@@ -87,6 +99,19 @@ fn init_errors() {
     let wrap = std::io::stderr().is_terminal();
     // It can be set once only, and this is the only place.
     let _ = miette::set_hook(Box::new(move |_| Box::new(miette::MietteHandlerOpts::new().wrap_lines(wrap).build())));
+}
+
+/// `klamm list | head`: when nobody reads on, there is nothing to complain about.
+fn end_with_the_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let message = info.payload_as_str().unwrap_or_default();
+        if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
+            // What a shell sees of a program that SIGPIPE ended.
+            std::process::exit(141);
+        }
+        usual(info);
+    }));
 }
 
 /// Whether colours are wanted: a terminal, and no `NO_COLOR`.

@@ -13,13 +13,13 @@ pub struct Args {
     /// A failure's folder, or a scenario (then with --seed).
     what: String,
     /// A derived seed of the scenario.
-    #[arg(long)]
+    #[arg(long, value_name = "S")]
     seed: Option<Seed>,
     /// Print every event.
     #[arg(long)]
     trace: bool,
     /// Print events up to this moment only, such as 12.345s.
-    #[arg(long, requires = "trace")]
+    #[arg(long, value_name = "TIME", requires = "trace")]
     until: Option<String>,
     /// Which of a failure's schedules: `schedule` (as drawn), `fired` (what it became) or `shrunk` (what is left of it).
     #[arg(long, value_name = "WHICH", default_value = "schedule", value_parser = ["schedule", "fired", "shrunk"])]

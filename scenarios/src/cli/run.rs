@@ -20,25 +20,25 @@ pub struct Args {
     #[arg(required = true)]
     what: Vec<String>,
     /// Seeds per scenario.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100)]
     seeds: u64,
     /// Go on for this long instead, such as 10m.
     #[arg(long = "for", value_name = "TIME", conflicts_with = "seeds")]
     time: Option<String>,
-    /// The sweep's seed: a number, 0x..., a git hash, or `random`.
-    #[arg(long)]
+    /// The seed that all others derive from: a number, 0x..., a git hash, or `random` [default: 0x5eed].
+    #[arg(long, value_name = "S")]
     master: Option<String>,
     /// One derived seed, as a repro line names it.
-    #[arg(long, conflicts_with_all = ["seeds", "time", "master"])]
+    #[arg(long, value_name = "S", conflicts_with_all = ["seeds", "time", "master"])]
     seed: Option<Seed>,
-    /// Threads.
+    /// Threads; as many as there are cores, if not said.
     #[arg(short = 'j', long, value_name = "N")]
     jobs: Option<usize>,
     /// The k-th of n shards, written k/n.
-    #[arg(long, default_value = "1/1")]
+    #[arg(long, value_name = "k/n", default_value = "1/1")]
     shard: String,
     /// Only scenarios whose name or tags contain this.
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Stop at the first failure.
     #[arg(long)]
@@ -56,10 +56,10 @@ pub struct Args {
     #[arg(long)]
     encode: bool,
     /// Where to leave the run's folder.
-    #[arg(long, default_value = "target/klamm")]
+    #[arg(long, value_name = "DIR", default_value = "target/klamm")]
     out: PathBuf,
     /// Also write JUnit here.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// `human` or `json`: one object per line.
     #[arg(long, default_value = "human")]
