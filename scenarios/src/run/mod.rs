@@ -383,7 +383,7 @@ impl Run<'_> {
         let mut findings = std::mem::take(&mut self.broken);
         findings.extend(verdicts.findings.into_iter().map(declare::from_oracle));
         findings.extend(self.watch.invariants.findings().iter().map(|f| declare::from_invariant(f, &declared)));
-        findings.sort_by(|a, b| a.at.cmp(&b.at));
+        findings.sort_by_key(|f| f.at);
         let (from, to) = (self.hardship.0.as_nanos(), now.as_nanos());
         let timeline = self.watch.measure.timeline(from, to).map(|windows| Timeline {
             windows,
