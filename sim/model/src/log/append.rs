@@ -9,6 +9,7 @@ use crate::disk::{DiskOp, DiskResult};
 use crate::ids::*;
 use crate::node::Outbox;
 use crate::record::{self, BatchError, BatchHeader};
+use crate::trace::TraceEvent;
 use crate::units::{Now, Timestamp};
 use bytes::Bytes;
 
@@ -165,6 +166,7 @@ impl Log {
     pub(super) fn roll(&mut self, now: Now, base: Offset, out: &mut Outbox) {
         if let Some(old) = self.segments.last_mut() {
             old.note_time();
+            out.trace(TraceEvent::Mark { mark: "segment-rolled" });
         }
         self.flush.snapshots.push(Snapshot { offset: base, content: self.producers.snapshot() });
         self.snapshots.insert(base);

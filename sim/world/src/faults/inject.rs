@@ -15,6 +15,7 @@ use crate::disk::DiskFault;
 use crate::event::{Event, HostId, NodeRef, Observer, Phase, What};
 use bytes::Bytes;
 use klamm_model::disk::Path;
+use klamm_model::ids::Incarnation;
 use klamm_model::ids::TopicIdPartition;
 use klamm_model::units::{Duration, Instant};
 use std::collections::{BTreeMap, BTreeSet};
@@ -202,8 +203,12 @@ impl Injector {
         self.restart(sim, host);
     }
 
-    /// Starts what does not run; what is still shutting down is started when it is gone.
+    /// Starts what does not run; what is still shutting down is started when it is gone, and what has never run
+    /// is not for a fault to start.
     fn restart(&mut self, sim: &mut Sim, host: HostId) {
+        if !sim.nodes_on(host).any(|node| sim.incarnation(node) > Incarnation(0)) {
+            return;
+        }
         if sim.nodes_on(host).any(|node| self.stopping.contains(&node)) {
             self.plan(sim.now() + RESTART_POLL, Todo::Restart(host));
         } else if !sim.nodes_on(host).all(|node| sim.is_running(node)) {

@@ -147,11 +147,12 @@ impl Ghost {
             if batch.next() > to {
                 break;
             }
-            if batch.base < self.end {
-                continue;
-            }
-            self.batches.push(*batch);
             reached = batch.next();
+            // A batch across the old end is there only after what was committed was lost: it is held, and adds
+            // nothing to what is known to be committed.
+            if batch.base >= self.end {
+                self.batches.push(*batch);
+            }
         }
         // A log that begins above: everything below was deleted before it was committed here.
         self.end = to;
