@@ -156,7 +156,10 @@ fn compare(
         }
     }
     let (ours, theirs) = (median(ours), median(theirs));
-    println!("{name:<34} des {ours:>12.0} {unit:<16} turmoil {theirs:>10.0} {unit:<16} ratio {:>7.1}  (target {target})", ours / theirs);
+    println!(
+        "{name:<34} des {ours:>12.0} {unit:<16} turmoil {theirs:>10.0} {unit:<16} ratio {:>7.1}  (target {target})",
+        ours / theirs
+    );
 }
 
 fn main() {

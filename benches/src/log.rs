@@ -106,4 +106,3 @@ pub fn batch(records: usize, bytes: usize) -> Bytes {
     }
     builder.build()
 }
-

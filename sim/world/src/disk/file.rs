@@ -232,7 +232,12 @@ impl File {
                     kept.copy_range(&self.live, run.from, run.to);
                 } else {
                     kept.push_zeros(run.to - run.from);
-                    lose(run.from, run.to.min(shared));
+                    // Zeros that read as zeros are not lost.
+                    let was = self.live.read(run.from, run.to - run.from);
+                    let same = |b: &u8| *b == 0;
+                    let head = was.iter().take_while(|b| same(b)).count() as u64;
+                    let tail = was.iter().rev().take_while(|b| same(b)).count() as u64;
+                    lose(run.from + head, run.to.saturating_sub(tail).min(shared));
                 }
             }
             lose(len, to.min(shared));

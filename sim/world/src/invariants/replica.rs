@@ -447,7 +447,10 @@ impl Replicas {
                     return ok.then(|| self.late(ix, base, data)).flatten();
                 };
                 if !ok {
-                    segment.in_flight.drain(..count as usize);
+                    // A failed write may have left a part of itself, or all: the next load settles it.
+                    let failed: Vec<Batch> = segment.in_flight.drain(..count as usize).collect();
+                    replica.uncertain.extend(failed);
+                    replica.uncertain.sort_by_key(|b| b.base);
                     let end = replica.end();
                     replica.forget_producers_from(end);
                     return None;
