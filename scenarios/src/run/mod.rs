@@ -342,7 +342,7 @@ impl Run<'_> {
             .built
             .brokers
             .iter()
-            .map(|(_, node, host)| ReplicaFiles { node: *node, files: self.built.sim.disk(*host).contents().collect() })
+            .map(|(_, node, host)| ReplicaFiles { node: *node, files: self.built.sim.disk(*host).pieces().collect() })
             .collect();
         let accounts = self.accounts();
         self.watch.invariants.audit(when, self.built.sim.now(), &files, &accounts);

@@ -24,7 +24,6 @@ use kafka_protocol::messages::fetch_response::{
 };
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse};
 use kafka_protocol::protocol::StrBytes;
-use std::collections::BTreeMap;
 
 /// Who fetches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,15 +65,38 @@ struct Reading {
 /// Fetches that wait, for data or for the disk.
 #[derive(Debug, Default)]
 pub(crate) struct Fetches {
-    delayed: BTreeMap<u64, DelayedFetch>,
-    reading: BTreeMap<u64, Reading>,
+    delayed: ByNumber<DelayedFetch>,
+    reading: ByNumber<Reading>,
     next: u64,
 }
 
 impl Fetches {
     /// Whether a completion is that of a fetch's read.
     pub fn is_reading(&self, token: DiskToken) -> bool {
-        self.reading.contains_key(&token.seq)
+        self.reading.get(token.seq).is_some()
+    }
+}
+
+/// A few things under numbers that rise: at most one for each connection.
+#[derive(Debug)]
+struct ByNumber<T>(Vec<(u64, Box<T>)>);
+
+impl<T> Default for ByNumber<T> {
+    fn default() -> Self {
+        ByNumber(Vec::new())
+    }
+}
+
+impl<T> ByNumber<T> {
+    fn insert(&mut self, number: u64, what: T) {
+        debug_assert!(self.0.last().is_none_or(|(last, _)| *last < number), "numbers rise");
+        self.0.push((number, Box::new(what)));
+    }
+    fn get(&self, number: u64) -> Option<&T> {
+        self.0.binary_search_by_key(&number, |e| e.0).ok().map(|at| &*self.0[at].1)
+    }
+    fn remove(&mut self, number: u64) -> Option<Box<T>> {
+        self.0.binary_search_by_key(&number, |e| e.0).ok().map(|at| self.0.remove(at).1)
     }
 }
 
@@ -148,24 +170,25 @@ impl Process {
                     place.and_then(|owner| self.replicas.get(owner).ok_or(ResponseError::NotLeaderOrFollower));
                 let min_one = look.bytes == 0;
                 let found = replica.and_then(|p| look_at(p, asked, fetching, left, min_one, &self.metadata.image));
-                let mut data = PartitionData::default().with_partition_index(asked.partition);
-                match found {
-                    Ok(Found { data: found, plan }) => {
-                        data = found;
+                let mut data = match found {
+                    Ok(Found { data, plan }) => {
                         look.urgent |= data.diverging_epoch.epoch >= 0;
                         if let Some(plan) = plan {
                             look.bytes += plan.range.len;
                             left = left.saturating_sub(plan.range.len);
                             look.plans.push((t, i, plan));
                         }
+                        data
                     }
                     Err(error) => {
                         look.urgent = true;
+                        let mut data = PartitionData::default().with_partition_index(asked.partition);
                         data.error_code = error.code();
                         data.high_watermark = -1;
                         self.explain(fetching, replica.ok(), error, &mut data, &mut look.response.node_endpoints, out);
+                        data
                     }
-                }
+                };
                 let committed_only = matches!(fetching.reader, Reader::Consumer { read_committed: true, .. });
                 data.aborted_transactions = committed_only.then(Vec::new);
                 partitions.push(data);
@@ -256,7 +279,7 @@ impl Process {
     }
 
     fn can_complete(&self, number: u64) -> bool {
-        let Some(DelayedFetch { fetching, .. }) = self.fetches.delayed.get(&number) else { return false };
+        let Some(DelayedFetch { fetching, .. }) = self.fetches.delayed.get(number) else { return false };
         let asked = fetching.request.topics.iter().flat_map(|t| &t.partitions);
         let mut bytes = 0;
         for (place, asked) in fetching.places.iter().zip(asked) {
@@ -278,7 +301,8 @@ impl Process {
 
     /// It has what it asked for, or `max.wait.ms` is over, or a partition changed its role.
     pub(super) fn complete_fetch(&mut self, number: u64, out: &mut Outbox) {
-        let Some(DelayedFetch { fetching, timer }) = self.fetches.delayed.remove(&number) else { return };
+        let Some(delayed) = self.fetches.delayed.remove(number) else { return };
+        let DelayedFetch { fetching, timer } = *delayed;
         self.timers.cancel(timer);
         for &owner in fetching.places.iter().flatten() {
             if let Some(p) = self.replicas.get_mut(owner) {
@@ -300,7 +324,8 @@ impl Process {
 
     /// The disk read what was planned.
     pub(super) fn fetch_read(&mut self, token: DiskToken, result: DiskResult, out: &mut Outbox) {
-        let Some(Reading { caller, mut response, plans }) = self.fetches.reading.remove(&token.seq) else { return };
+        let Some(reading) = self.fetches.reading.remove(token.seq) else { return };
+        let Reading { caller, mut response, plans } = *reading;
         let Ok(DiskReply::Data(buffers)) = result else {
             // A segment may have been deleted by retention since it was planned; anything else is a broken disk.
             if result == Err(crate::disk::DiskError::NotFound) {

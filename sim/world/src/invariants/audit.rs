@@ -7,7 +7,7 @@ use super::finding::{Ctx, Finding};
 use super::replica::{Batch, Producer, log_file};
 use super::{Account, AuditAt, Invariants, ReplicaFiles};
 use crate::event::NodeRef;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use klamm_model::ids::*;
 use klamm_model::inspect::{BrokerInspection, ControllerInspection, Inspection, PartitionInspection};
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ impl Invariants {
     }
 
     fn read_files(&self, host: &ReplicaFiles, accounts: &[Account], into: &mut Vec<OnDisk>) {
-        let mut dirs: BTreeMap<&str, Vec<(i64, &Bytes)>> = BTreeMap::new();
+        let mut dirs: BTreeMap<&str, Vec<(i64, &[Bytes])>> = BTreeMap::new();
         for (path, content) in &host.files {
             if let Some((dir, base)) = log_file(path) {
                 dirs.entry(dir).or_default().push((base, content));
@@ -280,14 +280,30 @@ impl Invariants {
 }
 
 /// Reads on where `into` ends; batches at or above `end` do not count for the producers.
-fn read_segment(content: &[u8], end: Option<i64>, into: &mut OnDisk) {
-    for (head, bytes) in heads(content) {
-        if into.batches.last().is_some_and(|b| head.base.0 <= b.last()) {
+/// Reads a segment in the pieces it was written in, which nearly always are whole batches. Where one is not, the rest
+/// is joined.
+fn read_segment(content: &[Bytes], end: Option<i64>, into: &mut OnDisk) {
+    for (at, piece) in content.iter().enumerate() {
+        let Some(read) = read_batches(piece, end, into) else { return };
+        if read < piece.len() {
+            let mut rest = BytesMut::from(&piece[read..]);
+            content[at + 1..].iter().for_each(|p| rest.extend_from_slice(p));
+            read_batches(&rest, end, into);
             return;
+        }
+    }
+}
+
+/// Returns how far whole batches reach, or nothing if what follows must not be read.
+fn read_batches(content: &[u8], end: Option<i64>, into: &mut OnDisk) -> Option<usize> {
+    let mut all = heads(content);
+    for (head, bytes) in all.by_ref() {
+        if into.batches.last().is_some_and(|b| head.base.0 <= b.last()) {
+            return None;
         }
         if !crc_holds(&head, bytes) {
             into.rotten.get_or_insert(head.base.0);
-            return;
+            return None;
         }
         into.batches.push(Batch::of(&head));
         if head.producer.0 >= 0 && !head.control && end.is_none_or(|end| head.last.0 < end) {
@@ -301,6 +317,7 @@ fn read_segment(content: &[u8], end: Option<i64>, into: &mut OnDisk) {
             into.producers.insert(head.producer, producer);
         }
     }
+    Some(all.position())
 }
 
 pub(super) fn brokers(accounts: &[Account]) -> impl Iterator<Item = (NodeRef, &BrokerInspection)> {

@@ -115,8 +115,8 @@ pub struct UncleanElection {
 pub struct ReplicaFiles {
     /// The broker whose files they are.
     pub node: NodeRef,
-    /// Every file of its data directory, with its content.
-    pub files: Vec<(Path, Bytes)>,
+    /// Every file of its data directory, with its content in the pieces it is kept in.
+    pub files: Vec<(Path, Vec<Bytes>)>,
 }
 
 /// A node's account at the end of a phase; none if it is down.

@@ -66,25 +66,25 @@ pub(crate) struct Request {
 /// All of them: a node works on one request of a connection at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    open: BTreeMap<(NodeRef, ConnId), Request>,
+    /// A connection's place stays while it lasts, as it will have another request soon.
+    open: BTreeMap<(NodeRef, ConnId), Option<Request>>,
     orphans: VecDeque<(NodeRef, ProduceAsked)>,
 }
 
 impl Requests {
     pub(crate) fn taken(&mut self, node: NodeRef, conn: ConnId, request: Request) {
-        if let Some(old) = self.open.insert((node, conn), request) {
+        if let Some(old) = self.open.entry((node, conn)).or_default().replace(request) {
             self.orphan(node, old);
         }
     }
     pub(crate) fn open(&mut self, node: NodeRef, conn: ConnId, correlation: i32) -> Option<&mut Request> {
-        self.open.get_mut(&(node, conn)).filter(|r| r.correlation == correlation)
+        self.open.get_mut(&(node, conn))?.as_mut().filter(|r| r.correlation == correlation)
     }
     pub(crate) fn answered(&mut self, node: NodeRef, conn: ConnId, correlation: i32) -> Option<Request> {
-        let std::collections::btree_map::Entry::Occupied(entry) = self.open.entry((node, conn)) else { return None };
-        (entry.get().correlation == correlation).then(|| entry.remove())
+        self.open.get_mut(&(node, conn))?.take_if(|r| r.correlation == correlation)
     }
     pub(crate) fn disconnected(&mut self, node: NodeRef, conn: ConnId) {
-        if let Some(old) = self.open.remove(&(node, conn)) {
+        if let Some(old) = self.open.remove(&(node, conn)).flatten() {
             self.orphan(node, old);
         }
     }
@@ -95,7 +95,7 @@ impl Requests {
     /// Finds the request that brought a batch which is being appended.
     pub(crate) fn appended(&mut self, node: NodeRef, part: PartIx, crc: u32) -> bool {
         let ours = self.open.range_mut((node, ConnId(0))..=(node, ConnId(u64::MAX)));
-        for (_, request) in ours {
+        for request in ours.filter_map(|(_, request)| request.as_mut()) {
             if let Asked::Produce { batches, .. } = &mut request.asked
                 && let Some(batch) = batches.iter_mut().find(|b| !b.appended && b.part == part && b.crc == crc)
             {

@@ -58,7 +58,11 @@ impl World {
 
 #[test]
 fn audits() {
-    let file = |data: &[u8]| vec![(Path::new("t-0/00000000000000000000.log"), Bytes::copy_from_slice(data))];
+    let file = |data: &[u8]| {
+        // In pieces that are no whole batches.
+        let pieces = data.chunks(50).map(Bytes::copy_from_slice).collect();
+        vec![(Path::new("t-0/00000000000000000000.log"), pieces)]
+    };
     let mut w = World::new();
     let data = w.three_committed();
     let with_state = |w: &World, last_sequence| {

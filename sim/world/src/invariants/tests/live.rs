@@ -245,7 +245,7 @@ fn run(seed: u64, truncation: Truncation, elr: bool, defects: Defects) -> Run {
     };
     let files = |sim: &Sim| -> Vec<ReplicaFiles> {
         let all = sim.nodes().filter(|n| matches!(sim.node_kind(*n), NodeKind::Broker(_)));
-        all.map(|node| ReplicaFiles { node, files: sim.disk(sim.node_host(node)).contents().collect() }).collect()
+        all.map(|node| ReplicaFiles { node, files: sim.disk(sim.node_host(node)).pieces().collect() }).collect()
     };
     judge.audit(AuditAt::Hardship, sim.now(), &files(&sim), &accounts(&sim));
     let mut unmet = Vec::new();
