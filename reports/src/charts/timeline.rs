@@ -96,7 +96,7 @@ impl Chart for TimelineChart {
             .map_err(failed)?;
         let area_below = AreaSeries::new(self.windows.iter().map(rate), 0.0, style::series(0).mix(0.25));
         chart.draw_series(area_below.border_style(style::series(0).stroke_width(2))).map_err(failed)?;
-        chart.draw_series(labels::<B>(&self.bands, top)).map_err(failed)?;
+        chart.draw_series(labels(&self.bands, top)).map_err(failed)?;
         chart.draw_series(self.moments.iter().map(|m| moment(m, 0.0, top))).map_err(failed)?;
 
         let seen: Vec<&Window> = self.windows.iter().filter(|w| w.acknowledged > 0).collect();
@@ -157,7 +157,7 @@ fn moment(m: &Moment, low: f64, high: f64) -> PathElement<(f64, f64)> {
 }
 
 /// Names of faults, in three rows so that neighbours do not cover each other.
-fn labels<B: DrawingBackend>(bands: &[Band], top: f64) -> Vec<Text<'_, (f64, f64), String>> {
+fn labels(bands: &[Band], top: f64) -> Vec<Text<'_, (f64, f64), String>> {
     bands
         .iter()
         .enumerate()

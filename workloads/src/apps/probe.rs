@@ -100,10 +100,9 @@ impl Node for ProbeApp {
         self.producer.poll(now, out);
         while let Some(event) = self.producer.next_event() {
             out.op(sent(&event));
-            match (event, &mut self.open) {
-                (ProducerEvent::Delivered { .. }, Some(open)) => *open -= 1,
-                // A probe that failed stays open: the cluster has not converged.
-                _ => {}
+            // A probe that failed stays open: the cluster has not converged.
+            if let (ProducerEvent::Delivered { .. }, Some(open)) = (event, &mut self.open) {
+                *open -= 1;
             }
         }
     }

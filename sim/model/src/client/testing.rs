@@ -139,6 +139,9 @@ impl Cluster {
                 self.unanswered.remove(&conn);
                 self.asked.retain(|a| a.conn != conn);
             }
+            Output::Request { version, ref request, .. } if !survives_the_wire(request, version) => {
+                panic!("a field that version {version} does not have: {request:?}");
+            }
             Output::Request { conn, correlation, version, request } => match *request {
                 RequestKind::ApiVersions(_) => {
                     let response = api_versions_response(Listener::Client, &self.caps, version);
@@ -223,9 +226,9 @@ impl Cluster {
 }
 
 /// A field that the version does not have would be lost, or refused, in encoding.
-fn survives_the_wire(request: &RequestKind, version: i16) {
+fn survives_the_wire(request: &RequestKind, version: i16) -> bool {
     let mut bytes = BytesMut::new();
     request.encode(&mut bytes, version).unwrap();
     let decoded = RequestKind::decode(api_of(request), &mut bytes.freeze(), version).unwrap();
-    assert_eq!(*request, decoded, "version {version}");
+    *request == decoded
 }
