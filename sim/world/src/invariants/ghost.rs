@@ -110,6 +110,9 @@ pub(crate) struct Ghost {
     /// One past the last committed offset; the log start while nothing is kept.
     end: i64,
     start: i64,
+    /// In which leader epoch records were committed, as (first offset, epoch) where that changed. A record may be
+    /// older than the epoch that committed it, and only later leaders must hold it.
+    committed_in: Vec<(i64, i32)>,
 }
 
 impl Ghost {
@@ -126,7 +129,13 @@ impl Ghost {
 
     /// A legitimate leader's high watermark moved from `from` to `to`: what it holds there is committed. Returns the
     /// first committed batch that its log contradicts, and whether its log, as seen on its disk, reaches `to` at all.
-    pub(crate) fn advance(&mut self, log: &Replica, from: i64, to: i64) -> (Option<(Batch, Option<Batch>)>, bool) {
+    pub(crate) fn advance(
+        &mut self,
+        log: &Replica,
+        epoch: i32,
+        from: i64,
+        to: i64,
+    ) -> (Option<(Batch, Option<Batch>)>, bool) {
         let mut contradiction = None;
         let overlap = from.max(self.start);
         if overlap < self.end.min(to) {
@@ -141,6 +150,9 @@ impl Ghost {
         }
         if to <= self.end {
             return (contradiction, true);
+        }
+        if self.committed_in.last().is_none_or(|(_, latest)| epoch > *latest) {
+            self.committed_in.push((self.end, epoch));
         }
         let mut reached = self.end;
         for batch in log.from(self.end) {
@@ -159,10 +171,11 @@ impl Ghost {
         (contradiction, reached >= to || log.start() >= to)
     }
 
-    /// The first committed batch of an epoch below `epoch` that a log does not hold, its log start considered. By log
+    /// The first batch committed in an epoch below `epoch` that a log does not hold, its log start considered. By log
     /// matching the last one tells whether there is any.
     pub(crate) fn missing_in(&self, log: &Replica, epoch: i32) -> Option<Batch> {
-        let below = &self.batches[..self.batches.partition_point(|b| b.epoch < epoch)];
+        let later = self.committed_in.iter().find(|(_, by)| *by >= epoch).map_or(i64::MAX, |(from, _)| *from);
+        let below = &self.batches[..self.batches.partition_point(|b| b.epoch < epoch && b.last() < later)];
         let holds = |b: &Batch| b.last() < log.start() || log.find(b.base).is_some_and(|t| t.same(b));
         if below.last().is_none_or(holds) {
             return None;

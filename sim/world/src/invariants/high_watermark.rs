@@ -109,7 +109,7 @@ impl Invariants {
         }
         let Some(rx) = part.seat(node).and_then(|s| s.replica) else { return };
         let log = self.replicas.get(rx);
-        let (contradiction, reached) = part.ghost.advance(log, before.map_or(0, |b| b.0), new.0);
+        let (contradiction, reached) = part.ghost.advance(log, epoch.0, before.map_or(0, |b| b.0), new.0);
         if let Some((committed, theirs)) = contradiction {
             let theirs = theirs.map_or("nothing".to_owned(), |t| format!("a batch of epoch {}", t.epoch));
             let detail = format!(
