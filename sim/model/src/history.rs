@@ -86,6 +86,65 @@ pub struct ProducerFacts {
     pub resolves_within: u64,
 }
 
+/// How the members of a group share out its partitions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RebalanceProtocol {
+    /// Classic groups whose members give everything up at each rebalance.
+    Eager,
+    /// Classic groups whose members keep what stays theirs (KIP-429).
+    Cooperative,
+    /// Groups whose coordinator reconciles its members one by one (KIP-848).
+    Consumer,
+}
+
+/// When a group member commits, as seen from its handling of a record.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Processing {
+    /// Every record of a poll is finished before the next poll, and committed no earlier: at least once.
+    FinishThenCommit,
+    /// A poll's offsets are committed before its records are handled: at most once.
+    CommitThenFinish,
+    /// Records are handed to workers, and polling goes on: offsets may be committed before their records are finished.
+    HandOff,
+}
+
+/// What a group member is, as far as oracles need it to judge a recorded history.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct MemberFacts {
+    /// `group.id`.
+    pub group: Arc<str>,
+    /// `group.protocol`, and for classic groups what the assignor asks for.
+    pub protocol: RebalanceProtocol,
+    /// `group.instance.id` of a static member (KIP-345).
+    pub instance: Option<Arc<str>>,
+    /// `enable.auto.commit`.
+    pub auto_commit: bool,
+    /// When it commits.
+    pub processing: Processing,
+    /// Whether it applies an external effect for each record ([`Op::Effect`]).
+    pub effects: bool,
+    /// `auto.offset.reset` is `latest`: a partition without a commit is read from its end.
+    pub resets_to_latest: bool,
+}
+
+/// What made a member commit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CommitTrigger {
+    /// `enable.auto.commit`, at its interval.
+    Auto,
+    /// The application, and it waits.
+    Sync,
+    /// The application, and it does not wait.
+    Async,
+    /// A revocation, before the partitions are given up (auto-commit, or the application's callback).
+    Revocation,
+    /// Leaving the group in order.
+    Close,
+}
+
 /// One record as a reader got it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReadRecord {
@@ -105,7 +164,7 @@ pub struct ReadRecord {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PositionReason {
-    /// Newly assigned, from the start of the run or a committed offset.
+    /// Newly assigned: the start that the application gave it, or the group's committed offset.
     Assigned,
     /// The application sought.
     Seek,
@@ -205,6 +264,77 @@ pub enum Op {
         from: Offset,
         /// The end it reached, exclusive.
         to: Offset,
+    },
+
+    // --- groups ---
+    /// A group member came up. First operation of its incarnation.
+    Member {
+        /// What it is.
+        facts: MemberFacts,
+    },
+    /// Partitions came to a member (Java: `onPartitionsAssigned`): only those it did not have. Stands before the first
+    /// poll or position of any of them.
+    Assigned {
+        /// The generation (classic) or member epoch (KIP-848).
+        generation: i32,
+        /// The new ones; may be empty.
+        partitions: Vec<TopicPartition>,
+    },
+    /// Partitions were taken from a member. Stands after whatever its callback committed.
+    Revoked {
+        /// The generation or member epoch it had them in.
+        generation: i32,
+        /// Which; all of them when an eager rebalance begins.
+        partitions: Vec<TopicPartition>,
+        /// It had lost them already and could commit nothing (Java: `onPartitionsLost`).
+        lost: bool,
+    },
+    /// A member asks the coordinator to commit offsets.
+    Commit {
+        /// Names the commit, within client and incarnation; rising.
+        commit: u64,
+        /// What made it.
+        trigger: CommitTrigger,
+        /// The generation or member epoch it is sent with.
+        generation: i32,
+        /// Each partition's next offset to be read.
+        offsets: Vec<(TopicPartition, Offset)>,
+    },
+    /// A commit resolved. One that is never answered stays `info`.
+    Committed {
+        /// Which.
+        commit: u64,
+        /// How.
+        outcome: Outcome,
+        /// The error's name, if it failed.
+        error: Option<Arc<str>>,
+    },
+    /// The application is through with the records that were delivered to it in `from..to`.
+    Finished {
+        /// Topic and partition.
+        source: TopicPartition,
+        /// First offset.
+        from: Offset,
+        /// End, exclusive.
+        to: Offset,
+    },
+    /// The application did something outside Kafka because of a record.
+    Effect {
+        /// Topic and partition.
+        source: TopicPartition,
+        /// The record's offset.
+        offset: Offset,
+        /// What it carried.
+        value: ValueId,
+    },
+    /// What the harness found committed for a group, after convergence. None: no commit.
+    GroupOffset {
+        /// `group.id`.
+        group: Arc<str>,
+        /// Topic and partition.
+        source: TopicPartition,
+        /// The committed offset.
+        offset: Option<Offset>,
     },
 }
 

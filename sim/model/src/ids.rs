@@ -96,8 +96,11 @@ impl fmt::Debug for TopicId {
 /// The name of the metadata log's topic.
 pub const METADATA_TOPIC: &str = "__cluster_metadata";
 
+/// The name of the topic that keeps groups and their offsets.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
 /// A partition by topic id: small, `Copy`, and safe against topics that are created again under one name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct TopicIdPartition {
     /// The topic's id.
     pub topic: TopicId,

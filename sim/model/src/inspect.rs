@@ -30,6 +30,49 @@ pub struct BrokerInspection {
     pub image_digest: u64,
     /// Its replicas.
     pub partitions: Vec<PartitionInspection>,
+    /// The partitions of `__consumer_offsets` it coordinates, and what it knows of their groups.
+    pub coordinated: Vec<CoordinatorInspection>,
+}
+
+/// A group coordinator's account of one partition of the offsets topic.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct CoordinatorInspection {
+    /// The partition.
+    pub partition: TopicIdPartition,
+    /// The leader epoch in which it coordinates.
+    pub epoch: LeaderEpoch,
+    /// Every record below is committed and part of this account.
+    pub committed: Offset,
+    /// Nothing is being written: the account can be compared with a replay of the log up to `committed`.
+    pub quiet: bool,
+    /// Its groups, by id.
+    pub groups: BTreeMap<String, GroupInspection>,
+}
+
+/// A group, as far as a replay of its records must reproduce it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GroupInspection {
+    /// Kafka's name of its state: `Empty`, `PreparingRebalance`, `Assigning`, `Stable`, ...
+    pub state: &'static str,
+    /// `classic` or `consumer`; empty for a group that has only offsets.
+    pub kind: &'static str,
+    /// Generation or group epoch.
+    pub generation: i32,
+    /// Members by id.
+    pub members: BTreeMap<String, MemberInspection>,
+    /// Committed offsets by topic and partition.
+    pub offsets: BTreeMap<(String, i32), Offset>,
+}
+
+/// A group member.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MemberInspection {
+    /// `group.instance.id`.
+    pub instance: Option<String>,
+    /// Generation or member epoch.
+    pub epoch: i32,
+    /// What it owns, by topic and partition, ascending.
+    pub assigned: Vec<(String, i32)>,
 }
 
 /// A replica's account.
@@ -121,4 +164,19 @@ pub struct ClientInspection {
     pub positions: BTreeMap<(String, i32), Offset>,
     /// True once the application has done all it was asked to do.
     pub done: bool,
+    /// Its membership, if it is in a group.
+    pub member: Option<MembershipInspection>,
+}
+
+/// What a client knows of its own membership.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MembershipInspection {
+    /// `group.id`.
+    pub group: String,
+    /// Its member id, empty while it has none.
+    pub member: String,
+    /// Generation or member epoch.
+    pub generation: i32,
+    /// What it owns, ascending.
+    pub owned: Vec<(String, i32)>,
 }

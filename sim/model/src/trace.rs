@@ -4,6 +4,7 @@
 //! received or wrote the world sees for itself, and a contradiction between the two is a violation.
 
 use crate::disk::Path;
+use crate::history::TopicPartition;
 use crate::ids::*;
 use crate::node::ConnId;
 use crate::record::schema::MetadataRecord;
@@ -181,6 +182,87 @@ pub enum TraceEvent {
         partition: TopicIdPartition,
     },
 
+    // --- a group coordinator ---
+    /// A broker has replayed a partition of `__consumer_offsets` and answers for its groups.
+    CoordinatorLoaded {
+        /// The partition of the offsets topic.
+        partition: TopicIdPartition,
+        /// The leader epoch in which it coordinates.
+        epoch: LeaderEpoch,
+        /// It replayed everything below.
+        log_end: Offset,
+        /// Groups found.
+        groups: u32,
+    },
+    /// A broker does not coordinate a partition's groups any more; what it knew of them is gone.
+    CoordinatorUnloaded {
+        /// The partition of the offsets topic.
+        partition: TopicIdPartition,
+        /// The epoch in which it coordinated.
+        epoch: LeaderEpoch,
+    },
+    /// A group's state changed. Live changes only: none are told while a log is replayed.
+    GroupState {
+        /// `group.id`.
+        group: Arc<str>,
+        /// The coordinator's leader epoch.
+        epoch: LeaderEpoch,
+        /// Generation (classic) or group epoch (KIP-848).
+        generation: i32,
+        /// Kafka's name of the state before.
+        from: &'static str,
+        /// Kafka's name of the state after.
+        to: &'static str,
+        /// Members now.
+        members: u32,
+        /// Why, in a few words.
+        why: &'static str,
+    },
+    /// What a member owns, as its coordinator has it: classic, once per generation and member when the assignment is
+    /// committed; KIP-848, whenever the member's current assignment changes and is committed.
+    MemberAssignment {
+        /// `group.id`.
+        group: Arc<str>,
+        /// The coordinator's leader epoch.
+        epoch: LeaderEpoch,
+        /// Whom.
+        member: Arc<str>,
+        /// `group.instance.id` of a static member.
+        instance: Option<Arc<str>>,
+        /// Generation (classic) or member epoch (KIP-848).
+        generation: i32,
+        /// Assigned.
+        assigned: Vec<TopicPartition>,
+        /// Being given up, and nobody else's yet (KIP-848).
+        pending_revocation: Vec<TopicPartition>,
+    },
+    /// A member is gone.
+    MemberRemoved {
+        /// `group.id`.
+        group: Arc<str>,
+        /// The coordinator's leader epoch.
+        epoch: LeaderEpoch,
+        /// Who.
+        member: Arc<str>,
+        /// Why.
+        reason: RemovalReason,
+    },
+    /// A committed offset took effect: its record is committed in the offsets topic.
+    OffsetCommitted {
+        /// `group.id`.
+        group: Arc<str>,
+        /// The partition of the offsets topic.
+        partition: TopicIdPartition,
+        /// The coordinator's leader epoch.
+        epoch: LeaderEpoch,
+        /// Whose offset.
+        source: TopicPartition,
+        /// None: it was deleted or has expired.
+        offset: Option<Offset>,
+        /// Where its record stands in the offsets topic.
+        at: Offset,
+    },
+
     // --- anywhere ---
     /// A situation that suites can demand to have been seen (a `sometimes` mark), in kebab-case.
     Mark {
@@ -212,4 +294,19 @@ pub enum LogStartReason {
     DeleteRecords,
     /// The follower followed its leader's log start.
     Leader,
+}
+
+/// Why a member left its group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RemovalReason {
+    /// It said so.
+    Left,
+    /// `session.timeout.ms` (or `group.consumer.session.timeout.ms`) passed without a heartbeat.
+    SessionExpired,
+    /// It did not come to a rebalance in time, or did not give partitions up in time.
+    RebalanceExpired,
+    /// A static member with the same instance id took its place (KIP-345).
+    Replaced,
+    /// An administrator, or the group's own rules (`group.max.size`).
+    Evicted,
 }

@@ -1,7 +1,9 @@
 //! Which fields each operation has, so that a wrong one can be named. A test holds this table against what is
 //! actually written.
 
-use klamm_model::history::{IsolationLevel, Outcome, PositionReason, ProducerFacts, ReadRecord, TopicPartition};
+use klamm_model::history::{
+    CommitTrigger, IsolationLevel, MemberFacts, Outcome, PositionReason, ProducerFacts, ReadRecord, TopicPartition,
+};
 use serde::de::DeserializeOwned;
 
 /// A field of an operation.
@@ -32,6 +34,11 @@ macro_rules! field {
 const SOURCE: Field = field!("source", TopicPartition, "{\"topic\": name, \"partition\": number}");
 const ISOLATION: Field = field!("isolation", IsolationLevel, "\"read_uncommitted\" or \"read_committed\"");
 const VALUE: Field = field!("value", u64, "a number: client in the top 20 bits, index below");
+
+const GENERATION: Field = field!("generation", i32, "a number");
+const PARTITIONS: Field =
+    field!("partitions", Vec<TopicPartition>, "a list of {\"topic\": name, \"partition\": number}");
+const COMMIT: Field = field!("commit", u64, "a number that names the commit within the client's incarnation");
 
 /// The fields of every operation.
 pub(super) const COMMON: &[Field] = &[
@@ -108,6 +115,45 @@ pub(super) const OPS: &[(&str, &[Field])] = &[
         ],
     ),
     ("final_read", &[SOURCE, field!("from", i64, "a number"), field!("to", i64, "a number, exclusive")]),
+    (
+        "member",
+        &[field!(
+            "facts",
+            MemberFacts,
+            "{\"group\": name, \"protocol\": \"eager\" | \"cooperative\" | \"consumer\", \"instance\": name or null, \
+             \"auto_commit\": bool, \"processing\": \"finish-then-commit\" | \"commit-then-finish\" | \"hand-off\", \
+             \"effects\": bool, \"resets_to_latest\": bool}"
+        )],
+    ),
+    ("assigned", &[GENERATION, PARTITIONS]),
+    ("revoked", &[GENERATION, PARTITIONS, field!("lost", bool, "true or false")]),
+    (
+        "commit",
+        &[
+            COMMIT,
+            field!("trigger", CommitTrigger, "\"auto\", \"sync\", \"async\", \"revocation\" or \"close\""),
+            GENERATION,
+            field!("offsets", Vec<(TopicPartition, i64)>, "a list of [{\"topic\", \"partition\"}, offset]"),
+        ],
+    ),
+    (
+        "committed",
+        &[
+            COMMIT,
+            field!("outcome", Outcome, "\"ok\", \"fail\" or \"info\""),
+            field!("error"?, String, "an error's name or null"),
+        ],
+    ),
+    ("finished", &[SOURCE, field!("from", i64, "a number"), field!("to", i64, "a number, exclusive")]),
+    ("effect", &[SOURCE, field!("offset", i64, "a number"), VALUE]),
+    (
+        "group_offset",
+        &[
+            field!("group", String, "a group's id"),
+            SOURCE,
+            field!("offset"?, i64, "a number, or null if there is none"),
+        ],
+    ),
 ];
 
 /// An operation's fields, by its name.

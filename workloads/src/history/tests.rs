@@ -15,6 +15,15 @@ fn every_op() -> Vec<Op> {
     let facts = ProducerFacts { acks: Acks::All, idempotent: true, max_in_flight: 5, resolves_within: 9 };
     let record =
         ReadRecord { offset: Offset(5), leader_epoch: LeaderEpoch(1), value, key: Some(u64::MAX), timestamp: 12 };
+    let member = MemberFacts {
+        group: "billing".into(),
+        protocol: RebalanceProtocol::Cooperative,
+        instance: None,
+        auto_commit: true,
+        processing: Processing::HandOff,
+        effects: true,
+        resets_to_latest: false,
+    };
     vec![
         Op::Producer { facts },
         Op::Send { value, topic, partition: None, key: Some(4), late_by: 3 },
@@ -40,6 +49,19 @@ fn every_op() -> Vec<Op> {
             leader_epoch: LeaderEpoch(2),
         },
         Op::FinalRead { source: source(), from: Offset(0), to: Offset(8) },
+        Op::Member { facts: member },
+        Op::Assigned { generation: 3, partitions: vec![source()] },
+        Op::Revoked { generation: 3, partitions: vec![source()], lost: false },
+        Op::Commit {
+            commit: 1,
+            trigger: CommitTrigger::Revocation,
+            generation: 3,
+            offsets: vec![(source(), Offset(6))],
+        },
+        Op::Committed { commit: 1, outcome: Outcome::Fail, error: Some("ILLEGAL_GENERATION".into()) },
+        Op::Finished { source: source(), from: Offset(5), to: Offset(6) },
+        Op::Effect { source: source(), offset: Offset(5), value },
+        Op::GroupOffset { group: "billing".into(), source: source(), offset: None },
     ]
 }
 

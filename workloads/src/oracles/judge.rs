@@ -75,6 +75,15 @@ impl Judge {
                 let part = self.store.source(source);
                 lost_write::final_read(&mut self.store, &mut self.out, entry, part, from.0, to.0);
             }
+            // Nothing here judges groups yet.
+            Op::Member { .. }
+            | Op::Assigned { .. }
+            | Op::Revoked { .. }
+            | Op::Commit { .. }
+            | Op::Committed { .. }
+            | Op::Finished { .. }
+            | Op::Effect { .. }
+            | Op::GroupOffset { .. } => {}
         }
     }
 

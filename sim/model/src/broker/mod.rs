@@ -487,6 +487,7 @@ impl Process {
             metadata_applied: self.metadata.image.next_offset(),
             image_digest: self.metadata.image.digest(),
             partitions: self.replicas.inspect(),
+            coordinated: Vec::new(),
         }
     }
 }

@@ -78,6 +78,38 @@ config! {
         "default.replication.factor" default_replication_factor: i32 = "1";
         /// Whether asking for a topic's metadata creates it.
         "auto.create.topics.enable" auto_create_topics: bool = "true";
+        /// Partitions of the offsets topic.
+        "offsets.topic.num.partitions" offsets_topic_partitions: i32 = "50";
+        /// Replicas of the offsets topic.
+        "offsets.topic.replication.factor" offsets_topic_replication: i32 = "3";
+        /// Segments of the offsets topic.
+        "offsets.topic.segment.bytes" offsets_topic_segment_bytes: u64 = "104857600";
+        /// Bytes read at once while a coordinator loads.
+        "offsets.load.buffer.size" offsets_load_buffer: u64 = "5242880";
+        /// How long a coordinator waits for a commit to be replicated.
+        "offsets.commit.timeout.ms" offsets_commit_timeout: Duration = "5000";
+        /// How long offsets outlive their group (KIP-211), minutes.
+        "offsets.retention.minutes" offsets_retention_minutes: u64 = "10080";
+        /// How often expired offsets are looked for.
+        "offsets.retention.check.interval.ms" offsets_retention_check: Duration = "600000";
+        /// The longest note with an offset, bytes.
+        "offset.metadata.max.bytes" offset_metadata_max: usize = "4096";
+        /// How long an empty classic group waits for more members.
+        "group.initial.rebalance.delay.ms" group_initial_rebalance_delay: Duration = "3000";
+        /// The shortest session a classic member may ask for.
+        "group.min.session.timeout.ms" group_min_session: Duration = "6000";
+        /// The longest session a classic member may ask for.
+        "group.max.session.timeout.ms" group_max_session: Duration = "1800000";
+        /// The most members of a classic group.
+        "group.max.size" group_max_size: i32 = "2147483647";
+        /// How long a KIP-848 member may be silent.
+        "group.consumer.session.timeout.ms" group_consumer_session: Duration = "45000";
+        /// How often a KIP-848 member shall report.
+        "group.consumer.heartbeat.interval.ms" group_consumer_heartbeat: Duration = "5000";
+        /// The most members of a KIP-848 group.
+        "group.consumer.max.size" group_consumer_max_size: i32 = "2147483647";
+        /// The coordinator's assignors, the first for members that do not choose.
+        "group.consumer.assignors" group_consumer_assignors: String = "uniform,range";
         /// The broker's rack.
         "broker.rack" rack: Option<String> = "";
     }

@@ -1,4 +1,4 @@
-//! `ConsumerConfig` of Kafka's Java client: what a consumer with assigned partitions needs.
+//! `ConsumerConfig` of Kafka's Java client.
 
 use super::{ConfigError, FromConfig, Properties, config};
 use crate::history::IsolationLevel;
@@ -23,6 +23,78 @@ impl FromConfig for AutoOffsetReset {
             "none" => Ok(AutoOffsetReset::None),
             _ => Err("`earliest`, `latest` or `none`".to_owned()),
         }
+    }
+}
+
+/// Which protocol a group member speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GroupProtocol {
+    /// JoinGroup and SyncGroup: the members assign.
+    Classic,
+    /// ConsumerGroupHeartbeat (KIP-848): the coordinator assigns.
+    Consumer,
+}
+
+impl FromConfig for GroupProtocol {
+    fn from_config(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "classic" => Ok(GroupProtocol::Classic),
+            "consumer" => Ok(GroupProtocol::Consumer),
+            _ => Err("`classic` or `consumer`".to_owned()),
+        }
+    }
+}
+
+/// An assignor of classic groups, by its protocol name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Assignor {
+    /// `RangeAssignor`.
+    Range,
+    /// `RoundRobinAssignor`.
+    RoundRobin,
+    /// `StickyAssignor`.
+    Sticky,
+    /// `CooperativeStickyAssignor` (KIP-429).
+    CooperativeSticky,
+}
+
+impl Assignor {
+    /// Every one.
+    pub const ALL: [Assignor; 4] =
+        [Assignor::Range, Assignor::RoundRobin, Assignor::Sticky, Assignor::CooperativeSticky];
+
+    /// Its name in JoinGroup.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Assignor::Range => "range",
+            Assignor::RoundRobin => "roundrobin",
+            Assignor::Sticky => "sticky",
+            Assignor::CooperativeSticky => "cooperative-sticky",
+        }
+    }
+    /// The name of its Java class, as properties files have it.
+    pub const fn class(self) -> &'static str {
+        match self {
+            Assignor::Range => "org.apache.kafka.clients.consumer.RangeAssignor",
+            Assignor::RoundRobin => "org.apache.kafka.clients.consumer.RoundRobinAssignor",
+            Assignor::Sticky => "org.apache.kafka.clients.consumer.StickyAssignor",
+            Assignor::CooperativeSticky => "org.apache.kafka.clients.consumer.CooperativeStickyAssignor",
+        }
+    }
+    /// Whether members keep what stays theirs.
+    pub const fn is_cooperative(self) -> bool {
+        matches!(self, Assignor::CooperativeSticky)
+    }
+}
+
+/// A list, as librdkafka's short names or Java's class names.
+impl FromConfig for Vec<Assignor> {
+    fn from_config(text: &str) -> Result<Self, String> {
+        let one = |name: &str| Assignor::ALL.into_iter().find(|a| name == a.name() || name == a.class());
+        let list: Option<Vec<Assignor>> = text.split(',').map(|name| one(name.trim())).collect();
+        list.filter(|l| !l.is_empty()).ok_or_else(|| {
+            "a list of `range`, `roundrobin`, `sticky`, `cooperative-sticky` (or their Java classes)".to_owned()
+        })
     }
 }
 
@@ -61,16 +133,53 @@ config! {
         "check.crcs" check_crcs: bool = "true";
         /// A name for the cluster's logs.
         "client.id" client_id: String = "";
+        /// The group, for consumers that subscribe.
+        "group.id" group_id: Option<String> = "";
+        /// The name of a static member (KIP-345).
+        "group.instance.id" group_instance_id: Option<String> = "";
+        /// `classic` or `consumer` (KIP-848).
+        "group.protocol" group_protocol: GroupProtocol = "classic";
+        /// Which of the coordinator's assignors a KIP-848 group shall use; its own choice if empty.
+        "group.remote.assignor" group_remote_assignor: Option<String> = "";
+        /// Assignors of a classic member, in order of preference.
+        "partition.assignment.strategy" assignors: Vec<Assignor> = "range, cooperative-sticky";
+        /// How long a classic member may be silent.
+        "session.timeout.ms" session_timeout: Duration = "45000";
+        /// How often a classic member reports.
+        "heartbeat.interval.ms" heartbeat_interval: Duration = "3000";
+        /// How long the application may stay away from `poll`.
+        "max.poll.interval.ms" max_poll_interval: Duration = "300000";
+        /// Whether positions are committed without being asked for.
+        "enable.auto.commit" enable_auto_commit: bool = "true";
+        /// How often.
+        "auto.commit.interval.ms" auto_commit_interval: Duration = "5000";
+        /// How long a call that waits for the cluster may take.
+        "default.api.timeout.ms" default_api_timeout: Duration = "60000";
+        /// Whether a classic dynamic member says goodbye when it closes (an internal setting of Kafka's).
+        "internal.leave.group.on.close" leave_group_on_close: bool = "true";
     }
 }
 
 impl ConsumerConfig {
-    fn validate(&mut self, _given: &Properties) -> Result<(), ConfigError> {
+    fn validate(&mut self, given: &Properties) -> Result<(), ConfigError> {
         if self.max_poll_records == 0 {
             return Err(ConfigError::Conflict {
                 key: "max.poll.records".to_owned(),
                 why: "must be at least 1".to_owned(),
             });
+        }
+        let classic = self.group_protocol == GroupProtocol::Classic;
+        if classic && self.heartbeat_interval >= self.session_timeout {
+            let why = "must be shorter than `session.timeout.ms`, or every member is expelled".to_owned();
+            return Err(ConfigError::Conflict { key: "heartbeat.interval.ms".to_owned(), why });
+        }
+        if !classic {
+            // Java's ConsumerConfig refuses these: with KIP-848 they are the coordinator's.
+            let refused = ["partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms"];
+            if let Some(key) = refused.into_iter().find(|k| given.contains_key(*k)) {
+                let why = "cannot be set when `group.protocol` is `consumer`".to_owned();
+                return Err(ConfigError::Conflict { key: key.to_owned(), why });
+            }
         }
         Ok(())
     }

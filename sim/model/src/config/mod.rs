@@ -10,7 +10,7 @@ mod producer;
 mod value;
 
 pub use broker::{BrokerConfig, TopicConfig};
-pub use consumer::{AutoOffsetReset, ConsumerConfig};
+pub use consumer::{Assignor, AutoOffsetReset, ConsumerConfig, GroupProtocol};
 pub use producer::ProducerConfig;
 pub use value::FromConfig;
 

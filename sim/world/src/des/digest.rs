@@ -8,7 +8,7 @@ use crate::event::{Ending, Event, What};
 use bytes::Bytes;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 use klamm_model::disk::{DiskOp, DiskReply, Path};
-use klamm_model::history::Op;
+use klamm_model::history::{Op, TopicPartition};
 use klamm_model::trace::TraceEvent;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -140,8 +140,28 @@ impl Digest {
             T::ProducerStateRemoved { producer, .. } => (15, producer.0, 0),
             T::LogDeleted { partition } => (16, i64::from(partition.partition), 0),
             T::Mark { mark } => (17, xxh3_64(mark.as_bytes()) as i64, 0),
+            T::CoordinatorLoaded { epoch, log_end, groups, .. } => {
+                (18, i64::from(epoch.0) << 32 | i64::from(*groups), log_end.0)
+            }
+            T::CoordinatorUnloaded { epoch, .. } => (19, i64::from(epoch.0), 0),
+            T::GroupState { generation, to, members, .. } => {
+                (20, i64::from(*generation) << 32 | i64::from(*members), xxh3_64(to.as_bytes()) as i64)
+            }
+            T::MemberAssignment { generation, member, assigned, pending_revocation, .. } => {
+                self.partitions(assigned);
+                self.partitions(pending_revocation);
+                (21, i64::from(*generation), xxh3_64(member.as_bytes()) as i64)
+            }
+            T::MemberRemoved { member, reason, .. } => (22, *reason as i64, xxh3_64(member.as_bytes()) as i64),
+            T::OffsetCommitted { offset, at, .. } => (23, offset.map_or(-1, |o| o.0), at.0),
         };
         self.words(a as u64 ^ kind << 56, b as u64);
+    }
+
+    fn partitions(&mut self, partitions: &[TopicPartition]) {
+        for p in partitions {
+            self.words(xxh3_64(p.topic.as_bytes()), p.partition as u64);
+        }
     }
 
     fn op(&mut self, op: &Op) {
@@ -161,6 +181,27 @@ impl Digest {
             Op::AskOffset { ask } => (6, *ask, 0),
             Op::ListOffsets { ask, offset, .. } => (7, *ask, offset.0 as u64),
             Op::FinalRead { from, to, .. } => (8, from.0 as u64, to.0 as u64),
+            Op::Member { facts } => (9, xxh3_64(facts.group.as_bytes()), facts.processing as u64),
+            Op::Assigned { generation, partitions } => {
+                self.partitions(partitions);
+                (10, *generation as u64, partitions.len() as u64)
+            }
+            Op::Revoked { generation, partitions, lost } => {
+                self.partitions(partitions);
+                (11, *generation as u64, u64::from(*lost))
+            }
+            Op::Commit { commit, trigger, generation, offsets } => {
+                for (source, offset) in offsets {
+                    self.words(source.partition as u64, offset.0 as u64);
+                }
+                (12, *commit ^ (*trigger as u64) << 48, *generation as u64)
+            }
+            Op::Committed { commit, outcome, .. } => (13, *commit, *outcome as u64),
+            Op::Finished { from, to, .. } => (14, from.0 as u64, to.0 as u64),
+            Op::Effect { offset, value, .. } => (15, offset.0 as u64, value.0),
+            Op::GroupOffset { source, offset, .. } => {
+                (16, source.partition as u64, offset.map_or(u64::MAX, |o| o.0 as u64))
+            }
         };
         self.words(a ^ kind << 56, b);
     }

@@ -1,10 +1,12 @@
 //! Records that Kafka writes for itself and the codec crate does not know, bytes exactly Kafka's.
 
+mod group;
 mod metadata;
 mod metadata_codec;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+pub use group::*;
 pub use metadata::*;
 pub use wire::SchemaError;
