@@ -17,6 +17,11 @@ td:nth-child(2),th:nth-child(2){text-align:left}.scroll{overflow-x:auto}.ok{colo
 .warn{color:#8a5a00;font-weight:600}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
 figcaption,.small{color:#57606a;font-size:.85rem}code,pre{font:13px/1.5 ui-monospace,monospace;background:#f6f8fa;
 border-radius:4px;padding:.1rem .3rem}pre{padding:.7rem;overflow-x:auto;white-space:pre-wrap}
+figure svg{background:#fff}
+@media (prefers-color-scheme:dark){body{color:#d7dae0;background:#16181d}a{color:#79b8ff}h2,td,th{border-color:#333842}
+code,pre{background:#22262e}.ok{color:#56d364}.bad{color:#ff7b72}.warn{color:#e3b341}figcaption,.small{color:#9aa4b2}
+figure svg{border-radius:6px}}
+@media print{body{max-width:none}figure,tr{break-inside:avoid}a{color:inherit}}
 ";
 
 fn page(title: &str, body: &Markup) -> String {
@@ -109,7 +114,7 @@ fn scenario(s: &ScenarioRecord, charts: &Charts) -> Markup {
                 } } }
             } }
         }
-        p.small { "Marks: " @for (mark, n) in &s.marks { (mark) " " (n) " · " } }
+        p.small { "Marks: " (s.marks.iter().map(|(mark, n)| format!("{mark} {n}")).collect::<Vec<_>>().join(" · ")) }
         @for (caption, svg) in charts {
             figure { (PreEscaped(svg)) figcaption { (caption) } }
         }

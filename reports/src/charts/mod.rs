@@ -38,7 +38,22 @@ pub fn svg(chart: &impl Chart) -> Result<String, ReportError> {
     chart.draw(&area).map_err(failed)?;
     area.present().map_err(|e| failed(e.to_string()))?;
     drop(area);
-    Ok(text)
+    // Whoever opens the file has not got the embedded font: any sans-serif one is near enough.
+    let ours = format!("font-family=\"{}\"", style::FONT);
+    Ok(text.replace(&ours, "font-family=\"DejaVu Sans, Verdana, sans-serif\""))
+}
+
+/// The drawing surface below its two lines of title, with a margin that cuts nothing off.
+fn titled<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    title: &str,
+    setting: &str,
+) -> Result<DrawingArea<B, Shift>, DrawingAreaErrorKind<B::ErrorType>> {
+    style::register_font();
+    area.fill(&WHITE)?;
+    let area = area.margin(8, 4, 0, 20);
+    let area = area.titled(title, (style::FONT, 20).into_font().color(&style::INK))?;
+    area.titled(setting, (style::FONT, 13).into_font().color(&style::INK))
 }
 
 /// Writes `<path>.svg` and `<path>.png`.

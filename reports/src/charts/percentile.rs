@@ -37,10 +37,7 @@ impl Chart for PercentileChart<'_> {
         B::ErrorType: 'static,
     {
         let failed = |e: DrawingAreaErrorKind<B::ErrorType>| e.to_string();
-        style::register_font();
-        area.fill(&WHITE).map_err(failed)?;
-        let area = area.titled(&self.title, (style::FONT, 20).into_font().color(&style::INK)).map_err(failed)?;
-        let area = area.titled(&self.setting, (style::FONT, 13).into_font().color(&style::INK)).map_err(failed)?;
+        let area = super::titled(area, &self.title, &self.setting).map_err(failed)?;
         let values = || self.series.iter().flat_map(|s| s.latencies.band().iter());
         let low = values().map(|b| b.0).min().unwrap_or(1).max(1) as f64 / 1e6;
         let high = self.series.iter().map(|s| s.latencies.all().max()).max().unwrap_or(1).max(2) as f64 / 1e6;
@@ -64,6 +61,8 @@ impl Chart for PercentileChart<'_> {
             .map_err(failed)?;
         for (i, series) in self.series.iter().enumerate() {
             let colour = style::series(i);
+            // Where curves agree, the first still shows on both sides of the others.
+            let width = if i == 0 { 5 } else { 2 };
             let band = series.latencies.band();
             let edge = |pick: fn(&(u64, u64)) -> u64| {
                 let points = QUANTILES.iter().zip(band);
@@ -77,7 +76,7 @@ impl Chart for PercentileChart<'_> {
             let all = series.latencies.all();
             let curve = curve_points(all).map(|(q, v)| (place(q), v.max(1) as f64 / 1e6));
             chart
-                .draw_series(LineSeries::new(curve, colour.stroke_width(2)))
+                .draw_series(LineSeries::new(curve, colour.stroke_width(width)))
                 .map_err(failed)?
                 .label(&series.label)
                 .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 14, y + 5)], colour.filled()));

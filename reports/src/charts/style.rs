@@ -29,6 +29,11 @@ pub fn series(i: usize) -> RGBColor {
     SERIES[i % SERIES.len()]
 }
 
+/// About how wide text of `size` pixels is, in pixels: enough to keep labels apart.
+pub fn text_width(text: &str, size: u32) -> f64 {
+    text.chars().count() as f64 * f64::from(size) * 0.58
+}
+
 /// Charts need no font of the system's: one comes along.
 pub fn register_font() {
     static ONCE: Once = Once::new();

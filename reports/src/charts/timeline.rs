@@ -70,12 +70,12 @@ impl Chart for TimelineChart {
         B::ErrorType: 'static,
     {
         let failed = |e: DrawingAreaErrorKind<B::ErrorType>| e.to_string();
-        style::register_font();
-        area.fill(&WHITE).map_err(failed)?;
-        let area = area.titled(&self.title, (style::FONT, 20).into_font().color(&style::INK)).map_err(failed)?;
-        let area = area.titled(&self.setting, (style::FONT, 13).into_font().color(&style::INK)).map_err(failed)?;
+        let area = super::titled(area, &self.title, &self.setting).map_err(failed)?;
         let (upper, lower) = area.split_vertically((48).percent_height());
-        let top = self.windows.iter().map(|w| self.per_second(w)).fold(1.0, f64::max) * 1.25;
+        let labels = place_labels(&self.bands, self.end());
+        let rows = labels.iter().map(|l| l.row + 1).max().unwrap_or(0);
+        // The names of faults stand above the highest point of the curve.
+        let top = self.windows.iter().map(|w| self.per_second(w)).fold(1.0, f64::max) / (0.95 - ROW * rows as f64);
         let rate = |w: &Window| ((w.from as f64 + self.window_ns as f64 / 2.0) / 1e9, self.per_second(w));
         let mut chart = ChartBuilder::on(&upper)
             .margin(8)
@@ -92,16 +92,19 @@ impl Chart for TimelineChart {
             .label_style((style::FONT, 14).into_font().color(&style::INK))
             .y_desc("acknowledged/s")
             .y_labels(4)
+            .y_label_formatter(&|y| format!("{y:.0}"))
             .draw()
             .map_err(failed)?;
         let area_below = AreaSeries::new(self.windows.iter().map(rate), 0.0, style::series(0).mix(0.25));
         chart.draw_series(area_below.border_style(style::series(0).stroke_width(2))).map_err(failed)?;
-        chart.draw_series(labels(&self.bands, top)).map_err(failed)?;
+        chart.draw_series(labels.into_iter().map(|l| l.text(top))).map_err(failed)?;
         chart.draw_series(self.moments.iter().map(|m| moment(m, 0.0, top))).map_err(failed)?;
 
         let seen: Vec<&Window> = self.windows.iter().filter(|w| w.acknowledged > 0).collect();
         let low = seen.iter().map(|w| w.p50).min().unwrap_or(1_000_000).max(1) as f64 / 1e6 * 0.5;
-        let high = seen.iter().map(|w| w.max).max().unwrap_or(2_000_000).max(2) as f64 / 1e6 * 2.0;
+        let high = seen.iter().map(|w| w.max).max().unwrap_or(2_000_000).max(2) as f64 / 1e6;
+        // Nearly half of the axis stays free for the legend.
+        let high = (high / low).powf(1.8).max(12.0) * low;
         let mut chart = ChartBuilder::on(&lower)
             .margin(8)
             .x_label_area_size(40)
@@ -156,15 +159,63 @@ fn moment(m: &Moment, low: f64, high: f64) -> PathElement<(f64, f64)> {
     PathElement::new(vec![(x, low), (x, high)], style::INK.mix(0.5))
 }
 
-/// Names of faults, in three rows so that neighbours do not cover each other.
-fn labels(bands: &[Band], top: f64) -> Vec<Text<'_, (f64, f64), String>> {
-    bands
-        .iter()
-        .enumerate()
-        .map(|(i, b)| {
-            let y = top * (0.98 - 0.09 * (i % 3) as f64);
-            let font = (style::FONT, 12).into_font().color(&style::FAULT);
-            Text::new(b.label.clone(), (b.from as f64 / 1e9, y), font)
-        })
-        .collect()
+/// Height of a row of labels, as a share of the panel.
+const ROW: f64 = 0.085;
+/// Rows of labels at most; what has no place is told by the page's table alone.
+const ROWS: usize = 4;
+/// Pixels between the axes.
+const PLOT_WIDTH: f64 = 830.0;
+/// Of the labels' text.
+const LABEL_SIZE: u32 = 12;
+
+/// Where the name of a fault stands.
+#[derive(Clone, PartialEq, Debug)]
+struct Label {
+    text: String,
+    seconds: f64,
+    row: usize,
+}
+
+impl Label {
+    fn text(self, top: f64) -> Text<'static, (f64, f64), String> {
+        let font = (style::FONT, LABEL_SIZE).into_font().color(&style::FAULT);
+        Text::new(self.text, (self.seconds, top * (0.99 - ROW * self.row as f64)), font)
+    }
+}
+
+/// Gives each name the first row in which it covers no other.
+fn place_labels(bands: &[Band], end: f64) -> Vec<Label> {
+    let mut taken = [f64::NEG_INFINITY; ROWS];
+    let mut placed = Vec::new();
+    let mut in_order: Vec<&Band> = bands.iter().collect();
+    in_order.sort_by_key(|b| b.from);
+    for band in in_order {
+        let width = style::text_width(&band.label, LABEL_SIZE) / PLOT_WIDTH * end;
+        let seconds = (band.from as f64 / 1e9).min(end - width).max(0.0);
+        let Some(row) = taken.iter().position(|until| *until <= seconds) else { continue };
+        taken[row] = seconds + width + end * 0.01;
+        placed.push(Label { text: band.label.clone(), seconds, row });
+    }
+    placed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_faults_do_not_cover_each_other_and_stay_inside() {
+        let band =
+            |ms: u64| Band { from: ms * 1_000_000, to: ms * 1_000_000, label: "hold Fetch b1+b2 responses".into() };
+        let bands: Vec<Band> = [100, 200, 5_000, 300, 9_900, 9_950].into_iter().map(band).collect();
+        let labels = place_labels(&bands, 10.0);
+        assert_eq!(labels.len(), 6);
+        let width = style::text_width(&labels[0].text, LABEL_SIZE) / PLOT_WIDTH * 10.0;
+        for (i, a) in labels.iter().enumerate() {
+            assert!(a.seconds >= 0.0 && a.seconds + width <= 10.0 + 1e-9, "{a:?}");
+            for b in &labels[i + 1..] {
+                assert!(a.row != b.row || (a.seconds - b.seconds).abs() >= width, "{a:?} {b:?}");
+            }
+        }
+    }
 }

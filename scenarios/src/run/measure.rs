@@ -65,8 +65,9 @@ impl Measure {
             queue.pop_front();
         }
         if outcome == Outcome::Ok {
-            self.service.saturating_record(service);
-            self.response.saturating_record(response);
+            // Not `saturating_record`: that clamps to the range the histogram has so far instead of growing it.
+            self.service.record(service).expect("histograms grow");
+            self.response.record(response).expect("histograms grow");
             if let Some(windows) = &mut self.windows {
                 windows.entry(entry.at / WINDOW_NS).or_default().push(response);
             }
@@ -89,5 +90,43 @@ impl Measure {
             })
             .collect();
         Some(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use klamm_model::ids::{ClientId, Incarnation, Offset};
+
+    fn entry(at: u64, op: Op) -> Entry {
+        Entry { at, client: ClientId(1), incarnation: Incarnation(1), op }
+    }
+
+    #[test]
+    fn response_counts_from_the_intended_time_and_nothing_is_clamped() {
+        let mut measure = Measure::new(true);
+        for (index, (at, late_by, took)) in [(0, 0, 3_000_000), (10, 5_000_000_000, 40_000_000_000)].iter().enumerate()
+        {
+            let value = ValueId::new(ClientId(1), index as u64);
+            let topic = "orders".into();
+            let send = Op::Send { value, topic, partition: None, key: None, late_by: *late_by };
+            measure.entry(&entry(*at, send));
+            let sent = Op::Sent {
+                value,
+                outcome: Outcome::Ok,
+                partition: Some(0),
+                offset: Some(Offset(index as i64)),
+                attempts: 1,
+                producer_id: None,
+                error: None,
+            };
+            measure.entry(&entry(at + took, sent));
+        }
+        let near = |a: u64, b: u64| a.abs_diff(b) <= b / 500;
+        assert!(near(measure.service.max(), 40_000_000_000), "{}", measure.service.max());
+        assert!(near(measure.response.max(), 45_000_000_000), "{}", measure.response.max());
+        assert!(near(measure.response.min(), 3_000_000), "{}", measure.response.min());
+        let windows = measure.timeline(0, 50_000_000_000).unwrap();
+        assert_eq!(windows[400].max, 45_000_000_000);
     }
 }
