@@ -26,16 +26,15 @@ pub(crate) struct AlterPartitions {
 
 impl AlterPartitions {
     /// Puts a change in line. False if one of that partition is in line already: then the new one is not attempted.
+    ///
+    /// What is in line stays there until the controller has answered it, even if its leader was deposed since: were
+    /// another put in its place, the answer under way would be taken for an answer to that one.
     pub fn submit(&mut self, partition: TopicIdPartition, proposal: Proposal) -> bool {
         if self.waiting.contains_key(&partition) {
             return false;
         }
         self.waiting.insert(partition, proposal);
         true
-    }
-    /// The partition is gone.
-    pub fn forget(&mut self, partition: TopicIdPartition) {
-        self.waiting.remove(&partition);
     }
     /// When [`AlterPartitions::send`] has something to do.
     pub fn next_at(&self) -> Instant {

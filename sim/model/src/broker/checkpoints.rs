@@ -9,7 +9,7 @@ use crate::log::checkpoint::{
     RECOVERY_POINT_CHECKPOINT, Replace, format_clean_shutdown, format_offsets,
 };
 use crate::node::Outbox;
-use crate::units::Duration;
+use crate::units::{Duration, Now};
 use bytes::Bytes;
 
 /// The files of the data directory that are replaced as a whole.
@@ -29,6 +29,8 @@ pub(crate) enum Outcome {
     NotMine,
     /// One of these, and all is well.
     Fine,
+    /// The recovery points last asked to be written are durable.
+    RecoveryPoints,
     /// The disk failed.
     Failed,
 }
@@ -56,6 +58,12 @@ impl Checkpoints {
     }
     /// Takes a completion.
     pub fn on_disk(&mut self, token: DiskToken, result: &DiskResult, out: &mut Outbox) -> Outcome {
+        match self.recovery_points.on_disk(token, result, out) {
+            Progress::NotMine => {}
+            Progress::Busy => return Outcome::Fine,
+            Progress::Done => return Outcome::RecoveryPoints,
+            Progress::Failed(_) => return Outcome::Failed,
+        }
         for file in self.all() {
             match file.on_disk(token, result, out) {
                 Progress::NotMine => {}
@@ -86,6 +94,19 @@ impl Process {
             Task::HighWatermarks => config.hw_checkpoint_interval,
             Task::RecoveryPoints => config.recovery_checkpoint_interval,
             _ => config.log_start_checkpoint_interval,
+        }
+    }
+
+    /// Recovery points are durable: logs that were cut go on.
+    pub(super) fn recovery_points_written(&mut self, now: Now, out: &mut Outbox) {
+        let mut events = Vec::new();
+        for owner in self.replicas.owners() {
+            if let Some(p) = self.replicas.get_mut(owner) {
+                p.log.cut_recorded(out, &mut events);
+            }
+            for event in events.drain(..) {
+                self.on_log_event(now, owner, event, out);
+            }
         }
     }
 

@@ -463,6 +463,10 @@ impl Process {
         match self.checkpoints.on_disk(token, &result, out) {
             checkpoints::Outcome::NotMine => {}
             checkpoints::Outcome::Fine => return self.checkpoint_written(now, out),
+            checkpoints::Outcome::RecoveryPoints => {
+                self.recovery_points_written(now, out);
+                return self.checkpoint_written(now, out);
+            }
             checkpoints::Outcome::Failed => return self.halt("a checkpoint could not be written", out),
         }
         self.on_loading_disk(now, token, result, out);

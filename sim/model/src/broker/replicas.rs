@@ -269,11 +269,8 @@ impl Process {
             // Fetches that name an older epoch are fenced now.
             return self.check_fetches(owner, out);
         }
-        let (was, before) = (p.is_leader(), p.leader);
+        let before = p.leader;
         let new_epoch = p.become_follower(state, out);
-        if was {
-            self.alter.forget(p.id);
-        }
         let settled_away = state.leader == NodeId::NONE || !state.isr.contains(&self.spec.id);
         if self.lifecycle.state() == super::lifecycle::BrokerState::PendingControlledShutdown && settled_away {
             self.fetchers.remove(owner);
@@ -338,7 +335,6 @@ impl Process {
     fn remove(&mut self, id: TopicIdPartition, out: &mut Outbox) {
         let Some(owner) = self.replicas.owner(id) else { return };
         self.fetchers.remove(owner);
-        self.alter.forget(id);
         self.fail_produces(owner, ResponseError::UnknownTopicOrPartition, out);
         self.replicas.by_id.remove(&id);
         let gone = self.replicas.slots[owner as usize].take();
@@ -397,6 +393,9 @@ impl Process {
                 self.log_loaded(now, owner, recovered, truncated_bytes, topic_id, out);
             }
             LogEvent::Appended => self.appended(now, owner, out),
+            // No record may follow the cut before it is known, durably, that nothing beyond is flushed: recovery
+            // would not look at what lies below the old recovery point.
+            LogEvent::Cut => self.write_checkpoint(super::Task::RecoveryPoints, out),
             LogEvent::Truncated => {
                 self.fetchers.settled(owner, &mut self.replicas, out);
                 self.closing_settled(now, owner, out);

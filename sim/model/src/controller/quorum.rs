@@ -311,6 +311,12 @@ impl Quorum {
                 Ok(())
             }
             LogEvent::Failed(error) => Err(disk_failed(error)),
+            // This log keeps no recovery point: it is fsynced before it counts, and scanned whole when it is loaded.
+            LogEvent::Cut => {
+                let mut events = Vec::new();
+                self.log.cut_recorded(out, &mut events);
+                Ok(())
+            }
             LogEvent::Truncated | LogEvent::SegmentsDeleted { .. } | LogEvent::AppendForgotten { .. } => Ok(()),
         }
     }

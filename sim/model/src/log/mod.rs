@@ -63,6 +63,9 @@ pub enum LogEvent {
         /// Exclusive.
         up_to: Offset,
     },
+    /// A truncation's changes are made, and `recovery_point()` may have fallen. Whoever keeps recovery points writes
+    /// them down, then calls [`Log::cut_recorded`].
+    Cut,
     /// A truncation is through: the log takes appends again.
     Truncated,
     /// Old segments are gone; `log_start()` had moved when this was asked for.

@@ -56,7 +56,7 @@ impl Log {
         let gone: Vec<_> = self.segments.drain(..count).collect();
         let start = self.segments[0].base;
         for segment in &gone {
-            self.discard(now, segment, out);
+            self.discard(now, segment, Purpose::Plain, out);
             if self.snapshots.remove(&segment.base) {
                 let path = self.snapshot_file(segment.base);
                 self.ask(DiskOp::Delete { path }, Purpose::Plain, out);

@@ -4,6 +4,9 @@
 //! where exactly to cut, if the place is not remembered; and what producers had done before, if their state tells of
 //! something that was cut: then the nearest snapshot below is read, and the log behind it. Until that is done the log
 //! takes no appends.
+//!
+//! Nor does it before its owner has written down where it is flushed to (Kafka: `LogManager.truncateTo` checkpoints
+//! recovery points): what is appended after the cut may lie below a recovery point that stands in the checkpoint still.
 
 use super::producers::Producers;
 use super::scan::{Fed, Scanner, Visit};
@@ -20,6 +23,8 @@ use bytes::Bytes;
 pub(super) struct Truncating {
     /// Changes asked of the disk and not complete.
     pub(super) steps: u32,
+    /// Names were changed: the directory is to be fsynced once they are.
+    names: bool,
     work: Work,
     wall: Timestamp,
 }
@@ -37,11 +42,24 @@ enum Work {
         scanner: Scanner,
     },
     None,
+    /// All is done but for the owner to write down the recovery point.
+    Recording,
+}
+
+impl Truncating {
+    /// So many changes of names were asked for. They are made durable before the log goes on: a segment or a producer
+    /// snapshot that a power loss brought back under its name would stand in for what was appended, and flushed,
+    /// since. (Kafka does not fsync here: it leaves the order of these changes to the file system's journal.)
+    fn change(&mut self, names: u32) {
+        self.steps += names;
+        self.names = true;
+    }
 }
 
 impl Log {
     /// Cuts the log to end at `offset` (at the beginning of the batch that holds it, if it is within one). True:
-    /// [`LogEvent::Truncated`] follows, and until then nothing can be appended. False: there was nothing to cut.
+    /// [`LogEvent::Cut`] follows, then [`LogEvent::Truncated`], and until then nothing can be appended. False: there
+    /// was nothing to cut.
     pub fn truncate_to(&mut self, now: Now, offset: Offset, out: &mut Outbox) -> bool {
         let under_way = matches!(self.phase, Phase::Truncating(_));
         if !matches!(self.phase, Phase::Ready) && !under_way {
@@ -63,18 +81,17 @@ impl Log {
         if let Some(place) = place {
             target = place.base;
         }
-        let steps = self.begin_truncation();
-        self.lower_to(target, out);
+        let mut truncating = self.begin_truncation(now.wall);
+        self.lower_to(target, &mut truncating, out);
         while self.segments.last().is_some_and(|s| s.base > target) {
             let segment = self.segments.pop().expect("just seen");
-            self.discard(now, &segment, out);
+            truncating.change(self.discard(now, &segment, Purpose::Step, out));
         }
         let active = self.segments.last().expect("the first segment begins at or before the target");
         let pos = match place {
             Some(place) => Some(place.pos),
             None => (active.base == target).then_some(0),
         };
-        let mut truncating = Truncating { steps, work: Work::None, wall: now.wall };
         match pos {
             Some(pos) => self.cut_at(pos, &mut truncating, out),
             None => {
@@ -87,18 +104,19 @@ impl Log {
         true
     }
 
-    /// Empties the log, which then starts at `offset`. [`LogEvent::Truncated`] follows.
+    /// Empties the log, which then starts at `offset`. [`LogEvent::Cut`] and [`LogEvent::Truncated`] follow.
     pub fn truncate_fully_and_start_at(&mut self, now: Now, offset: Offset, out: &mut Outbox) {
         if !matches!(self.phase, Phase::Ready | Phase::Truncating(_)) {
             return;
         }
-        let steps = self.begin_truncation();
+        let mut truncating = self.begin_truncation(now.wall);
         for segment in std::mem::take(&mut self.segments) {
-            self.discard(now, &segment, out);
+            truncating.change(self.discard(now, &segment, Purpose::Step, out));
         }
         for offset in std::mem::take(&mut self.snapshots) {
             let path = self.snapshot_file(offset);
-            self.ask(DiskOp::Delete { path }, Purpose::Plain, out);
+            self.ask(DiskOp::Delete { path }, Purpose::Step, out);
+            truncating.change(1);
         }
         self.flush.clear();
         self.pending.clear();
@@ -112,18 +130,19 @@ impl Log {
         let segment = Segment::new(&self.dir, offset, now.wall);
         self.ask(segment::create_file(&segment), Purpose::Step, out);
         self.segments.push(segment);
-        let truncating = Truncating { steps: steps + 1, work: Work::None, wall: now.wall };
+        truncating.steps += 1;
         self.phase = Phase::Truncating(Box::new(truncating));
     }
 
     /// Makes scans of an earlier truncation void; its changes must still complete.
-    fn begin_truncation(&mut self) -> u32 {
+    fn begin_truncation(&mut self, wall: Timestamp) -> Truncating {
         self.generation += 1;
-        if let Phase::Truncating(t) = &self.phase { t.steps } else { 0 }
+        let (steps, names) = if let Phase::Truncating(t) = &self.phase { (t.steps, t.names) } else { (0, false) };
+        Truncating { steps, names, work: Work::None, wall }
     }
 
     /// Forgets whatever lies at or beyond `target`.
-    fn lower_to(&mut self, target: Offset, out: &mut Outbox) {
+    fn lower_to(&mut self, target: Offset, t: &mut Truncating, out: &mut Outbox) {
         while self.pending.back().is_some_and(|p| p.end > target) {
             self.pending.pop_back();
         }
@@ -140,7 +159,8 @@ impl Log {
         }
         for offset in self.snapshots.split_off(&target.plus(1)) {
             let path = self.snapshot_file(offset);
-            self.ask(DiskOp::Delete { path }, Purpose::Plain, out);
+            self.ask(DiskOp::Delete { path }, Purpose::Step, out);
+            t.change(1);
         }
     }
 
@@ -202,6 +222,7 @@ impl Log {
             Work::Snapshot(offset) => self.restore_snapshot(offset, &data, &mut t, out),
             Work::Replay { at, from, scanner } => self.replayed(at, from, scanner, &data, &mut t, out),
             Work::None => {}
+            Work::Recording => t.work = Work::Recording,
         }
         self.phase = Phase::Truncating(t);
         self.truncate_progress(out, events);
@@ -224,7 +245,7 @@ impl Log {
         }
         // The place may be within a batch, or (damaged) after less than there should be.
         if let Some(base) = base.filter(|&b| b < target && b >= self.segments[self.segments.len() - 1].base) {
-            self.lower_to(base, out);
+            self.lower_to(base, t, out);
         }
         self.cut_at(scanner.pos, t, out);
     }
@@ -260,22 +281,37 @@ impl Log {
     }
 
     pub(super) fn truncate_progress(&mut self, out: &mut Outbox, events: &mut Vec<LogEvent>) {
-        let Phase::Truncating(t) = &self.phase else { return };
-        if t.steps == 0 && matches!(t.work, Work::None) {
+        let Phase::Truncating(t) = &mut self.phase else { return };
+        if t.steps > 0 || !matches!(t.work, Work::None) {
+            return;
+        }
+        if std::mem::take(&mut t.names) {
+            t.steps = 1;
+            return self.ask(DiskOp::FsyncDir { dir: self.dir.clone() }, Purpose::Step, out);
+        }
+        t.work = Work::Recording;
+        events.push(LogEvent::Cut);
+    }
+
+    /// Recovery points as they are after [`LogEvent::Cut`] are durable. Nothing happens if the log was cut anew since.
+    pub fn cut_recorded(&mut self, out: &mut Outbox, events: &mut Vec<LogEvent>) {
+        if matches!(&self.phase, Phase::Truncating(t) if matches!(t.work, Work::Recording)) {
             self.phase = Phase::Ready;
             events.push(LogEvent::Truncated);
             self.start_flush(out);
         }
     }
 
-    /// Takes a segment's files out of the way; they go for good after `file.delete.delay.ms`.
-    pub(super) fn discard(&mut self, now: Now, segment: &Segment, out: &mut Outbox) {
+    /// Takes a segment's files out of the way; they go for good after `file.delete.delay.ms`. Says how many changes
+    /// of names that takes.
+    pub(super) fn discard(&mut self, now: Now, segment: &Segment, purpose: Purpose, out: &mut Outbox) -> u32 {
         for path in [&segment.offsets.file, &segment.times.file] {
-            self.ask(DiskOp::Delete { path: path.clone() }, Purpose::Plain, out);
+            self.ask(DiskOp::Delete { path: path.clone() }, purpose.clone(), out);
         }
         let doomed = crate::disk::Path::new(format!("{}.deleted", segment.file));
         let rename = DiskOp::Rename { from: segment.file.clone(), to: doomed.clone() };
-        self.ask(rename, Purpose::Plain, out);
+        self.ask(rename, purpose, out);
         self.doomed.push_back((now.mono + self.config.segment_delete_delay, doomed));
+        3
     }
 }

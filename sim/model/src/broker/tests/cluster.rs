@@ -58,6 +58,12 @@ pub(crate) struct Cluster {
     next_conn: u64,
     /// Messages between these two are lost (both ways).
     pub(crate) cut: Vec<(usize, usize)>,
+    /// Answers about the ISR to this host are held until [`Cluster::release`].
+    pub(crate) hold_isr_answers: Option<usize>,
+    held: Vec<(usize, Input)>,
+    /// This host processes nothing until [`Cluster::resume`].
+    paused: Option<usize>,
+    backlog: Vec<Event>,
 }
 
 /// The test is a client without a host.
@@ -116,6 +122,10 @@ impl Cluster {
             correlation: 0,
             next_conn: 0,
             cut: Vec::new(),
+            hold_isr_answers: None,
+            held: Vec::new(),
+            paused: None,
+            backlog: Vec::new(),
         };
         (0..=n as usize).for_each(|h| cluster.start(h));
         cluster
@@ -144,6 +154,29 @@ impl Cluster {
 
     pub(crate) fn shut_down(&mut self, host: usize) {
         self.give(host, Input::Shutdown);
+    }
+
+    /// A host stops processing; peers see silence.
+    pub(crate) fn pause(&mut self, host: usize) {
+        self.paused = Some(host);
+    }
+    /// It goes on, with what has come due first, then with what has come in.
+    pub(crate) fn resume(&mut self) {
+        self.paused = None;
+        for event in std::mem::take(&mut self.backlog) {
+            self.push(self.now + LATENCY, event);
+        }
+    }
+
+    /// What was held arrives. Says how much that was.
+    pub(crate) fn release(&mut self) -> usize {
+        self.hold_isr_answers = None;
+        let held = std::mem::take(&mut self.held);
+        let count = held.len();
+        for (to, input) in held {
+            self.later(LATENCY, to, input);
+        }
+        count
     }
 
     fn drop_peer(&mut self, to: usize, conn: ConnId, reason: DisconnectReason) {
@@ -213,7 +246,13 @@ impl Cluster {
                 match self.hosts[host].peers.get(&conn).copied() {
                     Some((TEST, _)) => self.answers.push(Answer { correlation, response: *response }),
                     Some((to, theirs)) if !self.is_cut(host, to) => {
-                        self.later(LATENCY, to, Input::Response { conn: theirs, correlation, version, response });
+                        let about_isr = matches!(*response, ResponseKind::AlterPartition(_));
+                        let input = Input::Response { conn: theirs, correlation, version, response };
+                        if about_isr && self.hold_isr_answers == Some(to) {
+                            self.held.push((to, input));
+                        } else {
+                            self.later(LATENCY, to, input);
+                        }
                     }
                     _ => {}
                 }
@@ -241,7 +280,8 @@ impl Cluster {
         let end = self.now + Duration::from_millis(ms);
         for _ in 0..1_000_000 {
             let event = self.events.first_key_value().map(|(k, _)| k.0);
-            let timer = (0..self.hosts.len()).filter_map(|h| self.hosts[h].deadline.map(|d| (d, h))).min();
+            let awake = (0..self.hosts.len()).filter(|h| self.paused != Some(*h));
+            let timer = awake.filter_map(|h| self.hosts[h].deadline.map(|d| (d, h))).min();
             let (at, host) = match (event, timer) {
                 (Some(e), Some((d, h))) if d < e => (d, Some(h)),
                 (Some(e), _) => (e, None),
@@ -260,6 +300,7 @@ impl Cluster {
             }
             let Some((_, event)) = self.events.pop_first() else { return };
             match event {
+                Event::Input(host, ..) | Event::Disk(host, ..) if self.paused == Some(host) => self.backlog.push(event),
                 Event::Input(host, incarnation, input) if self.hosts[host].incarnation == incarnation => {
                     self.give(host, input);
                 }

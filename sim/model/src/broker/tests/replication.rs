@@ -95,6 +95,61 @@ fn a_follower_that_is_cut_off_leaves_the_isr_and_comes_back() {
 }
 
 #[test]
+fn a_late_answer_to_a_deposed_leader_does_not_answer_what_it_asks_as_a_leader_again() {
+    let mut c = plain(2);
+    let l = leader(&c);
+    // The leader sleeps, is deposed, asks to be rid of followers it has not heard of, and does not get the answer.
+    c.cut = followers(&c).iter().map(|&f| (l, f)).collect();
+    assert_eq!(write(&mut c, 1, "a").error_code, 0);
+    c.pause(l);
+    c.run(2000);
+    assert_ne!(leader(&c), l);
+    let other = leader(&c);
+    c.cut.clear();
+    c.hold_isr_answers = Some(l);
+    c.resume();
+    c.run(3000);
+    converged(&c);
+    // It leads again, and wants the other one back in the ISR.
+    c.kill(other);
+    c.run(2000);
+    assert_eq!(leader(&c), l);
+    c.start(other);
+    c.run(3000);
+    assert_eq!(c.replica(l).isr.len(), 2, "one request is under way");
+    assert_eq!(c.release(), 1);
+    // A fetch of before is lost, and its connection is given up after half a minute only.
+    c.run(35_000);
+    converged(&c);
+}
+
+#[test]
+fn nothing_is_appended_behind_a_cut_before_the_recovery_point_is_written_down() {
+    let mut c = cluster(Truncation::Fetch, Defects::NONE, 2, |config| config.flush_messages = 1);
+    assert_eq!(write(&mut c, -1, "a").error_code, 0);
+    let old = leader(&c);
+    c.cut = followers(&c).iter().map(|&f| (old, f)).collect();
+    assert_eq!(write(&mut c, 1, "b").error_code, 0);
+    assert_eq!(write(&mut c, 1, "b").error_code, 0);
+    c.kill(old);
+    c.cut.clear();
+    c.run(2000);
+    assert_eq!(write(&mut c, -1, "c").error_code, 0);
+    c.disk(old).done.clear();
+    c.start(old);
+    c.run(3000);
+    converged(&c);
+    let done = &c.disk(old).done;
+    let position = |from: usize, which: &dyn Fn(&DiskOp) -> bool| from + done[from..].iter().position(which).unwrap();
+    let cut = position(0, &|op| matches!(op, DiskOp::Truncate { file, .. } if file.as_str().ends_with(".log")));
+    let checkpoint = Path::new("recovery-point-offset-checkpoint");
+    let renamed = position(cut, &|op| matches!(op, DiskOp::Rename { to, .. } if *to == checkpoint));
+    let durable = position(renamed, &|op| *op == DiskOp::FsyncDir { dir: Path::new("") });
+    let appended = position(cut, &|op| matches!(op, DiskOp::Append { file, .. } if file.as_str().ends_with(".log")));
+    assert!(durable < appended, "{cut} {renamed} {durable} {appended}");
+}
+
+#[test]
 fn too_few_replicas_refuse_acks_all() {
     let mut c = plain(2);
     let l = leader(&c);

@@ -36,12 +36,17 @@ struct Host {
     disk: FakeDisk,
     events: Vec<LogEvent>,
     now: Now,
+    /// What stands in the checkpoint of recovery points since the last truncation.
+    checkpoint: Offset,
+    /// Every batch ever appended, as it lies on disk.
+    ever: Vec<Bytes>,
 }
 
 impl Host {
     fn new(config: LogConfig, defects: Defects) -> Host {
         let log = Log::new(7, Path::new(DIR), config, defects);
-        Host { log, out: Outbox::new(), disk: FakeDisk::default(), events: Vec::new(), now: Now::default() }
+        let (disk, events, now) = (FakeDisk::default(), Vec::new(), Now::default());
+        Host { log, out: Outbox::new(), disk, events, now, checkpoint: Offset(0), ever: Vec::new() }
     }
     fn created(config: LogConfig) -> Host {
         let mut host = Host::new(config, Defects::NONE);
@@ -65,7 +70,12 @@ impl Host {
     }
     fn give(&mut self, completion: Option<(DiskToken, DiskResult)>) -> bool {
         let Some((token, result)) = completion else { return false };
+        let before = self.events.len();
         self.log.on_disk(self.now, token, result, &mut self.out, &mut self.events);
+        if self.events[before..].contains(&LogEvent::Cut) {
+            self.checkpoint = self.log.recovery_point();
+            self.log.cut_recorded(&mut self.out, &mut self.events);
+        }
         self.submit();
         true
     }
@@ -84,7 +94,8 @@ impl Host {
         self.give(next)
     }
     fn append(&mut self, batch: Bytes, epoch: i32) -> AppendInfo {
-        let info = self.log.append_as_leader(self.now, batch, LeaderEpoch(epoch), &mut self.out).unwrap();
+        let info = self.log.append_as_leader(self.now, batch.clone(), LeaderEpoch(epoch), &mut self.out).unwrap();
+        self.ever.push(record::stamp(&batch, info.base, LeaderEpoch(epoch)));
         self.submit();
         info
     }

@@ -233,7 +233,7 @@ fn truncation_below_what_is_placed_exactly() {
     let refused = host.log.append_as_leader(host.now, batch(1, 0, 1, 1), LeaderEpoch(0), &mut host.out);
     assert_eq!(refused, Err(AppendError::NotReady));
     host.settle();
-    assert_eq!(host.events.last(), Some(&LogEvent::Truncated));
+    assert_eq!(host.events[host.events.len() - 2..], [LogEvent::Cut, LogEvent::Truncated]);
     assert_eq!((host.log.log_end(), host.log.next_offset()), (Offset(20), Offset(20)), "not within a batch");
     host.assert_replay_equals_live();
     assert!(!host.log.truncate_to(host.now, Offset(20), &mut host.out));

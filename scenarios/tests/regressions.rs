@@ -1,0 +1,25 @@
+//! Seeds that once convicted correct code. Each found a bug of the model, the world or the judge; each must hold now.
+//!
+//! A seed keeps its history only while nothing it rests on changes, so the rule that was broken has a test of its own,
+//! beside the rule. These are here because they cost little and once were right.
+
+use klamm_scenarios::run::{Options, run_seed};
+use klamm_scenarios::{catalog, seeds::Seed};
+
+/// Scenario, derived seed, what was wrong.
+const CONVICTED: &[(&str, &str, &str)] = &[(
+    "isr-changes-in-flight",
+    "0x6870ab09132de8eb",
+    "an answer to a deposed leader's AlterPartition was taken for one to what it asked as a leader again",
+)];
+
+#[test]
+fn what_was_fixed_stays_fixed() {
+    for (name, seed, wrong) in CONVICTED {
+        let scenarios = catalog::find(name).unwrap();
+        let seed: Seed = seed.parse().unwrap();
+        let outcome = run_seed(&scenarios[0], seed.0, &Options::default());
+        let found: Vec<_> = outcome.violations(&scenarios[0]).map(|f| (&f.check, &f.detail)).collect();
+        assert!(found.is_empty(), "{name} {seed}: {found:?}; once: {wrong}");
+    }
+}
