@@ -1,19 +1,23 @@
 //! Leads each operation past the oracles it concerns.
 
 use super::finding::Verdicts;
+use super::groups::{Candidate, Groups, OPEN, who};
 use super::key_affinity::Keys;
 use super::list_offsets_regression::{self as list_offsets, Asked};
 use super::report::Findings;
 use super::sends::{self, CHOSEN, KEYED, Known, LOST, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State};
 use super::store::{NONE, Read, Reader, Store};
 use super::summary::Summary;
+use super::{clean_handover, commit_regression, commit_too_far, double_effect, illegal_resume, skipped_record};
 use super::{
     duplicate, failed_write_visible, inconsistent_offsets, key_affinity, lost_write, next_offset_divergence,
     nonmonotonic_poll, nonmonotonic_send, poll_skip, read_epoch_regression, realtime_order, send_resolves, slots,
     unknown_read,
 };
 use crate::permission::{Declared, permitted};
-use klamm_model::history::{Acks, Entry, Op, Outcome, PositionReason, ReadRecord, TopicPartition, ValueId};
+use klamm_model::history::{
+    Acks, Entry, IsolationLevel, Op, Outcome, PositionReason, ReadRecord, TopicPartition, ValueId,
+};
 use klamm_model::ids::{Offset, ProducerId};
 
 /// What a judge cannot learn from the history.
@@ -31,6 +35,7 @@ pub struct Judge {
     store: Store,
     keys: Keys,
     asked: Asked,
+    groups: Groups,
     out: Findings,
     summary: Summary,
     final_reads: u64,
@@ -44,6 +49,7 @@ impl Judge {
             store: Store::default(),
             keys: Keys::new(),
             asked: Asked::default(),
+            groups: Groups::default(),
             out: Findings::new(config.max_findings),
             summary: Summary::default(),
             final_reads: 0,
@@ -75,15 +81,28 @@ impl Judge {
                 let part = self.store.source(source);
                 lost_write::final_read(&mut self.store, &mut self.out, entry, part, from.0, to.0);
             }
-            // Nothing here judges groups yet.
-            Op::Member { .. }
-            | Op::Assigned { .. }
-            | Op::Revoked { .. }
-            | Op::Commit { .. }
-            | Op::Committed { .. }
-            | Op::Finished { .. }
-            | Op::Effect { .. }
-            | Op::GroupOffset { .. } => {}
+            Op::Member { facts } => self.groups.came_up(entry, facts),
+            Op::Assigned { generation, partitions } => self.assigned(entry, *generation, partitions),
+            Op::Revoked { partitions, lost, .. } => {
+                let parts = self.sources(partitions);
+                self.groups.revoked(entry, &parts, *lost);
+            }
+            Op::Commit { .. } => self.commit(entry),
+            Op::Committed { commit, outcome, .. } => self.groups.committed(entry, *commit, *outcome),
+            Op::Finished { source, from, to } => {
+                let part = self.store.source(source);
+                if let Some(group) = self.groups.member(who(entry)).map(|m| m.group) {
+                    self.groups.list[group].part(part).finished.insert(from.0, to.0);
+                }
+            }
+            Op::Effect { source, offset, value } => {
+                let part = self.store.source(source);
+                double_effect::applied(&self.store, &mut self.groups, &mut self.out, entry, part, offset.0, *value);
+            }
+            Op::GroupOffset { group, source, .. } => {
+                let part = self.store.source(source);
+                skipped_record::found(&mut self.groups, entry, group, part);
+            }
         }
     }
 
@@ -213,6 +232,9 @@ impl Judge {
         self.summary.polls += 1;
         self.summary.reads += records.len() as u64;
         let part = self.store.source(source);
+        if !self.groups.is_empty() {
+            self.delivered(entry, part, isolation, records);
+        }
         let kept = self.store.reader(entry.client, entry.incarnation, part);
         let mut reader = Reader { skipped: std::mem::take(&mut kept.skipped), ..kept.clone() };
         for (i, &record) in records.iter().enumerate() {
@@ -249,6 +271,9 @@ impl Judge {
             nonmonotonic_send::placed(store, out, value, read.at);
             let p = &mut store.parts[read.part as usize];
             p.max_read = p.max_read.max(offset);
+            if !self.groups.open.is_empty() {
+                self.met(read, reader);
+            }
         }
         if reader.covered_from == NONE || offset < reader.covered_from {
             (reader.covered_from, reader.begun) = (offset, read.at);
@@ -317,8 +342,81 @@ impl Judge {
         }
     }
 
+    /// The numbers of partitions.
+    fn sources(&mut self, list: &[TopicPartition]) -> Vec<u32> {
+        list.iter().map(|source| self.store.source(source)).collect()
+    }
+
+    fn assigned(&mut self, entry: &Entry, generation: i32, partitions: &[TopicPartition]) {
+        let parts = self.sources(partitions);
+        self.groups.assigned(entry, generation, &parts);
+        for part in parts {
+            // Where reading goes on is the group's matter now.
+            let reader = self.store.reader(entry.client, entry.incarnation, part);
+            (reader.last, reader.by_read, reader.epoch) = (NONE, false, -1);
+            (reader.at, reader.reason) = (entry.at, Some(PositionReason::Assigned));
+        }
+    }
+
+    fn commit(&mut self, entry: &Entry) {
+        let Op::Commit { commit, trigger, generation, offsets } = &entry.op else { return };
+        let me = who(entry);
+        for (source, offset) in offsets {
+            let part = self.store.source(source);
+            let candidate = Candidate {
+                who: me,
+                commit: *commit,
+                trigger: *trigger,
+                generation: *generation,
+                offset: offset.0,
+                invoked: entry.at,
+                accepted: None,
+                until: OPEN,
+            };
+            commit_too_far::commits(&self.store, &mut self.groups, &mut self.out, me, part, &candidate);
+            commit_regression::commits(&self.store, &mut self.groups, &mut self.out, me, part, &candidate);
+            self.groups.commit(me, part, candidate);
+        }
+    }
+
+    /// Records of a partition were delivered; to a group's member, perhaps.
+    fn delivered(&mut self, entry: &Entry, part: u32, isolation: IsolationLevel, records: &[ReadRecord]) {
+        let (at, client, incarnation) = (entry.at, entry.client, entry.incarnation);
+        let me = who(entry);
+        if self.groups.member(me).is_none() {
+            return;
+        }
+        let (store, groups, out) = (&self.store, &mut self.groups, &mut self.out);
+        for (i, &record) in records.iter().enumerate() {
+            let read = Read { at, client, incarnation, part, isolation, record, within_poll: i > 0 };
+            if i == 0 {
+                illegal_resume::polled(store, groups, out, &read);
+            }
+            clean_handover::polled(store, groups, out, &read);
+        }
+        let ends = (records.iter().map(|r| r.offset.0).min(), records.iter().map(|r| r.offset.0).max());
+        if let (Some(first), Some(last)) = ends {
+            groups.delivered(me, part, first, last, isolation);
+        }
+    }
+
+    /// A record is read while gaps are watched.
+    #[cold]
+    fn met(&mut self, read: &Read, reader: &Reader) {
+        for gap in self.groups.met(read.part, read.offset(), read.isolation) {
+            illegal_resume::fire(&self.store, &self.groups, &mut self.out, read.part, gap, read.offset(), read.value());
+        }
+        self.groups.passed(read.part, reader, read.offset(), read.isolation);
+    }
+
     fn position(&mut self, entry: &Entry, source: &TopicPartition, offset: i64, reason: PositionReason) {
         let part = self.store.source(source);
+        if !self.groups.is_empty() {
+            let log_start = self.store.parts[part as usize].log_start;
+            if !self.groups.position(entry, part, offset, reason, log_start) {
+                return;
+            }
+        }
         let reader = self.store.reader(entry.client, entry.incarnation, part);
         reader.by_read = false;
         reader.epoch = -1;
@@ -347,6 +445,7 @@ impl Judge {
     pub fn log_start(&mut self, source: &TopicPartition, offset: Offset) {
         let part = self.store.source(source);
         self.store.trim(part, offset.0);
+        self.groups.trim(part, offset.0);
     }
 
     /// The topic's number of partitions changed: keys may go elsewhere from now on.
@@ -372,6 +471,7 @@ impl Judge {
         if !store.parts.is_empty() {
             send_resolves::end(store, out, at, self.config.resolve_slack);
         }
+        skipped_record::end(store, &self.groups, out);
         out.close();
         let mut summary = std::mem::take(&mut self.summary);
         for client in store.clients() {
@@ -385,6 +485,12 @@ impl Judge {
         }
         summary.dropped = out.dropped;
         let mut findings = std::mem::take(&mut out.list);
+        for facts in findings.iter_mut().map(|f| &mut f.facts).filter(|f| f.group.is_some()) {
+            let altered = declared.offsets_altered(facts).next().is_some();
+            facts.app.offsets_altered = altered;
+        }
+        // Whoever altered the offsets broke the handover: what follows is judged as a resume, which stands beside it.
+        findings.retain(|f| f.check != "clean-handover" || !f.facts.app.offsets_altered);
         for finding in &mut findings {
             finding.permitted = permitted(&finding.check, &finding.facts, declared);
             let count = summary.checks.entry(finding.check.to_string()).or_default();

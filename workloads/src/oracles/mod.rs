@@ -5,16 +5,23 @@
 //! or retained. What lies below a log start that was declared ([`Judge::log_start`]) leaves its memory.
 //!
 //! The rooms: [`judge`] leads each operation past the oracles, one file each; [`store`] with [`sends`] and [`slots`] is
-//! the memory they share; [`report`] is where they put what they find, [`finding`] and [`summary`] what comes out.
+//! the memory they share, [`groups`] with [`ranges`] that of the oracles of consumer groups; [`report`] is where they put what they find, [`finding`] and [`summary`] what comes out.
 //! What permits a finding is not theirs to say: see [`crate::permission`].
 //!
 //! What a history must keep to: a send's value names its client; indices are dense per client; a value that could not
 //! be decoded is read as [`UNDECODABLE`]; a reader tells of each change of its position that reading did not make; the
-//! final reader of a partition begins with a position at the log start.
+//! final reader of a partition begins with a position at the log start; a group member tells what was assigned to it
+//! before it tells of positions and records.
 
+mod clean_handover;
+mod commit_regression;
+mod commit_too_far;
+mod double_effect;
 mod duplicate;
 mod failed_write_visible;
 mod finding;
+mod groups;
+mod illegal_resume;
 mod inconsistent_offsets;
 mod judge;
 mod key_affinity;
@@ -24,11 +31,13 @@ mod next_offset_divergence;
 mod nonmonotonic_poll;
 mod nonmonotonic_send;
 mod poll_skip;
+mod ranges;
 mod read_epoch_regression;
 mod realtime_order;
 mod report;
 mod send_resolves;
 mod sends;
+mod skipped_record;
 mod slots;
 mod store;
 mod summary;
@@ -67,4 +76,10 @@ pub const CHECKS: &[&str] = &[
     "next-offset-divergence",
     "read-epoch-regression",
     "list-offsets-regression",
+    "illegal-resume",
+    "skipped-record",
+    "commit-too-far",
+    "commit-regression",
+    "clean-handover",
+    "double-effect",
 ];

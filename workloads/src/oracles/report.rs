@@ -2,11 +2,12 @@
 
 use super::finding::Finding;
 use super::store::Store;
-use crate::permission::{Clause, Facts};
-use klamm_model::history::{Entry, IsolationLevel, ValueId};
+use crate::permission::{AppFacts, Clause, Facts};
+use klamm_model::history::{Entry, IsolationLevel, PositionReason, ValueId};
 use klamm_model::ids::{ClientId, Offset};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A finding, before it is dressed.
 pub(super) struct Report<'a> {
@@ -18,11 +19,27 @@ pub(super) struct Report<'a> {
     pub(super) values: &'a [u64],
     pub(super) isolation: Option<IsolationLevel>,
     pub(super) clause: Option<Clause>,
+    /// The group it is about, what its application is, and how a position was moved.
+    pub(super) group: Option<&'a Arc<str>>,
+    pub(super) app: AppFacts,
+    pub(super) boundary: Option<PositionReason>,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(check: &'static str, at: u64, client: ClientId, part: u32) -> Report<'a> {
-        Report { check, at, client, part, offset: None, values: &[], isolation: None, clause: None }
+        Report {
+            check,
+            at,
+            client,
+            part,
+            offset: None,
+            values: &[],
+            isolation: None,
+            clause: None,
+            group: None,
+            app: AppFacts::default(),
+            boundary: None,
+        }
     }
     /// On this read.
     pub(super) fn of_read(check: &'static str, read: &super::store::Read) -> Report<'a> {
@@ -79,6 +96,9 @@ impl Findings {
         facts.offset = report.offset.map(Offset);
         facts.isolation = report.isolation;
         facts.clause = report.clause;
+        facts.group = report.group.cloned();
+        facts.app = report.app;
+        facts.boundary = report.boundary;
         for &value in report.values {
             let id = ValueId(value);
             let Some(client) = store.client(id.client()) else { continue };

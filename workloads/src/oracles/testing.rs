@@ -12,6 +12,8 @@ pub(super) struct History {
     pub(super) clock: u64,
     pub(super) declared: Declared,
     partition: i32,
+    protocol: RebalanceProtocol,
+    processing: Processing,
 }
 
 pub(super) fn source(partition: i32) -> TopicPartition {
@@ -31,7 +33,14 @@ impl History {
     }
 
     pub(super) fn with(acks: Acks, idempotent: bool, max_in_flight: u32) -> History {
-        let mut h = History { entries: Vec::new(), clock: 0, declared: Declared::default(), partition: 0 };
+        let mut h = History {
+            entries: Vec::new(),
+            clock: 0,
+            declared: Declared::default(),
+            partition: 0,
+            protocol: RebalanceProtocol::Cooperative,
+            processing: Processing::FinishThenCommit,
+        };
         let facts = ProducerFacts { acks, idempotent, max_in_flight, resolves_within: WITHIN };
         h.push(1, Op::Producer { facts });
         h
@@ -174,10 +183,95 @@ impl History {
         self.ask(client, from, from).answer(client, to.max(from), from, epoch, offset)
     }
 
-    pub(super) fn judge(&self) -> Verdicts {
+    /// Members from here on are of a KIP-848 group.
+    pub(super) fn consumer_protocol(&mut self) -> &mut Self {
+        self.protocol = RebalanceProtocol::Consumer;
+        self
+    }
+
+    /// Members from here on process like this.
+    pub(super) fn processing(&mut self, processing: Processing) -> &mut Self {
+        self.processing = processing;
+        self
+    }
+
+    /// A member of group `g` comes up; it commits by itself.
+    pub(super) fn member(&mut self, client: u32) -> &mut Self {
+        let facts = MemberFacts {
+            group: "g".into(),
+            protocol: self.protocol,
+            instance: None,
+            auto_commit: true,
+            processing: self.processing,
+            effects: true,
+            resets_to_latest: false,
+        };
+        self.push(client, Op::Member { facts })
+    }
+
+    /// The partition comes to a member.
+    pub(super) fn comes(&mut self, client: u32, generation: i32) -> &mut Self {
+        let partitions = vec![source(self.partition)];
+        self.push(client, Op::Assigned { generation, partitions })
+    }
+
+    pub(super) fn revoked(&mut self, client: u32, generation: i32, lost: bool) -> &mut Self {
+        let partitions = vec![source(self.partition)];
+        self.push(client, Op::Revoked { generation, partitions, lost })
+    }
+
+    pub(super) fn asks_commit(
+        &mut self,
+        client: u32,
+        commit: u64,
+        trigger: CommitTrigger,
+        generation: i32,
+        offset: i64,
+    ) -> &mut Self {
+        let offsets = vec![(source(self.partition), Offset(offset))];
+        self.push(client, Op::Commit { commit, trigger, generation, offsets })
+    }
+
+    pub(super) fn resolves(&mut self, client: u32, commit: u64, outcome: Outcome) -> &mut Self {
+        self.push(client, Op::Committed { commit, outcome, error: None })
+    }
+
+    /// A commit that is accepted.
+    pub(super) fn commits(
+        &mut self,
+        client: u32,
+        commit: u64,
+        trigger: CommitTrigger,
+        generation: i32,
+        offset: i64,
+    ) -> &mut Self {
+        self.asks_commit(client, commit, trigger, generation, offset).resolves(client, commit, Outcome::Ok)
+    }
+
+    pub(super) fn finished(&mut self, client: u32, from: i64, to: i64) -> &mut Self {
+        self.push(client, Op::Finished { source: source(self.partition), from: Offset(from), to: Offset(to) })
+    }
+
+    /// The effect of value n at offset n.
+    pub(super) fn effect(&mut self, client: u32, offset: i64) -> &mut Self {
+        let value = value(offset as u64);
+        self.push(client, Op::Effect { source: source(self.partition), offset: Offset(offset), value })
+    }
+
+    pub(super) fn group_offset(&mut self, offset: i64) -> &mut Self {
+        let (group, source) = ("g".into(), source(self.partition));
+        self.push(98, Op::GroupOffset { group, source, offset: Some(Offset(offset)) })
+    }
+
+    /// A judge who has seen all of it, for more to come.
+    pub(super) fn judge_so_far(&self) -> Judge {
         let mut judge = Judge::new(JudgeConfig { resolve_slack: 1_000, max_findings: 100 });
         self.entries.iter().for_each(|e| judge.entry(e));
-        judge.finish(self.clock, &self.declared)
+        judge
+    }
+
+    pub(super) fn judge(&self) -> Verdicts {
+        self.judge_so_far().finish(self.clock, &self.declared)
     }
 
     /// This check fires, nothing else does, and there is a witness in the order of time.

@@ -7,6 +7,7 @@ use super::Facts;
 use klamm_model::history::TopicPartition;
 use klamm_model::ids::{LeaderEpoch, Offset};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What happened, and for recorded histories what was configured.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub struct Declared {
     pub compactions: Vec<Compacted>,
     /// Producer state that expired.
     pub expiries: Vec<Expired>,
+    /// Committed offsets of groups that are no longer what their members committed.
+    pub offsets_altered: Vec<OffsetsAltered>,
 }
 
 /// What a recorded history's cluster was configured to do.
@@ -145,6 +148,20 @@ pub struct Expired {
     pub source: TopicPartition,
 }
 
+/// A group's committed offsets expired in order, were deleted or set by somebody else, or went with what the offsets
+/// topic lost.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OffsetsAltered {
+    /// When.
+    pub at: u64,
+    /// `group.id`.
+    pub group: Arc<str>,
+    /// Of which partition; none: of all that the group had committed.
+    #[serde(default)]
+    pub source: Option<TopicPartition>,
+}
+
 macro_rules! before {
     ($(#[$doc:meta])* $name:ident: $item:ty) => {
         $(#[$doc])*
@@ -163,4 +180,14 @@ impl Declared {
     before!(log_starts: LogStart);
     before!(compactions: Compacted);
     before!(expiries: Expired);
+
+    /// What was done to the committed offsets of the group of a finding, in its partition, by the time of the finding.
+    pub fn offsets_altered<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = &'a OffsetsAltered> {
+        let own = |e: &&OffsetsAltered| {
+            e.at <= facts.at
+                && facts.group.as_ref() == Some(&e.group)
+                && e.source.as_ref().is_none_or(|source| *source == facts.source)
+        };
+        self.offsets_altered.iter().filter(own)
+    }
 }

@@ -11,12 +11,15 @@
 pub mod declared;
 pub mod table;
 
-pub use declared::{Compacted, Configured, Damage, Declared, Expired, LeaderChange, LogStart, Loss, Unclean};
+pub use declared::{
+    Compacted, Configured, Damage, Declared, Expired, LeaderChange, LogStart, Loss, OffsetsAltered, Unclean,
+};
 pub use table::{Clause, Row, TABLE};
 
 use klamm_model::history::{Acks, IsolationLevel, PositionReason, TopicPartition, ValueId};
 use klamm_model::ids::Offset;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Why a finding may be legal. The names are those of the table in the documentation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -164,6 +167,9 @@ pub struct Facts {
     pub boundary: Option<PositionReason>,
     /// The application.
     pub app: AppFacts,
+    /// The consumer group it is about.
+    #[serde(default)]
+    pub group: Option<Arc<str>>,
     /// Which clause of the check was violated, where the table distinguishes.
     pub clause: Option<Clause>,
 }
@@ -171,8 +177,17 @@ pub struct Facts {
 impl Facts {
     /// Facts about a partition, nothing else known.
     pub fn new(at: u64, source: TopicPartition) -> Facts {
-        let app = AppFacts::default();
-        Facts { at, source, offset: None, sends: Vec::new(), isolation: None, boundary: None, app, clause: None }
+        Facts {
+            at,
+            source,
+            offset: None,
+            sends: Vec::new(),
+            isolation: None,
+            boundary: None,
+            app: AppFacts::default(),
+            group: None,
+            clause: None,
+        }
     }
 }
 

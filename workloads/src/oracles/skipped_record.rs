@@ -1,0 +1,133 @@
+//! skipped-record: after convergence, a visible record below a group's committed offset was finished by no member.
+//!
+//! Judged at the end of the history, when everything that is visible has been read.
+
+use super::groups::{Groups, visible_flag};
+use super::report::{Findings, Report};
+use super::store::Store;
+use crate::permission::AppFacts;
+use klamm_model::history::{Entry, Op, TopicPartition};
+use klamm_model::ids::Offset;
+use std::sync::Arc;
+
+/// What the harness found committed.
+pub(super) fn found(groups: &mut Groups, entry: &Entry, group: &Arc<str>, part: u32) {
+    let group = groups.group(group);
+    groups.list[group].part(part).found = Some(entry.clone());
+}
+
+/// Nothing more will be read.
+pub(super) fn end(store: &Store, groups: &Groups, out: &mut Findings) {
+    for group in &groups.list {
+        for (&part, state) in &group.parts {
+            let Some(found) = &state.found else { continue };
+            let Op::GroupOffset { offset: Some(Offset(committed)), .. } = found.op else { continue };
+            let Some(start) = state.start else { continue };
+            let start = start.max(store.parts[part as usize].log_start);
+            let flag = visible_flag(state.isolation);
+            let slots = &store.parts[part as usize].slots;
+            let unfinished = state.finished.gaps(start, committed);
+            let skipped = unfinished.into_iter().flat_map(|(from, to)| slots.between(from, to));
+            for (offset, slot) in skipped.filter(|(_, slot)| slot.flags & flag != 0) {
+                let values = [slot.value];
+                let report = Report::new("skipped-record", found.at, found.client, part);
+                let given = state.delivered.contains(offset);
+                let report = Report {
+                    group: Some(&group.name),
+                    isolation: Some(state.isolation),
+                    boundary: state.moved_to.1.filter(|_| !given && offset < state.moved_to.0),
+                    app: AppFacts {
+                        commits_before_finishing: state.delivered_early.contains(offset),
+                        ..AppFacts::default()
+                    },
+                    ..report.offset(offset).values(&values)
+                };
+                let words = || {
+                    let how = if given { "delivered and never finished" } else { "delivered to no member" };
+                    format!("group `{}` has committed {committed}, but offset {offset} was {how}", group.name)
+                };
+                let own = |source: &TopicPartition| {
+                    let commits = state.commits.iter().filter(|c| c.offset == committed).take(1);
+                    commits.flat_map(|c| c.story(source)).collect::<Vec<_>>()
+                };
+                out.add(store, report, words, || {
+                    let source = &store.parts[part as usize].source;
+                    let read = store.read_at(part, offset);
+                    own(source).into_iter().chain(read).chain([found.clone()]).collect()
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::oracles::testing::*;
+    use crate::permission::{Cause, OffsetsAltered};
+    use klamm_model::history::{CommitTrigger::*, PositionReason, Processing};
+    use klamm_model::ids::Offset;
+
+    fn begun(processing: Processing) -> History {
+        let mut h = History::new();
+        h.processing(processing).sends(0..6).member(10).comes(10, 1);
+        h.position(10, 1, PositionReason::Reset).reads(10, 1..5);
+        h
+    }
+
+    #[test]
+    fn what_is_committed_must_have_been_finished() {
+        let mut h = begun(Processing::FinishThenCommit);
+        h.finished(10, 1, 5).commits(10, 1, Sync, 1, 5).group_offset(5).finally(0, 6);
+        h.silent();
+        let mut h = begun(Processing::FinishThenCommit);
+        h.finished(10, 1, 3).finished(10, 4, 5).commits(10, 1, Sync, 1, 5).group_offset(5).finally(0, 6);
+        let found = h.fires("skipped-record");
+        assert_eq!((found.offset, found.permitted, found.witness.len()), (Some(Offset(3)), None, 4));
+    }
+
+    #[test]
+    fn what_was_never_delivered_is_skipped_too_once_it_is_seen() {
+        let mut h = begun(Processing::FinishThenCommit);
+        h.finished(10, 1, 5).commits(10, 1, Sync, 1, 6).group_offset(6).silent();
+        h.finally(0, 6);
+        assert_eq!(h.fires_among("skipped-record").offset, Some(Offset(5)));
+        h.fires_among("commit-too-far");
+    }
+
+    #[test]
+    fn a_group_that_commits_early_may_lose_what_it_was_given() {
+        for processing in [Processing::CommitThenFinish, Processing::HandOff] {
+            let mut h = begun(processing);
+            h.commits(10, 1, Sync, 1, 5).finished(10, 1, 3).group_offset(5).finally(0, 6);
+            assert_eq!(h.fires("skipped-record").permitted, Some(Cause::CB));
+            // Not what it never was given.
+            let mut h = begun(processing);
+            h.finished(10, 1, 5).commits(10, 1, Sync, 1, 6).group_offset(6).finally(0, 6);
+            assert_eq!(h.fires_among("skipped-record").permitted, None);
+        }
+    }
+
+    #[test]
+    fn finished_by_another_or_by_nobody_yet() {
+        let mut h = begun(Processing::FinishThenCommit);
+        h.finished(10, 1, 2).commits(10, 1, Sync, 1, 2).revoked(10, 1, true);
+        h.member(11).comes(11, 2).assigned(11, 2).reads(11, 2..5).finished(11, 2, 5).commits(11, 1, Sync, 2, 5);
+        h.group_offset(5).finally(0, 6);
+        h.silent();
+        let mut h = begun(Processing::FinishThenCommit);
+        h.finished(10, 1, 2).commits(10, 1, Sync, 1, 2).group_offset(2).finally(0, 6);
+        h.silent();
+    }
+
+    #[test]
+    fn seeks_and_alterations_excuse() {
+        let mut h = begun(Processing::FinishThenCommit);
+        h.finished(10, 1, 5).position(10, 6, PositionReason::Seek).commits(10, 1, Sync, 1, 6).group_offset(6);
+        h.finally(0, 6);
+        assert_eq!(h.fires_among("skipped-record").permitted, Some(Cause::S));
+        let mut h = begun(Processing::FinishThenCommit);
+        h.finished(10, 1, 3).commits(10, 1, Sync, 1, 5).group_offset(5).finally(0, 6);
+        h.declared.offsets_altered.push(OffsetsAltered { at: 0, group: "g".into(), source: None });
+        assert_eq!(h.fires_among("skipped-record").permitted, Some(Cause::X));
+    }
+}
