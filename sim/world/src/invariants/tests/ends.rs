@@ -29,6 +29,7 @@ impl World {
                 metadata_applied: Offset(self.metadata),
                 image_digest: 1,
                 partitions: vec![account(ends[n - 1], 3, 1)],
+                coordinated: Vec::new(),
             };
             Account { node: NodeRef(n as u16), inspection: Some(Inspection::Broker(inspection)) }
         };
