@@ -49,8 +49,8 @@ fn verdict(v: Verdict) -> Markup {
     }
 }
 
-/// The page of a run. `charts` has an entry for each scenario, in order.
-pub fn run_page(run: &RunRecord, charts: &[Charts]) -> String {
+/// The page of a run. `charts` has an entry for each scenario, in order; `comparison` belongs to all of them.
+pub fn run_page(run: &RunRecord, comparison: &Charts, charts: &[Charts]) -> String {
     let seeds: usize = run.scenarios.iter().map(|s| s.seeds.len()).sum();
     let body = html! {
         h1 { "klamm · " (run.suite) " · " (verdict(run.verdict())) }
@@ -61,28 +61,34 @@ pub fn run_page(run: &RunRecord, charts: &[Charts]) -> String {
             @if let Some((all, same)) = run.rechecked { " Determinism: " (same) "/" (all) " rechecked in a fresh process." }
         }
         @if !run.defects.is_empty() { p.warn { "Defects switched on: " (run.defects.join(", ")) } }
+        @if !run.variants.is_empty() { (crate::compare::table(run)) }
+        (figures(comparison))
         div.scroll { table {
             thead { tr {
                 th {} th { "scenario" } th { "seeds" } th { "sends" } th { "acknowledged" } th { "lost" }
                 th { "twice" } th { "p50" } th { "p99" } th { "max" } th { "marks" }
             } }
-            tbody { @for s in &run.scenarios { (row(s)) } }
+            tbody { @for (i, s) in run.scenarios.iter().enumerate() { (row(run.title(i), s)) } }
         } }
         p.small {
             "All times are virtual, in a modelled cluster: response time from the intended send time, open loop, all \
              seeds together. Lost and twice count what the setting permits, too."
         }
-        @for (s, charts) in run.scenarios.iter().zip(charts) { (scenario(s, charts)) }
+        @for (i, (s, charts)) in run.scenarios.iter().zip(charts).enumerate() { (scenario(run.title(i), s, charts)) }
     };
     page(&format!("klamm {}", run.suite), &body)
 }
 
-fn row(s: &ScenarioRecord) -> Markup {
+fn figures(charts: &Charts) -> Markup {
+    html! { @for (caption, svg) in charts { figure { (PreEscaped(svg)) figcaption { (caption) } } } }
+}
+
+fn row(title: &str, s: &ScenarioRecord) -> Markup {
     let latency = |pick: fn(&crate::record::Latency) -> u64| s.response.map_or("-".to_owned(), |l| time(pick(&l)));
     let seen = s.required_marks.iter().filter(|m| s.marks.contains_key(*m)).count();
     html! { tr {
         td { (verdict(s.verdict)) }
-        td { a href={ "#" (s.name) } { (s.name) } }
+        td { a href={ "#" (s.name) } { (title) } }
         td { (s.seeds.len()) } td { (number(s.operations.sends)) } td { (number(s.operations.acknowledged)) }
         td { (number(s.operations.lost)) } td { (number(s.operations.duplicates)) }
         td { (latency(|l| l.p50)) } td { (latency(|l| l.p99)) } td { (latency(|l| l.max)) }
@@ -90,9 +96,9 @@ fn row(s: &ScenarioRecord) -> Markup {
     } }
 }
 
-fn scenario(s: &ScenarioRecord, charts: &Charts) -> Markup {
+fn scenario(title: &str, s: &ScenarioRecord, charts: &Charts) -> Markup {
     html! {
-        h2 id=(s.name) { (s.name) " · " (verdict(s.verdict)) }
+        h2 id=(s.name) { (title) " · " (verdict(s.verdict)) }
         p { (s.summary) }
         @if !s.promise.is_empty() { p { b { "Promise: " } (s.promise) } }
         @for f in &s.failures {
@@ -115,9 +121,7 @@ fn scenario(s: &ScenarioRecord, charts: &Charts) -> Markup {
             } }
         }
         p.small { "Marks: " (s.marks.iter().map(|(mark, n)| format!("{mark} {n}")).collect::<Vec<_>>().join(" · ")) }
-        @for (caption, svg) in charts {
-            figure { (PreEscaped(svg)) figcaption { (caption) } }
-        }
+        (figures(charts))
     }
 }
 
@@ -162,7 +166,7 @@ pub fn failure_page(story: &Story) -> String {
         div.scroll { table { tbody { @for (at, what) in &story.faults { tr { td { (at) } td { (what) } } } } } }
         h2 { "The witness" }
         (table(["when", "where", "what"], &story.witness))
-        @for (caption, svg) in &story.charts { figure { (PreEscaped(svg)) figcaption { (caption) } } }
+        (figures(&story.charts))
     };
     page(&format!("klamm {}", story.id), &body)
 }

@@ -4,6 +4,7 @@
 //! drawn again.
 
 pub mod charts;
+pub mod compare;
 pub mod console;
 pub mod histogram;
 pub mod html;

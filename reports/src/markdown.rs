@@ -30,10 +30,14 @@ pub fn summary(run: &RunRecord) -> String {
     if !run.defects.is_empty() {
         let _ = writeln!(md, "Defects switched on: {}.\n", run.defects.join(", "));
     }
+    if !run.variants.is_empty() {
+        md.push_str(&crate::compare::markdown(run));
+        md.push('\n');
+    }
     md.push_str("| | scenario | seeds | sends | acknowledged | lost | twice | p50 | p99 | marks |\n");
     md.push_str("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n");
-    for s in &run.scenarios {
-        row(&mut md, s);
+    for (i, s) in run.scenarios.iter().enumerate() {
+        row(&mut md, run.title(i), s);
     }
     md.push_str(
         "\nTimes are virtual: response from the intended send time, all seeds together, in a modelled \
@@ -53,7 +57,7 @@ pub fn summary(run: &RunRecord) -> String {
     md
 }
 
-fn row(md: &mut String, s: &ScenarioRecord) {
+fn row(md: &mut String, title: &str, s: &ScenarioRecord) {
     let mark = match s.verdict {
         Verdict::Held => "ok",
         Verdict::Unseen => "unseen",
@@ -65,7 +69,7 @@ fn row(md: &mut String, s: &ScenarioRecord) {
     let _ = writeln!(
         md,
         "| {mark} | {} | {} | {} | {} | {} | {} | {} | {} | {seen}/{} |",
-        s.name,
+        title,
         s.seeds.len(),
         number(o.sends),
         number(o.acknowledged),

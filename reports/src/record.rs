@@ -29,6 +29,9 @@ pub struct RunRecord {
     pub rechecked: Option<(u64, u64)>,
     /// Whether the run was cut short (Ctrl-C, `--for`, `--fail-fast`).
     pub cut_short: bool,
+    /// Where the scenarios are variants of one, run under the same seeds: what each is called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<String>,
     /// Each scenario.
     pub scenarios: Vec<ScenarioRecord>,
 }
@@ -70,8 +73,25 @@ pub struct ScenarioRecord {
     pub response: Option<Latency>,
     /// Service times from the actual send time, nanoseconds.
     pub service: Option<Latency>,
+    /// When the cluster answered, and when it did not.
+    #[serde(default)]
+    pub availability: Availability,
     /// Failures, each with its folder.
     pub failures: Vec<FailureRecord>,
+}
+
+/// When producers were answered, over all seeds. An outage is half a second or more in which something waited and
+/// nothing was acknowledged; nanoseconds of virtual time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Availability {
+    /// How many outages.
+    pub outages: u64,
+    /// All of them together.
+    pub unavailable_ns: u64,
+    /// The longest.
+    pub longest_ns: u64,
+    /// Hardship observed.
+    pub observed_ns: u64,
 }
 
 /// How a scenario ended.
@@ -182,6 +202,11 @@ impl RunRecord {
             Verdict::Nondeterministic => 3,
         };
         self.scenarios.iter().map(|s| s.verdict).max_by_key(rank).unwrap_or_default()
+    }
+
+    /// What the `i`-th scenario is called: its variant's name, or its own.
+    pub fn title(&self, i: usize) -> &str {
+        self.variants.get(i).or_else(|| self.scenarios.get(i).map(|s| &s.name)).map_or("", String::as_str)
     }
 
     /// As JSON.

@@ -86,6 +86,11 @@ impl Aggregate {
         o.reads += s.reads;
         o.lost += s.lost();
         o.duplicates += s.duplicates();
+        let (a, o) = (&mut r.availability, &outcome.outages);
+        a.outages += o.count;
+        a.unavailable_ns += o.unavailable;
+        a.longest_ns = a.longest_ns.max(o.longest);
+        a.observed_ns += outcome.resolved.duration.get().0.as_nanos();
         self.response.add_seed(&outcome.response);
         self.service.add_seed(&outcome.service);
         self.violated |= outcome.violations(scenario).next().is_some();

@@ -8,7 +8,9 @@ use crate::schema::{Scenario, to_toml};
 use crate::seeds::Seed;
 use crate::shrink::{Shrunk, shrink};
 use klamm_model::defects::{Defect, Defects};
-use klamm_reports::charts::{PercentileChart, PercentileSeries, TimelineChart, svg, write};
+use klamm_reports::charts::{
+    PercentileChart, PercentileSeries, TimelineChart, TradeoffChart, TradeoffPoint, svg, write,
+};
 use klamm_reports::html::{Charts, Story, failure_page, run_page};
 use klamm_reports::record::{FailureRecord, RunRecord};
 use klamm_reports::{junit, markdown, text, write_whole};
@@ -385,7 +387,7 @@ pub fn finish(folder: &Path, record: &RunRecord, aggregates: &[Aggregate]) -> mi
             let series =
                 [("response (from the intended send time)", &aggregate.response), ("service", &aggregate.service)];
             let chart = PercentileChart {
-                title: format!("{} · {} seeds", s.name, s.seeds.len()),
+                title: format!("{} · {} seeds", record.title(charts.len()), s.seeds.len()),
                 setting: s.setting.clone(),
                 series: series
                     .into_iter()
@@ -397,7 +399,7 @@ pub fn finish(folder: &Path, record: &RunRecord, aggregates: &[Aggregate]) -> mi
             of_scenario.push((caption, svg(&chart).map_err(report)?));
         }
         if let Some(first) = aggregate.first().filter(|f| !f.timeline.windows.is_empty()) {
-            let chart = timeline(&s.name, &first.seed, &first.timeline);
+            let chart = timeline(record.title(charts.len()), &first.seed, &first.timeline);
             write(&chart, &folder.join("charts").join(format!("{}-timeline", s.name))).map_err(report)?;
             let caption = format!("Seed {} over time: {}.", first.seed, in_words(&first.fired));
             of_scenario.push((caption, svg(&chart).map_err(report)?));
@@ -406,7 +408,46 @@ pub fn finish(folder: &Path, record: &RunRecord, aggregates: &[Aggregate]) -> mi
     }
     put(&folder.join("summary.md"), markdown::summary(record).as_bytes())?;
     put(&folder.join("junit.xml"), junit::to_xml(record).map_err(|e| miette::miette!("junit.xml: {e}"))?.as_bytes())?;
-    put(&folder.join("index.html"), run_page(record, &charts).as_bytes())?;
+    let comparison = comparison(folder, record, aggregates)?;
+    put(&folder.join("index.html"), run_page(record, &comparison, &charts).as_bytes())?;
     // Last: whoever finds the record finds everything else.
     put(&folder.join("run.json"), record.to_json().as_bytes())
+}
+
+/// The charts that show all variants together; none where there are no variants.
+fn comparison(folder: &Path, record: &RunRecord, aggregates: &[Aggregate]) -> miette::Result<Charts> {
+    let report = |e: klamm_reports::ReportError| miette::miette!("{e}");
+    if record.variants.is_empty() {
+        return Ok(Charts::new());
+    }
+    let seeds = record.scenarios.first().map_or(0, |s| s.seeds.len());
+    let title = format!("{} · {seeds} seeds each", record.suite);
+    let setting = "virtual time, modelled cluster; the same seeds for every variant".to_owned();
+    let measured = || aggregates.iter().enumerate().filter(|(_, a)| !a.response.all().is_empty());
+    let percentiles = PercentileChart {
+        title: title.clone(),
+        setting: setting.clone(),
+        series: measured()
+            .map(|(i, a)| PercentileSeries { label: record.title(i).to_owned(), latencies: &a.response })
+            .collect(),
+    };
+    let points = measured().map(|(i, a)| {
+        let o = &record.scenarios[i].operations;
+        TradeoffPoint {
+            label: record.title(i).to_owned(),
+            p99: a.response.all().value_at_quantile(0.99),
+            lost_ppm: (o.lost * 1_000_000).div_ceil(o.acknowledged.max(1)),
+        }
+    });
+    let tradeoff = TradeoffChart { title, setting, points: points.collect() };
+    let charts = folder.join("charts");
+    write(&percentiles, &charts.join("compare-percentiles")).map_err(report)?;
+    write(&tradeoff, &charts.join("compare-tradeoff")).map_err(report)?;
+    Ok(vec![
+        (
+            "Latency against acknowledged records lost: further down is faster, further left is safer.".to_owned(),
+            svg(&tradeoff).map_err(report)?,
+        ),
+        ("Response time by percentile; the bands span the seeds.".to_owned(), svg(&percentiles).map_err(report)?),
+    ])
 }

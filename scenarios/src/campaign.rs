@@ -28,6 +28,8 @@ pub struct Plan {
     pub suite: String,
     /// Scenarios, in order.
     pub scenarios: Vec<Scenario>,
+    /// Where the scenarios are variants of one: how they are paired.
+    pub paired: Option<Paired>,
     /// The sweep's seed.
     pub master: Seed,
     /// One derived seed instead of a sweep.
@@ -50,6 +52,15 @@ pub struct Plan {
     pub encode_messages: bool,
     /// Where runs leave their folders.
     pub out: PathBuf,
+}
+
+/// Variants of one scenario: all run under the same seeds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Paired {
+    /// The name under which seeds are derived.
+    pub name: String,
+    /// What each variant is called, in order.
+    pub labels: Vec<String>,
 }
 
 /// What happens while a campaign runs, for whoever shows it.
@@ -93,7 +104,8 @@ fn jobs(plan: &Plan) -> Vec<Job> {
     let rounds =
         if plan.time.is_some() { plan.seeds.max(1_000_000 / plan.scenarios.len().max(1) as u64) } else { plan.seeds };
     let job = |scenario: usize, index: u64| {
-        let seed = plan.only.unwrap_or_else(|| plan.master.derive(&plan.scenarios[scenario].name, index));
+        let name = plan.paired.as_ref().map_or(&plan.scenarios[scenario].name, |p| &p.name);
+        let seed = plan.only.unwrap_or_else(|| plan.master.derive(name, index));
         Job { scenario, index, seed, first: index == plan.shard.0 - 1 }
     };
     let mine = |index: u64| index % plan.shard.1 == plan.shard.0 - 1;
@@ -188,6 +200,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miett
         wall_seconds: started.elapsed().as_secs_f64(),
         rechecked,
         cut_short: done < total && plan.time.is_none(),
+        variants: plan.paired.as_ref().map_or_else(Vec::new, |p| p.labels.clone()),
         scenarios: aggregates.iter().map(Aggregate::record).collect(),
     };
     artefacts::finish(&folder, &record, &aggregates)?;

@@ -3,9 +3,11 @@
 mod percentile;
 mod style;
 mod timeline;
+mod tradeoff;
 
 pub use percentile::{PercentileChart, PercentileSeries};
 pub use timeline::{Band, Moment, TimelineChart, Window};
+pub use tradeoff::{TradeoffChart, TradeoffPoint};
 
 use crate::ReportError;
 use plotters::coord::Shift;

@@ -1,6 +1,7 @@
 //! The command line: what the user types, and what the shell gets back.
 
 mod check;
+mod compare;
 mod defects;
 mod list;
 mod progress;
@@ -50,6 +51,8 @@ enum Command {
     Run(run::Args),
     /// Run a failure again, exactly, or one seed of a scenario file.
     Replay(replay::Args),
+    /// Run the variants of one scenario under the same seeds, and draw what each costs and loses.
+    Compare(compare::Args),
     /// Find the smallest schedule of faults that still fails.
     Shrink(replay::ShrinkArgs),
     /// Judge a recorded history.
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Compare(args) => compare::compare(&args),
         Command::Shrink(args) => replay::shrink(&args),
         Command::Check(args) => check::check(&args),
         Command::Defects(args) => defects::defects(&args),

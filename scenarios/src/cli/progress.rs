@@ -15,7 +15,8 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// The command line that runs the same seeds again.
 fn again(plan: &Plan) -> String {
-    let mut line = format!("klamm run {}", plan.suite);
+    let command = if plan.paired.is_some() { "compare" } else { "run" };
+    let mut line = format!("klamm {command} {}", plan.suite);
     let _ = match (plan.only, plan.time) {
         (Some(seed), _) => write!(line, " --seed {seed}"),
         (None, Some(time)) => write!(line, " --for {}s --master {}", time.as_secs(), plan.master),
@@ -49,7 +50,7 @@ impl Console {
             "klamm {} · {} · {} x {seeds} · {} · des · -j {}",
             env!("CARGO_PKG_VERSION"),
             plan.suite,
-            plural(plan.scenarios.len() as u64, "scenario"),
+            plural(plan.scenarios.len() as u64, if plan.paired.is_some() { "variant" } else { "scenario" }),
             plan.only.map_or(format!("master {}", plan.master), |seed| format!("seed {seed}")),
             plan.jobs
         );

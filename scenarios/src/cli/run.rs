@@ -1,7 +1,7 @@
 //! `klamm run`.
 
 use super::progress::{Console, Json};
-use crate::campaign::{self, Plan, Progress};
+use crate::campaign::{self, Done, Plan, Progress};
 use crate::schema::{Scenario, Span};
 use crate::seeds::Seed;
 use crate::{catalog, schema};
@@ -102,11 +102,6 @@ impl Args {
             .iter()
             .flat_map(|s| schema::check(s).unwrap_or_default().into_iter().map(move |w| format!("{}: {w}", s.name)))
             .collect();
-        let master = match self.master.as_deref() {
-            None => DEFAULT_MASTER,
-            Some("random") => fresh_seed(),
-            Some(text) => text.parse().map_err(|e| miette::miette!("--master: {e}"))?,
-        };
         let time = match &self.time {
             None => None,
             Some(text) => {
@@ -118,11 +113,12 @@ impl Args {
         let plan = Plan {
             suite: self.asked(),
             scenarios,
-            master,
+            paired: None,
+            master: master(self.master.as_deref())?,
             only: self.seed,
             seeds: if self.seed.is_some() { 1 } else { self.seeds },
             time,
-            jobs: self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1),
+            jobs: threads(self.jobs),
             shard: shard(&self.shard)?,
             fail_fast: self.fail_fast,
             recheck_ppm: self.recheck,
@@ -135,6 +131,20 @@ impl Args {
         }
         Ok((plan, warnings))
     }
+}
+
+/// The master seed that a command line asks for.
+pub(super) fn master(asked: Option<&str>) -> miette::Result<Seed> {
+    match asked {
+        None => Ok(DEFAULT_MASTER),
+        Some("random") => Ok(fresh_seed()),
+        Some(text) => text.parse().map_err(|e| miette::miette!("--master: {e}")),
+    }
+}
+
+/// How many threads: as asked, or one for each core.
+pub(super) fn threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
 }
 
 /// A seed nobody has used before.
@@ -174,6 +184,23 @@ pub fn run(args: &Args) -> miette::Result<u8> {
     for warning in &warnings {
         eprintln!("warning: {warning}");
     }
+    let done = carry_out(&plan, args.format == "json")?;
+    if let Some(path) = &args.junit {
+        let xml = klamm_reports::junit::to_xml(&done.record).map_err(|e| miette::miette!("{e}"))?;
+        klamm_reports::write_whole(path, xml.as_bytes()).map_err(|e| miette::miette!("{e}"))?;
+    }
+    let code = campaign::exit_code(&done.record);
+    if args.format == "json" {
+        println!("{}", serde_json::json!({ "done": done.folder.display().to_string(), "exit": code }));
+    }
+    Ok(code)
+}
+
+/// Carries a plan out and shows how it goes. Ctrl-C finishes the seeds in flight.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub(super) fn carry_out(plan: &Plan, json: bool) -> miette::Result<Done> {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = stop.clone();
     // A second Ctrl-C ends at once, as ever.
@@ -184,21 +211,14 @@ pub fn run(args: &Args) -> miette::Result<u8> {
         eprintln!("finishing the seeds in flight; Ctrl-C again ends at once");
     });
     let mut progress: Box<dyn Progress> =
-        if args.format == "json" { Box::new(Json) } else { Box::new(Console::new(&plan, super::paint())) };
-    let done = campaign::run(&plan, &stop, progress.as_mut())?;
+        if json { Box::new(Json) } else { Box::new(Console::new(plan, super::paint())) };
+    let done = campaign::run(plan, &stop, progress.as_mut())?;
     drop(progress);
-    if let Some(path) = &args.junit {
-        let xml = klamm_reports::junit::to_xml(&done.record).map_err(|e| miette::miette!("{e}"))?;
-        klamm_reports::write_whole(path, xml.as_bytes()).map_err(|e| miette::miette!("{e}"))?;
-    }
-    let code = campaign::exit_code(&done.record);
-    if args.format == "json" {
-        println!("{}", serde_json::json!({ "done": done.folder.display().to_string(), "exit": code }));
-    } else {
+    if !json {
         print!("{}", klamm_reports::console::closing(&done.record, &campaign::shown(&done.folder), super::paint()));
         if done.record.cut_short {
             println!("  cut short: what is known was written");
         }
     }
-    Ok(code)
+    Ok(done)
 }

@@ -8,9 +8,15 @@ use std::collections::VecDeque;
 /// Length of a window of the timeline, nanoseconds of virtual time.
 pub const WINDOW_NS: u64 = 100_000_000;
 
+/// A stretch without any acknowledgement, though a send was waiting, counts as an outage from this length on:
+/// nanoseconds of virtual time.
+pub const OUTAGE_NS: u64 = 500_000_000;
+
 /// Measures sends as they resolve.
 #[derive(Debug)]
 pub struct Measure {
+    /// When nothing was acknowledged though something waited.
+    pub outages: Outages,
     /// From the intended send time to the acknowledgement, nanoseconds.
     pub response: Histogram<u64>,
     /// From the actual send time to the acknowledgement, nanoseconds.
@@ -19,6 +25,43 @@ pub struct Measure {
     windows: Option<BTreeMap<u64, Vec<u64>>>,
     /// Sends under way, oldest first, per client: values are handed over in order.
     under_way: BTreeMap<u32, VecDeque<Pending>>,
+}
+
+/// How long the cluster answered nobody.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Outages {
+    /// Outages of at least [`OUTAGE_NS`], together, nanoseconds.
+    pub unavailable: u64,
+    /// The longest, nanoseconds.
+    pub longest: u64,
+    /// How many.
+    pub count: u64,
+    /// Sends under way.
+    waiting: u64,
+    /// Since when something waits and nothing was acknowledged.
+    since: u64,
+}
+
+impl Outages {
+    fn sent(&mut self, at: u64) {
+        if self.waiting == 0 {
+            self.since = at;
+        }
+        self.waiting += 1;
+    }
+    fn resolved(&mut self, at: u64, acknowledged: bool) {
+        self.waiting = self.waiting.saturating_sub(1);
+        if !acknowledged && self.waiting > 0 {
+            return;
+        }
+        let silent = at.saturating_sub(self.since);
+        if silent >= OUTAGE_NS {
+            self.unavailable += silent;
+            self.longest = self.longest.max(silent);
+            self.count += 1;
+        }
+        self.since = at;
+    }
 }
 
 #[derive(Debug)]
@@ -34,6 +77,7 @@ impl Measure {
     pub fn new(timeline: bool) -> Measure {
         let empty = || Histogram::new(3).expect("three significant digits");
         Measure {
+            outages: Outages::default(),
             response: empty(),
             service: empty(),
             windows: timeline.then(BTreeMap::new),
@@ -47,6 +91,7 @@ impl Measure {
             Op::Send { value, late_by, .. } => {
                 let pending = Pending { value: *value, at: entry.at, late_by: *late_by, resolved: false };
                 self.under_way.entry(entry.client.0).or_default().push_back(pending);
+                self.outages.sent(entry.at);
             }
             Op::Sent { value, outcome, .. } => self.sent(entry, *value, *outcome),
             _ => {}
@@ -59,6 +104,7 @@ impl Measure {
         let Ok(place) = queue.binary_search_by_key(&value, |p| p.value) else { return };
         let pending = &mut queue[place];
         pending.resolved = true;
+        self.outages.resolved(entry.at, outcome == Outcome::Ok);
         let service = entry.at.saturating_sub(pending.at).max(1);
         let response = service + pending.late_by;
         while queue.front().is_some_and(|p| p.resolved) {

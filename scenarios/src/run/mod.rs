@@ -10,7 +10,7 @@ mod story;
 mod watch;
 
 pub use build::{Built, Options, build};
-pub use measure::{Measure, WINDOW_NS};
+pub use measure::{Measure, OUTAGE_NS, Outages, WINDOW_NS};
 pub use watch::{Recording, TraceLine};
 
 use crate::schema::{Scenario, resolve};
@@ -95,6 +95,8 @@ pub struct SeedOutcome {
     pub response: Histogram<u64>,
     /// Service times, nanoseconds.
     pub service: Histogram<u64>,
+    /// When nothing was acknowledged though something waited.
+    pub outages: Outages,
     /// What happened, declared for the oracles.
     pub declared: Declared,
     /// The settled scenario.
@@ -405,6 +407,7 @@ impl Run<'_> {
             summary: verdicts.summary,
             response: watch.measure.response,
             service: watch.measure.service,
+            outages: watch.measure.outages,
             declared,
             resolved: self.scenario.clone(),
             schedule: Vec::new(),

@@ -69,7 +69,8 @@ pub fn parse(name: &str, text: &str) -> miette::Result<Scenario> {
         fail(message, e.span(), help)
     })?;
     let problems = check(&scenario).err().unwrap_or_default();
-    if let Some(problem) = problems.into_iter().next() {
+    let problem = problems.into_iter().next().or_else(|| super::variants(&scenario).err());
+    if let Some(problem) = problem {
         return Err(fail(problem.message, place_of(text, &problem.near), problem.help));
     }
     Ok(scenario)

@@ -8,6 +8,7 @@ mod check;
 mod draw;
 mod fault;
 mod load;
+mod matrix;
 mod published;
 mod resolve;
 
@@ -15,6 +16,7 @@ pub use check::{Notice, check, hosts};
 pub use draw::{Atom, Bandwidth, Draw, Setting, Share, Size, Span};
 pub use fault::{FaultSpec, OneOrMany};
 pub use load::{MAX_FILE_BYTES, load, parse, to_toml};
+pub use matrix::{Variant, VariantSpec, variants};
 pub use published::json_schema;
 pub use resolve::{keyed, resolve};
 
@@ -64,6 +66,12 @@ pub struct Scenario {
     /// What must and may be found.
     #[serde(default)]
     pub expect: Expect,
+    /// What `klamm compare` varies: each setting with the values to compare, in every combination.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub matrix: Settings,
+    /// Named sets of settings that `klamm compare` compares.
+    #[serde(default, rename = "variant", skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<VariantSpec>,
 }
 
 /// The machines and what connects them.

@@ -1,0 +1,75 @@
+//! `klamm compare`: the variants of one scenario, run under the same seeds.
+
+use super::run;
+use crate::campaign::{self, Paired, Plan};
+use crate::{catalog, schema};
+use klamm_model::defects::Defects;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A scenario with a [matrix] or [[variant]]s: a file, or a name of the catalogue.
+    what: String,
+    /// Seeds of each variant.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    seeds: u64,
+    /// The seed that all others derive from: a number, 0x..., a git hash, or `random` [default: 0x5eed].
+    #[arg(long, value_name = "S")]
+    master: Option<String>,
+    /// Threads; as many as there are cores, if not said.
+    #[arg(short = 'j', long, value_name = "N")]
+    jobs: Option<usize>,
+    /// How many seeds in a million are run again in a fresh process; at least one per variant, unless 0.
+    #[arg(long, value_name = "PPM", default_value_t = 20_000)]
+    recheck: u32,
+    /// Where to leave the run's folder.
+    #[arg(long, value_name = "DIR", default_value = "target/klamm")]
+    out: PathBuf,
+}
+
+/// Runs every variant and draws the comparison.
+///
+/// # Errors
+/// Bad input, or a folder that cannot be written.
+pub fn compare(args: &Args) -> miette::Result<u8> {
+    let scenarios = catalog::find(&args.what)?;
+    let [scenario] = &scenarios[..] else {
+        return Err(miette::miette!(
+            help = "name one scenario; `klamm list compare` shows those made for it",
+            "`{}` means {} scenarios",
+            args.what,
+            scenarios.len()
+        ));
+    };
+    let variants = schema::variants(scenario).map_err(|n| miette::miette!("{}", n.message))?;
+    if variants.len() < 2 {
+        return Err(miette::miette!(
+            help = "add [matrix] with a setting and a list of values, or two [[variant]]s",
+            "{}: nothing to compare",
+            scenario.name
+        ));
+    }
+    if args.seeds == 0 {
+        return Err(miette::miette!("--seeds 0 runs nothing"));
+    }
+    let (labels, scenarios) = variants.into_iter().map(|v| (v.label, v.scenario)).unzip();
+    let plan = Plan {
+        suite: args.what.clone(),
+        scenarios,
+        paired: Some(Paired { name: scenario.name.clone(), labels }),
+        master: run::master(args.master.as_deref())?,
+        only: None,
+        seeds: args.seeds,
+        time: None,
+        jobs: run::threads(args.jobs),
+        shard: (1, 1),
+        fail_fast: false,
+        recheck_ppm: args.recheck,
+        defects: Defects::NONE,
+        encode_messages: false,
+        out: args.out.clone(),
+    };
+    let done = run::carry_out(&plan, false)?;
+    println!("\n{}", klamm_reports::compare::console(&done.record));
+    Ok(campaign::exit_code(&done.record))
+}

@@ -1,0 +1,194 @@
+//! Variants of one scenario, for comparisons: `[matrix]` (every combination of some settings) and `[[variant]]` (named
+//! sets of settings). All variants run under the same seeds, and draws are keyed by what they are for, so that two
+//! variants differ in what was varied and in nothing else.
+//!
+//! A setting is named by where it belongs: `producer.acks`, `consumer.group.protocol` (consumers and group members),
+//! `broker.min.insync.replicas`, `topic.segment.bytes`, `topic.replication`, `topic.partitions`, `cluster.disk`.
+
+use super::check::{Notice, check};
+use super::{ClientKind, Draw, Scenario, Setting, Settings};
+use crate::suggest;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The most variants of one scenario.
+pub const MAX_VARIANTS: usize = 64;
+
+/// A named set of settings.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct VariantSpec {
+    /// What tables and charts call it.
+    pub name: String,
+    /// Settings, each named by where it belongs, in place of the scenario's own.
+    #[serde(default)]
+    pub set: Settings,
+}
+
+/// One variant, ready to run.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Variant {
+    /// What tables and charts call it.
+    pub label: String,
+    /// The scenario with the variant's settings; its name ends in the variant's number.
+    pub scenario: Scenario,
+}
+
+fn wrong(message: impl Into<String>, near: &[&str]) -> Notice {
+    Notice { message: message.into(), near: near.iter().map(|s| (*s).to_owned()).collect(), help: None }
+}
+
+/// The variants of a scenario, in the order of its file: named ones, each in every combination of the matrix.
+///
+/// # Errors
+/// If a setting's place is not known, or a variant is not a sound scenario.
+pub fn variants(scenario: &Scenario) -> Result<Vec<Variant>, Notice> {
+    let mut sets: Vec<(Vec<String>, Settings)> = vec![(Vec::new(), Settings::new())];
+    if !scenario.variants.is_empty() {
+        sets = scenario.variants.iter().map(|v| (vec![v.name.clone()], v.set.clone())).collect();
+    }
+    for (key, draw) in &scenario.matrix {
+        let Draw::Choice(values) = draw else {
+            return Err(wrong(format!("[matrix]: `{key}` needs a list of values to compare"), &["[matrix]", key]));
+        };
+        let short = key.split_once('.').map_or(key.as_str(), |(_, rest)| rest);
+        let with = |(label, set): &(Vec<String>, Settings)| {
+            let extended = values.iter().map(|value| {
+                let (mut label, mut set) = (label.clone(), set.clone());
+                label.push(format!("{short}={}", value.0));
+                set.insert(key.clone(), Draw::Fixed(value.clone()));
+                (label, set)
+            });
+            extended.collect::<Vec<_>>()
+        };
+        sets = sets.iter().flat_map(with).collect();
+        if sets.len() > MAX_VARIANTS {
+            return Err(wrong(format!("more than {MAX_VARIANTS} combinations to compare"), &["[matrix]"]));
+        }
+    }
+    let mut variants = Vec::with_capacity(sets.len());
+    for (n, (label, set)) in sets.into_iter().enumerate() {
+        let mut one = scenario.clone();
+        (one.matrix, one.variants) = (BTreeMap::new(), Vec::new());
+        one.name = format!("{}-{}", scenario.name, n + 1);
+        for (key, value) in &set {
+            apply(&mut one, key, value)?;
+        }
+        let label = label.join(" ");
+        if let Some(problem) = check(&one).err().into_iter().flatten().next() {
+            return Err(Notice { message: format!("variant `{label}`: {}", problem.message), ..problem });
+        }
+        variants.push(Variant { label, scenario: one });
+    }
+    Ok(variants)
+}
+
+/// Puts one setting in its place.
+fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<(), Notice> {
+    const PLACES: [&str; 5] = ["producer", "consumer", "broker", "topic", "cluster"];
+    let (place, rest) = key.split_once('.').unwrap_or((key, ""));
+    let clients = |scenario: &mut Scenario, producers: bool| {
+        let mine = scenario.clients.iter_mut().filter(|c| (c.kind == ClientKind::Producer) == producers);
+        mine.map(|c| c.config.insert(rest.to_owned(), value.clone())).count()
+    };
+    match place {
+        "producer" | "consumer" => {
+            if clients(scenario, place == "producer") == 0 {
+                return Err(wrong(format!("`{key}`: the scenario has no {place}"), &[key]));
+            }
+        }
+        "broker" => {
+            scenario.broker.insert(rest.to_owned(), value.clone());
+        }
+        "topic" if matches!(rest, "replication" | "partitions") => {
+            let n: u32 = one(key, value)?.parse().map_err(|_| wrong(format!("`{key}`: expected a number"), &[key]))?;
+            for topic in &mut scenario.topics {
+                *(if rest == "replication" { &mut topic.replication } else { &mut topic.partitions }) = Draw::Fixed(n);
+            }
+        }
+        "topic" => {
+            for topic in &mut scenario.topics {
+                topic.config.insert(rest.to_owned(), value.clone());
+            }
+        }
+        "cluster" => return cluster(scenario, key, rest, one(key, value)?),
+        _ => {
+            let hint = suggest::nearest(place, PLACES.into_iter());
+            let mut n = wrong(format!("`{key}`: a setting is named by where it belongs{hint}"), &[key]);
+            n.help = Some(format!("one of {}, then a dot and Kafka's key", PLACES.join(", ")));
+            return Err(n);
+        }
+    }
+    Ok(())
+}
+
+/// The one value of a place where nothing is drawn.
+fn one<'a>(key: &str, value: &'a Draw<Setting>) -> Result<&'a str, Notice> {
+    match value {
+        Draw::Fixed(v) => Ok(&v.0),
+        _ => Err(wrong(format!("`{key}` takes one value in a variant"), &[key])),
+    }
+}
+
+/// A key of `[cluster]`, through the grammar of scenario files.
+fn cluster(scenario: &mut Scenario, key: &str, rest: &str, text: &str) -> Result<(), Notice> {
+    let mut table = toml::Value::try_from(&scenario.cluster).expect("a cluster is TOML");
+    let read = text.parse::<i64>().map(toml::Value::Integer).or_else(|_| text.parse().map(toml::Value::Boolean));
+    let value = read.unwrap_or_else(|_| toml::Value::String(text.to_owned()));
+    let mut at = &mut table;
+    for step in rest.split('.') {
+        at = at.get_mut(step).ok_or_else(|| wrong(format!("`{key}`: [cluster] has no `{rest}`"), &[key]))?;
+    }
+    *at = value;
+    scenario.cluster =
+        table.try_into().map_err(|e: toml::de::Error| wrong(format!("`{key}`: {}", e.message()), &[key]))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::catalog;
+    use crate::schema::{parse, to_toml, variants};
+
+    fn with(more: &str) -> miette::Result<crate::schema::Scenario> {
+        let base = to_toml(&catalog::find("leader-crash-acks-all").unwrap()[0]);
+        parse("test.toml", &format!("{base}\n{more}"))
+    }
+
+    #[test]
+    fn a_matrix_is_every_combination_in_order() {
+        let s = with("[matrix]\n\"broker.min.insync.replicas\" = [1, 2]\n\"producer.linger.ms\" = [0, 9]\n").unwrap();
+        let labels: Vec<String> = variants(&s).unwrap().into_iter().map(|v| v.label).collect();
+        let expected = [
+            "min.insync.replicas=1 linger.ms=0",
+            "min.insync.replicas=1 linger.ms=9",
+            "min.insync.replicas=2 linger.ms=0",
+            "min.insync.replicas=2 linger.ms=9",
+        ];
+        assert!(labels == expected, "{labels:?}");
+    }
+
+    #[test]
+    fn named_variants_set_what_they_name_and_nothing_else() {
+        let s = with(
+            "[[variant]]\nname = \"slow\"\nset = { \"cluster.disk\" = \"spinning\", \"topic.replication\" = 2 }\n",
+        );
+        let variants = variants(&s.unwrap()).unwrap();
+        assert_eq!(variants.len(), 1);
+        let v = &variants[0];
+        assert_eq!((v.label.as_str(), v.scenario.cluster.disk.get().as_str()), ("slow", "spinning"));
+        assert_eq!(*v.scenario.topics[0].replication.get(), 2);
+        assert!(v.scenario.variants.is_empty() && v.scenario.name.ends_with("-1"));
+    }
+
+    #[test]
+    fn slips_are_named() {
+        let said = |more: &str| format!("{:?}", with(more).unwrap_err());
+        assert!(said("[matrix]\n\"prodcuer.acks\" = [\"1\", \"all\"]\n").contains("did you mean `producer`"));
+        assert!(said("[matrix]\n\"producer.ack\" = [\"1\", \"all\"]\n").contains("did you mean `acks`"));
+        assert!(said("[matrix]\n\"producer.acks\" = \"all\"\n").contains("needs a list"));
+        assert!(said("[matrix]\n\"cluster.dsik\" = [\"ssd\", \"nvme\"]\n").contains("no `dsik`"));
+        assert!(said("[matrix]\n\"topic.replication\" = [3, 5]\n").contains("impossible with 3 brokers"));
+    }
+}
