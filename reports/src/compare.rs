@@ -6,15 +6,16 @@ use maud::{Markup, html};
 use std::fmt::Write;
 
 /// The columns of the table, after the variant's number and name.
-const COLUMNS: [&str; 9] =
-    ["acknowledged", "lost", "twice", "p50", "p99", "p99.9", "max", "unavailable", "longest outage"];
+const COLUMNS: [&str; 10] =
+    ["sends", "acknowledged", "lost", "twice", "p50", "p99", "p99.9", "max", "unavailable", "longest outage"];
 
-fn figures(s: &ScenarioRecord) -> [String; 9] {
+fn figures(s: &ScenarioRecord) -> [String; 10] {
     let latency = |pick: fn(&crate::record::Latency) -> u64| s.response.map_or("-".to_owned(), |l| time(pick(&l)));
     let a = &s.availability;
     [
+        number(s.operations.sends),
         number(s.operations.acknowledged),
-        number(s.operations.lost),
+        number(s.operations.lost + s.operations.silently_lost),
         number(s.operations.duplicates),
         latency(|l| l.p50),
         latency(|l| l.p99),
@@ -26,7 +27,8 @@ fn figures(s: &ScenarioRecord) -> [String; 9] {
 }
 
 const NOTE: &str = "Paired: every variant ran under the same seeds. Response time from the intended send time, virtual, \
-                    in a modelled cluster; lost and twice count what the setting permits, too. Unavailable: stretches \
+                    in a modelled cluster; lost and twice count what the setting permits, too, and what acks=0 \
+                    lost without having promised anything. Unavailable: stretches \
                     of half a second and more in which something waited and nothing was acknowledged, as a share of \
                     the hardship observed.";
 
@@ -58,7 +60,7 @@ pub(crate) fn markdown(run: &RunRecord) -> String {
 
 /// The table for a terminal.
 pub fn console(run: &RunRecord) -> String {
-    let rows: Vec<[String; 9]> = run.scenarios.iter().map(figures).collect();
+    let rows: Vec<[String; 10]> = run.scenarios.iter().map(figures).collect();
     let names = (0..rows.len()).map(|i| run.title(i).chars().count()).max().unwrap_or(0).max(7);
     let width = |c: usize| rows.iter().map(|r| r[c].len()).max().unwrap_or(0).max(COLUMNS[c].len());
     let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();

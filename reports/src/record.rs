@@ -148,6 +148,9 @@ pub struct Operations {
     pub reads: u64,
     /// Acknowledged records lost, permitted or not.
     pub lost: u64,
+    /// Sends with acks=0 that nobody ever read: lost, though no acknowledgement was broken.
+    #[serde(default)]
+    pub silently_lost: u64,
     /// Values at more than one offset, permitted or not.
     pub duplicates: u64,
 }

@@ -85,6 +85,7 @@ impl Aggregate {
         o.unknown += s.info;
         o.reads += s.reads;
         o.lost += s.lost();
+        o.silently_lost += s.acks0_missing;
         o.duplicates += s.duplicates();
         let (a, o) = (&mut r.availability, &outcome.outages);
         a.outages += o.count;

@@ -436,7 +436,7 @@ fn comparison(folder: &Path, record: &RunRecord, aggregates: &[Aggregate]) -> mi
         TradeoffPoint {
             label: record.title(i).to_owned(),
             p99: a.response.all().value_at_quantile(0.99),
-            lost_ppm: (o.lost * 1_000_000).div_ceil(o.acknowledged.max(1)),
+            lost_ppm: ((o.lost + o.silently_lost) * 1_000_000).div_ceil(o.sends.max(1)),
         }
     });
     let tradeoff = TradeoffChart { title, setting, points: points.collect() };
@@ -445,7 +445,7 @@ fn comparison(folder: &Path, record: &RunRecord, aggregates: &[Aggregate]) -> mi
     write(&tradeoff, &charts.join("compare-tradeoff")).map_err(report)?;
     Ok(vec![
         (
-            "Latency against acknowledged records lost: further down is faster, further left is safer.".to_owned(),
+            "Latency against records lost: further down is faster, further left is safer.".to_owned(),
             svg(&tradeoff).map_err(report)?,
         ),
         ("Response time by percentile; the bands span the seeds.".to_owned(), svg(&percentiles).map_err(report)?),

@@ -59,6 +59,8 @@ impl Chart for PercentileChart<'_> {
             .y_label_formatter(&|ms| text::time((ms * 1e6) as u64))
             .draw()
             .map_err(failed)?;
+        // Many bands over each other would hide the curves.
+        let shade = if self.series.len() > 2 { 0.05 } else { 0.15 };
         for (i, series) in self.series.iter().enumerate() {
             let colour = style::series(i);
             // Where curves agree, the first still shows on both sides of the others.
@@ -71,7 +73,7 @@ impl Chart for PercentileChart<'_> {
             let mut around = edge(|b| b.0);
             around.extend(edge(|b| b.1).into_iter().rev());
             if !around.is_empty() {
-                chart.draw_series(std::iter::once(Polygon::new(around, colour.mix(0.15)))).map_err(failed)?;
+                chart.draw_series(std::iter::once(Polygon::new(around, colour.mix(shade)))).map_err(failed)?;
             }
             let all = series.latencies.all();
             let curve = curve_points(all).map(|(q, v)| (place(q), v.max(1) as f64 / 1e6));

@@ -1,4 +1,4 @@
-//! What safety costs: p99 latency against acknowledged records lost, one point for each configuration.
+//! What safety costs: p99 latency against records lost, one point for each configuration.
 
 use super::{Chart, style};
 use crate::text;
@@ -12,7 +12,7 @@ pub struct TradeoffPoint {
     pub label: String,
     /// 99 in 100 responses took at most this long, nanoseconds.
     pub p99: u64,
-    /// Acknowledged records lost, per million acknowledged.
+    /// Records lost, per million sent.
     pub lost_ppm: u64,
 }
 
@@ -61,7 +61,7 @@ impl Chart for TradeoffChart {
             .light_line_style(WHITE)
             .bold_line_style(style::GRID)
             .label_style((style::FONT, 14).into_font().color(&style::INK))
-            .x_desc("acknowledged records lost, per million")
+            .x_desc("records lost, per million sent")
             .y_desc("p99 response")
             .x_labels(8)
             .x_label_formatter(&|x| step(*x))

@@ -32,6 +32,11 @@ const CONTROLLER_PORT: u16 = 9093;
 /// The first controller's node id; brokers count from 1.
 const FIRST_CONTROLLER: i32 = 101;
 
+/// Whether a client is part of the load, and not one of the harness's own applications.
+pub fn is_load(client: ClientId) -> bool {
+    client.0 < SETUP.0
+}
+
 /// Client numbers of the applications that belong to the harness.
 const SETUP: ClientId = ClientId(1000);
 const PROBE: ClientId = ClientId(1001);
@@ -147,7 +152,7 @@ impl Builder<'_> {
         client: ClientId,
         make: impl FnMut(Incarnation) -> Box<dyn Node> + 'static,
     ) -> (HostId, NodeRef) {
-        let shared = self.scenario.cluster.clients_on_one_host && client.0 < SETUP.0;
+        let shared = self.scenario.cluster.clients_on_one_host && is_load(client);
         let host = self.host(if shared { "clients" } else { name });
         (host, self.node(name, host, NodeKind::Client(client), Vec::new(), make))
     }

@@ -1,5 +1,6 @@
 //! What a seed's clients experienced, in figures: response and service times, and what happened when.
 
+use super::build::is_load;
 use hdrhistogram::Histogram;
 use klamm_model::history::{Entry, Op, Outcome, ValueId};
 use std::collections::BTreeMap;
@@ -40,9 +41,15 @@ pub struct Outages {
     waiting: u64,
     /// Since when something waits and nothing was acknowledged.
     since: u64,
+    /// Hardship's end: what comes later is not counted.
+    until: Option<u64>,
 }
 
 impl Outages {
+    /// Hardship ends at `at`.
+    pub fn until(&mut self, at: u64) {
+        self.until = Some(at);
+    }
     fn sent(&mut self, at: u64) {
         if self.waiting == 0 {
             self.since = at;
@@ -54,7 +61,7 @@ impl Outages {
         if !acknowledged && self.waiting > 0 {
             return;
         }
-        let silent = at.saturating_sub(self.since);
+        let silent = self.until.map_or(at, |end| end.min(at)).saturating_sub(self.since);
         if silent >= OUTAGE_NS {
             self.unavailable += silent;
             self.longest = self.longest.max(silent);
@@ -85,32 +92,39 @@ impl Measure {
         }
     }
 
-    /// Takes one operation.
+    /// Takes one operation. The harness's own applications are not measured.
     pub fn entry(&mut self, entry: &Entry) {
+        if !is_load(entry.client) {
+            return;
+        }
         match &entry.op {
             Op::Send { value, late_by, .. } => {
                 let pending = Pending { value: *value, at: entry.at, late_by: *late_by, resolved: false };
                 self.under_way.entry(entry.client.0).or_default().push_back(pending);
                 self.outages.sent(entry.at);
             }
-            Op::Sent { value, outcome, .. } => self.sent(entry, *value, *outcome),
+            Op::Sent { value, outcome, error, .. } => {
+                // With acks=0 nothing is ever acknowledged: a send is through once it was written to its connection.
+                let through = *outcome == Outcome::Ok || *outcome == Outcome::Info && error.is_none();
+                self.sent(entry, *value, through);
+            }
             _ => {}
         }
     }
 
-    fn sent(&mut self, entry: &Entry, value: ValueId, outcome: Outcome) {
+    fn sent(&mut self, entry: &Entry, value: ValueId, through: bool) {
         let Some(queue) = self.under_way.get_mut(&entry.client.0) else { return };
         // Values of one client rise, so the queue is sorted by them.
         let Ok(place) = queue.binary_search_by_key(&value, |p| p.value) else { return };
         let pending = &mut queue[place];
         pending.resolved = true;
-        self.outages.resolved(entry.at, outcome == Outcome::Ok);
+        self.outages.resolved(entry.at, through);
         let service = entry.at.saturating_sub(pending.at).max(1);
         let response = service + pending.late_by;
         while queue.front().is_some_and(|p| p.resolved) {
             queue.pop_front();
         }
-        if outcome == Outcome::Ok {
+        if through {
             // Not `saturating_record`: that clamps to the range the histogram has so far instead of growing it.
             self.service.record(service).expect("histograms grow");
             self.response.record(response).expect("histograms grow");
@@ -174,5 +188,27 @@ mod tests {
         assert!(near(measure.response.min(), 3_000_000), "{}", measure.response.min());
         let windows = measure.timeline(0, 50_000_000_000).unwrap();
         assert_eq!(windows[400].max, 45_000_000_000);
+    }
+
+    #[test]
+    fn an_outage_begins_with_the_first_that_waits_and_ends_with_hardship() {
+        const S: u64 = 1_000_000_000;
+        let mut o = Outages::default();
+        o.until(20 * S);
+        o.sent(S);
+        o.sent(2 * S);
+        o.resolved(4 * S, true);
+        assert_eq!((o.count, o.unavailable, o.longest), (1, 3 * S, 3 * S));
+        o.resolved(4 * S + OUTAGE_NS - 1, true);
+        assert_eq!(o.count, 1, "too short");
+        o.sent(10 * S);
+        o.sent(10 * S);
+        o.resolved(11 * S, false);
+        o.resolved(30 * S, true);
+        assert_eq!(
+            (o.count, o.unavailable, o.longest),
+            (2, 13 * S, 10 * S),
+            "a failure ends nothing while another waits"
+        );
     }
 }

@@ -265,6 +265,7 @@ impl Run<'_> {
         let begin = self.built.sim.now();
         let end = begin + self.scenario.duration.get().0;
         self.hardship = (begin, end);
+        self.watch.measure.outages.until(end.as_nanos());
         for host in self.built.load.clone() {
             self.built.sim.start(host);
         }

@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn slips_are_named() {
-        let said = |more: &str| format!("{:?}", with(more).unwrap_err());
+        let said = |more: &str| with(more).unwrap_err().to_string();
         assert!(said("[matrix]\n\"prodcuer.acks\" = [\"1\", \"all\"]\n").contains("did you mean `producer`"));
         assert!(said("[matrix]\n\"producer.ack\" = [\"1\", \"all\"]\n").contains("did you mean `acks`"));
         assert!(said("[matrix]\n\"producer.acks\" = \"all\"\n").contains("needs a list"));
