@@ -45,6 +45,9 @@ pub fn scenario(s: &ScenarioRecord, paint: Paint) -> String {
     for f in &s.failures {
         let _ = writeln!(text, "        seed {} of {}  ({})", f.index, s.seeds.len(), f.seed);
         let _ = writeln!(text, "        {}  {}  at {}", paint.with("31", &f.check), f.message, time(f.at_ns));
+        if let Some(shrunk) = &f.shrunk {
+            let _ = writeln!(text, "        shrunk {shrunk}");
+        }
         let _ = writeln!(text, "        replay: {}", f.replay);
         let _ = writeln!(text, "        story:  {}/index.html", f.folder);
     }

@@ -103,6 +103,7 @@ fn scenario(title: &str, s: &ScenarioRecord, charts: &Charts) -> Markup {
         @if !s.promise.is_empty() { p { b { "Promise: " } (s.promise) } }
         @for f in &s.failures {
             p.bad { (f.check) ": " (f.message) }
+            @if let Some(shrunk) = &f.shrunk { p { "Shrunk " (shrunk) } }
             pre { (f.replay) }
             p { a href={ (f.folder) "/index.html" } { "the story of " (f.id) } }
         }

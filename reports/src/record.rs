@@ -187,6 +187,9 @@ pub struct FailureRecord {
     pub at_ns: u64,
     /// What was found, in a sentence.
     pub message: String,
+    /// The smallest schedule found that still fails, in words, if it is smaller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrunk: Option<String>,
     /// Faults in its schedule.
     pub faults: usize,
     /// Its folder, relative to the run's.

@@ -183,7 +183,6 @@ fn discard(folder: &Path) -> miette::Result<()> {
 /// If it cannot be written, or if the seed does not fail in the same way again.
 pub fn failure(
     run: &Path,
-    plan: &Plan,
     scenario: &Scenario,
     index: u64,
     outcome: &SeedOutcome,
@@ -222,25 +221,17 @@ pub fn failure(
     write_failure(&aside, scenario, &again, &mut verdict, &recorded, shrunk.as_ref(), &replay)?;
     discard(&folder)?;
     io(&folder, std::fs::rename(&aside, &folder))?;
-    let mut message = first.detail.clone();
-    if let Some(s) = &shrunk
-        && s.schedule.len() < outcome.fired.len()
-    {
-        message.push_str(&format!(
-            " (shrunk {} -> {} faults: {})",
-            outcome.fired.len(),
-            s.schedule.len(),
-            in_words(&s.schedule)
-        ));
-    }
-    let _ = plan;
+    let all = outcome.fired.len();
+    let smaller = shrunk.as_ref().map(|s| &s.schedule).filter(|s| s.len() < all);
+    let shrunk = smaller.map(|s| format!("{all} -> {} faults: {}", s.len(), in_words(s)));
     Ok(FailureRecord {
         id: id.clone(),
         seed: verdict.seed,
         index: index + 1,
         check: first.check,
         at_ns: first.at,
-        message,
+        message: first.detail,
+        shrunk,
         faults: outcome.fired.len(),
         folder: id,
         replay,

@@ -172,7 +172,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miett
                 failures += 1;
                 if aggregate.record().failures.len() < FOLDERS_PER_SCENARIO {
                     progress.failing(&scenario.name, job.seed, &first.check);
-                    let failure = artefacts::failure(&folder, plan, scenario, job.index, &outcome, &options)?;
+                    let failure = artefacts::failure(&folder, scenario, job.index, &outcome, &options)?;
                     aggregate.fail(failure);
                 }
                 if plan.fail_fast {
