@@ -1,11 +1,19 @@
-//! Searches the seeds of a suite, round robin over its scenarios, until a defect is caught.
+//! Searches the seeds of a suite, round robin over its scenarios, until a defect is caught: by a check that is named
+//! for it, with as many distinct witnesses as are wanted, and, where an oracle is named, by that one too.
+//!
+//! A finding does not stop a run: what fires first in a seed is its verdict, and may be a sharper check than the one
+//! that is named, but only the named ones end a hunt. A crash is not a catch. Seeds are taken into account in order,
+//! whatever thread was faster, so a hunt's result is a function of suite, defect and master seed.
 
-use crate::run::{Options, run_seed};
+use crate::run::{Found, Options, run_seed};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
+use crate::shrink;
 use klamm_model::defects::{Defect, Defects};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use klamm_workloads::oracles;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::Instant;
 
 /// What to hunt, and how far.
@@ -19,63 +27,186 @@ pub struct Hunt {
     pub limit: u64,
     /// Threads.
     pub jobs: usize,
+    /// Seeds to be caught in by a named check, each with a witness of its own.
+    pub witnesses: usize,
 }
 
-/// A defect, caught.
+/// A finding, and when the hunt came upon it.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Caught {
+pub struct Sighting {
     /// Seeds run until then, this one included.
     pub seeds: u64,
-    /// Time on the wall.
+    /// Time on the wall until then.
     pub seconds: f64,
-    /// The check that fired first.
+    /// The check.
     pub check: String,
     /// When, virtual nanoseconds.
     pub at: u64,
     /// What was found.
     pub detail: String,
-    /// The scenario.
-    pub scenario: String,
+    /// Events and operations that prove it.
+    pub evidence: usize,
+    /// The scenario's place in the suite.
+    pub scenario: usize,
     /// The derived seed.
     pub seed: Seed,
 }
 
-/// Hunts one defect. The seed found is the first in order, whatever thread was faster. A crash is not a catch.
-pub fn hunt(hunt: &Hunt, scenarios: &[Scenario]) -> Option<Caught> {
+/// What a hunt came to.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Hunted {
+    /// Seeds run.
+    pub seeds: u64,
+    /// Time on the wall.
+    pub seconds: f64,
+    /// The first verdict that the defect brought about, named for it or not.
+    pub first: Option<Sighting>,
+    /// The checks named for the defect, each with the first finding of it.
+    pub named: Vec<(&'static str, Option<Sighting>)>,
+    /// Distinct findings of named checks, one a seed.
+    pub witnesses: Vec<Sighting>,
+}
+
+impl Hunted {
+    /// The first finding of a named check.
+    pub fn caught(&self) -> Option<&Sighting> {
+        self.witnesses.first()
+    }
+
+    fn take(&mut self, seen: &[Sighting]) {
+        if self.first.is_none() {
+            self.first = seen.first().cloned();
+        }
+        for (check, sighting) in &mut self.named {
+            if sighting.is_none() {
+                *sighting = seen.iter().find(|s| s.check == *check).cloned();
+            }
+        }
+        let named = |s: &&Sighting| self.named.iter().any(|(check, _)| s.check == *check);
+        let new = |s: &&Sighting| self.witnesses.iter().all(|w| s.is_distinct(w));
+        self.witnesses.extend(seen.iter().find(|s| named(s) && new(s)).cloned());
+    }
+
+    /// Whether nothing is left to look for.
+    fn is_done(&self, witnesses: usize) -> bool {
+        let oracles_fired = self.named.iter().all(|(check, s)| s.is_some() || !oracles::CHECKS.contains(check));
+        oracles_fired && self.witnesses.len() >= witnesses.max(1)
+    }
+}
+
+impl Sighting {
+    /// Another seed that shows something else: in another scenario, by another check, or of other offsets.
+    fn is_distinct(&self, other: &Sighting) -> bool {
+        self.seed != other.seed
+            && (self.scenario, &self.check, &self.detail) != (other.scenario, &other.check, &other.detail)
+    }
+}
+
+/// The findings of the `n`-th seed, without crashes.
+fn look(hunt: &Hunt, scenarios: &[Scenario], n: u64, options: &Options, started: Instant) -> Vec<Sighting> {
+    let at = (n % scenarios.len() as u64) as usize;
+    let scenario = &scenarios[at];
+    let seed = hunt.master.derive(&scenario.name, n / scenarios.len() as u64);
+    let outcome = run_seed(scenario, seed.0, options);
+    let seconds = started.elapsed().as_secs_f64();
+    let sighting = |f: &Found| Sighting {
+        seeds: n + 1,
+        seconds,
+        check: f.check.clone(),
+        at: f.at,
+        detail: f.detail.clone(),
+        evidence: f.witness.len(),
+        scenario: at,
+        seed,
+    };
+    outcome.violations(scenario).filter(|f| f.check != "crash").map(sighting).collect()
+}
+
+/// Hunts one defect.
+pub fn hunt(hunt: &Hunt, scenarios: &[Scenario]) -> Hunted {
     let started = Instant::now();
-    let options = Options { defects: Defects::NONE.with(hunt.defect), ..Options::default() };
-    let next = AtomicU64::new(0);
-    let best: Mutex<Option<(u64, Caught)>> = Mutex::new(None);
-    let found_at = AtomicU64::new(u64::MAX);
+    let options = options(hunt.defect);
+    let named = hunt.defect.caught_by().split(", ").map(|check| (check, None)).collect();
+    let mut hunted = Hunted { seeds: 0, seconds: 0.0, first: None, named, witnesses: Vec::new() };
+    let (next, over) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
+        let (send, receive) = mpsc::sync_channel::<(u64, Vec<Sighting>)>(hunt.jobs.max(1) * 4);
         for _ in 0..hunt.jobs.max(1) {
-            scope.spawn(|| {
-                loop {
+            let (send, next, over, options) = (send.clone(), &next, &over, &options);
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
                     let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= hunt.limit || n > found_at.load(Ordering::Relaxed) {
+                    if n >= hunt.limit || send.send((n, look(hunt, scenarios, n, options, started))).is_err() {
                         break;
-                    }
-                    let scenario = &scenarios[(n % scenarios.len() as u64) as usize];
-                    let seed = hunt.master.derive(&scenario.name, n / scenarios.len() as u64);
-                    let outcome = run_seed(scenario, seed.0, &options);
-                    let Some(first) = outcome.violations(scenario).find(|f| f.check != "crash") else { continue };
-                    let caught = Caught {
-                        seeds: n + 1,
-                        seconds: started.elapsed().as_secs_f64(),
-                        check: first.check.clone(),
-                        at: first.at,
-                        detail: first.detail.clone(),
-                        scenario: scenario.name.clone(),
-                        seed,
-                    };
-                    let mut best = best.lock().expect("no thread panics while it holds this");
-                    if best.as_ref().is_none_or(|(m, _)| n < *m) {
-                        *best = Some((n, caught));
-                        found_at.store(n, Ordering::Relaxed);
                     }
                 }
             });
         }
+        drop(send);
+        let mut early = BTreeMap::new();
+        for (n, seen) in receive {
+            early.insert(n, seen);
+            while let Some(seen) = early.remove(&hunted.seeds)
+                && !over.load(Ordering::Relaxed)
+            {
+                hunted.seeds += 1;
+                hunted.take(&seen);
+                over.store(hunted.is_done(hunt.witnesses), Ordering::Relaxed);
+            }
+        }
     });
-    best.into_inner().expect("no thread panics while it holds this").map(|(_, caught)| caught)
+    hunted.seconds = started.elapsed().as_secs_f64();
+    hunted
+}
+
+fn options(defect: Defect) -> Options {
+    Options { defects: Defects::NONE.with(defect), ..Options::default() }
+}
+
+/// How many faults fired in the seed of a finding, and how many of them it takes to find the same again.
+pub fn shrunk(defect: Defect, scenario: &Scenario, sighting: &Sighting) -> Option<(usize, usize)> {
+    let options = options(defect);
+    let outcome = run_seed(scenario, sighting.seed.0, &options);
+    let (resolved, fired) = (&outcome.resolved, &outcome.fired);
+    let small = shrink::shrink(scenario, resolved, fired, sighting.seed.0, &sighting.check, &options)?;
+    Some((fired.len(), small.schedule.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sighting(seed: u64, check: &str, detail: &str) -> Sighting {
+        let (check, detail) = (check.to_owned(), detail.to_owned());
+        Sighting { seeds: seed, seconds: 0.0, check, at: 1, detail, evidence: 2, scenario: 0, seed: Seed(seed) }
+    }
+
+    fn nothing() -> Hunted {
+        let named = vec![("lost-write", None), ("isr-legal", None)];
+        Hunted { seeds: 0, seconds: 0.0, first: None, named, witnesses: Vec::new() }
+    }
+
+    #[test]
+    fn a_hunt_goes_on_until_the_named_oracle_has_fired_too() {
+        let mut hunted = nothing();
+        hunted.take(&[sighting(1, "high-watermark", "a")]);
+        assert!(hunted.caught().is_none() && hunted.first.is_some() && !hunted.is_done(1));
+        hunted.take(&[sighting(2, "high-watermark", "a"), sighting(2, "isr-legal", "b")]);
+        assert_eq!(hunted.caught().unwrap().check, "isr-legal");
+        assert!(!hunted.is_done(1), "lost-write is named, and an oracle");
+        hunted.take(&[sighting(3, "isr-legal", "c"), sighting(3, "lost-write", "d")]);
+        assert!(hunted.is_done(2) && !hunted.is_done(3));
+        assert_eq!(hunted.first.unwrap().seeds, 1);
+        assert_eq!(hunted.named[0].1.as_ref().unwrap().seeds, 3);
+    }
+
+    #[test]
+    fn the_same_again_is_no_second_witness() {
+        let mut hunted = nothing();
+        hunted.take(&[sighting(1, "lost-write", "offset 3")]);
+        hunted.take(&[sighting(2, "lost-write", "offset 3")]);
+        assert_eq!(hunted.witnesses.len(), 1);
+        hunted.take(&[sighting(3, "lost-write", "offset 4")]);
+        assert_eq!(hunted.witnesses.len(), 2);
+    }
 }

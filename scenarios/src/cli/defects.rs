@@ -1,7 +1,8 @@
 //! `klamm defects`.
 
 use crate::catalog;
-use crate::hunt::{self, Hunt};
+use crate::hunt::{self, Hunt, Hunted, Sighting};
+use crate::schema::Scenario;
 use crate::seeds::Seed;
 use klamm_model::defects::Defect;
 
@@ -15,7 +16,7 @@ pub struct Args {
 enum What {
     /// Every defect: id, reference, the wrong rule, and the check that should fire.
     List,
-    /// Search seeds of a suite until each defect is caught.
+    /// Search seeds of a suite until each defect is caught by a check that is named for it.
     Hunt(HuntArgs),
 }
 
@@ -32,6 +33,9 @@ struct HuntArgs {
     /// Give up after so many seeds, over the whole suite.
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
+    /// Seeds to be caught in, each with a witness of its own.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    witnesses: usize,
     /// Threads.
     #[arg(short = 'j', long, value_name = "N")]
     jobs: Option<usize>,
@@ -61,31 +65,63 @@ fn hunt(args: &HuntArgs) -> miette::Result<u8> {
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let mut missed = false;
     println!(
-        "{:<30} {:>18} {:>7} {:>8}  {:<24} {:<28} witness",
-        "defect", "master", "seeds", "time", "caught by", "in"
+        "{:<30} {:>10} {:>6} {:>8}  {:<22} {:<34} {:<8} also named",
+        "defect", "master", "seeds", "time", "caught by", "in", "faults"
     );
     for defect in Defect::ALL.iter().copied().filter(|d| ids.is_empty() || ids.on(*d)) {
-        for master in &args.master {
-            let found = hunt::hunt(&Hunt { defect, master: *master, limit: args.seeds, jobs }, &scenarios);
-            match found {
-                Some(c) => println!(
-                    "{:<30} {:>18} {:>7} {:>7.1}s  {:<24} {:<28} {} at {:.3}s: {}",
-                    defect.id(),
-                    master.to_string(),
-                    c.seeds,
-                    c.seconds,
-                    c.check,
-                    c.scenario,
-                    c.seed,
-                    c.at as f64 / 1e9,
-                    c.detail
-                ),
-                None => {
-                    missed = true;
-                    println!("{:<30} {:>18} {:>7} not caught", defect.id(), master.to_string(), args.seeds);
-                }
-            }
+        let mut after = Vec::new();
+        for &master in &args.master {
+            let hunt = Hunt { defect, master, limit: args.seeds, jobs, witnesses: args.witnesses };
+            let hunted = hunt::hunt(&hunt, &scenarios);
+            tell(&hunt, &hunted, &scenarios);
+            missed |= hunted.witnesses.len() < args.witnesses.max(1);
+            after.push(hunted.caught().map_or(u64::MAX, |c| c.seeds));
+        }
+        after.sort_unstable();
+        if let [_, .., worst] = after[..] {
+            let seeds = |n: u64| if n == u64::MAX { "never".to_owned() } else { n.to_string() };
+            println!(
+                "{:<30} over {}: median {}, worst {}",
+                "",
+                after.len(),
+                seeds(after[after.len() / 2]),
+                seeds(worst)
+            );
         }
     }
     Ok(if missed { super::UNSEEN } else { super::HELD })
+}
+
+/// A line for the catch, and one for each thing that proves it.
+fn tell(hunt: &Hunt, hunted: &Hunted, scenarios: &[Scenario]) {
+    let (id, master) = (hunt.defect.id(), hunt.master.to_string());
+    let line = |s: &Sighting| {
+        let (scenario, at) = (&scenarios[s.scenario].name, s.at as f64 / 1e9);
+        format!(
+            "{scenario} {} after {} seeds: {} at {at:.3}s ({} pieces): {}",
+            s.seed, s.seeds, s.check, s.evidence, s.detail
+        )
+    };
+    match hunted.caught() {
+        Some(c) => {
+            let faults = hunt::shrunk(hunt.defect, &scenarios[c.scenario], c);
+            let faults = faults.map_or("-".to_owned(), |(all, few)| format!("{all}->{few}"));
+            let others = hunted.named.iter().filter(|(check, _)| *check != c.check).map(|(check, s)| {
+                let after = s.as_ref().map_or(format!("not in {}", hunted.seeds), |s| format!("after {}", s.seeds));
+                format!("{check} {after}")
+            });
+            let others = others.collect::<Vec<_>>().join(", ");
+            println!(
+                "{id:<30} {master:>10} {:>6} {:>7.1}s  {:<22} {:<34} {faults:<8} {others}",
+                c.seeds, c.seconds, c.check, scenarios[c.scenario].name,
+            );
+        }
+        None => println!("{id:<30} {master:>10} {:>6} {:>7.1}s  not caught", hunted.seeds, hunted.seconds),
+    }
+    if let Some(first) = hunted.first.as_ref().filter(|f| hunted.caught() != Some(f)) {
+        println!("    first sign: {}", line(first));
+    }
+    for witness in &hunted.witnesses {
+        println!("    witness: {}", line(witness));
+    }
 }

@@ -408,7 +408,11 @@ impl Process {
                     out.trace(TraceEvent::Mark { mark: "segments-deleted" });
                 }
             }
-            LogEvent::AppendForgotten { base, last } => self.forget_produces(owner, base, last, out),
+            LogEvent::AppendForgotten { base, last } => {
+                self.forget_produces(owner, base, last, out);
+                // A follower fetches again what it could not append.
+                self.fetchers.settled(owner, &mut self.replicas, out);
+            }
             LogEvent::Failed(error) => self.disk_failed(&format!("a log's disk failed: {error}"), out),
         }
     }
