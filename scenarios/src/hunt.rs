@@ -63,14 +63,20 @@ pub struct Hunted {
     pub first: Option<Sighting>,
     /// The checks named for the defect, each with the first finding of it.
     pub named: Vec<(&'static str, Option<Sighting>)>,
-    /// Distinct findings of named checks, one a seed.
+    /// Distinct findings of named checks, one a seed, as many as were wanted.
     pub witnesses: Vec<Sighting>,
+    wanted: usize,
 }
 
 impl Hunted {
     /// The first finding of a named check.
     pub fn caught(&self) -> Option<&Sighting> {
         self.witnesses.first()
+    }
+
+    fn new(named: Vec<&'static str>, wanted: usize) -> Hunted {
+        let named = named.into_iter().map(|check| (check, None)).collect();
+        Hunted { seeds: 0, seconds: 0.0, first: None, named, witnesses: Vec::new(), wanted: wanted.max(1) }
     }
 
     fn take(&mut self, seen: &[Sighting]) {
@@ -84,13 +90,15 @@ impl Hunted {
         }
         let named = |s: &&Sighting| self.named.iter().any(|(check, _)| s.check == *check);
         let new = |s: &&Sighting| self.witnesses.iter().all(|w| s.is_distinct(w));
-        self.witnesses.extend(seen.iter().find(|s| named(s) && new(s)).cloned());
+        if self.witnesses.len() < self.wanted {
+            self.witnesses.extend(seen.iter().find(|s| named(s) && new(s)).cloned());
+        }
     }
 
     /// Whether nothing is left to look for.
-    fn is_done(&self, witnesses: usize) -> bool {
+    fn is_done(&self) -> bool {
         let oracles_fired = self.named.iter().all(|(check, s)| s.is_some() || !oracles::CHECKS.contains(check));
-        oracles_fired && self.witnesses.len() >= witnesses.max(1)
+        oracles_fired && self.witnesses.len() >= self.wanted
     }
 }
 
@@ -126,8 +134,7 @@ fn look(hunt: &Hunt, scenarios: &[Scenario], n: u64, options: &Options, started:
 pub fn hunt(hunt: &Hunt, scenarios: &[Scenario]) -> Hunted {
     let started = Instant::now();
     let options = options(hunt.defect);
-    let named = hunt.defect.caught_by().split(", ").map(|check| (check, None)).collect();
-    let mut hunted = Hunted { seeds: 0, seconds: 0.0, first: None, named, witnesses: Vec::new() };
+    let mut hunted = Hunted::new(hunt.defect.caught_by().split(", ").collect(), hunt.witnesses);
     let (next, over) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let (send, receive) = mpsc::sync_channel::<(u64, Vec<Sighting>)>(hunt.jobs.max(1) * 4);
@@ -151,7 +158,7 @@ pub fn hunt(hunt: &Hunt, scenarios: &[Scenario]) -> Hunted {
             {
                 hunted.seeds += 1;
                 hunted.take(&seen);
-                over.store(hunted.is_done(hunt.witnesses), Ordering::Relaxed);
+                over.store(hunted.is_done(), Ordering::Relaxed);
             }
         }
     });
@@ -181,28 +188,24 @@ mod tests {
         Sighting { seeds: seed, seconds: 0.0, check, at: 1, detail, evidence: 2, scenario: 0, seed: Seed(seed) }
     }
 
-    fn nothing() -> Hunted {
-        let named = vec![("lost-write", None), ("isr-legal", None)];
-        Hunted { seeds: 0, seconds: 0.0, first: None, named, witnesses: Vec::new() }
-    }
-
     #[test]
     fn a_hunt_goes_on_until_the_named_oracle_has_fired_too() {
-        let mut hunted = nothing();
+        let mut hunted = Hunted::new(vec!["lost-write", "isr-legal"], 2);
         hunted.take(&[sighting(1, "high-watermark", "a")]);
-        assert!(hunted.caught().is_none() && hunted.first.is_some() && !hunted.is_done(1));
+        assert!(hunted.caught().is_none() && hunted.first.is_some() && !hunted.is_done());
         hunted.take(&[sighting(2, "high-watermark", "a"), sighting(2, "isr-legal", "b")]);
         assert_eq!(hunted.caught().unwrap().check, "isr-legal");
-        assert!(!hunted.is_done(1), "lost-write is named, and an oracle");
-        hunted.take(&[sighting(3, "isr-legal", "c"), sighting(3, "lost-write", "d")]);
-        assert!(hunted.is_done(2) && !hunted.is_done(3));
+        hunted.take(&[sighting(3, "isr-legal", "c")]);
+        assert!(hunted.witnesses.len() == 2 && !hunted.is_done(), "lost-write is named, and an oracle");
+        hunted.take(&[sighting(4, "isr-legal", "d"), sighting(4, "lost-write", "e")]);
+        assert!(hunted.is_done() && hunted.witnesses.len() == 2);
         assert_eq!(hunted.first.unwrap().seeds, 1);
-        assert_eq!(hunted.named[0].1.as_ref().unwrap().seeds, 3);
+        assert_eq!(hunted.named[0].1.as_ref().unwrap().seeds, 4);
     }
 
     #[test]
     fn the_same_again_is_no_second_witness() {
-        let mut hunted = nothing();
+        let mut hunted = Hunted::new(vec!["lost-write", "isr-legal"], 2);
         hunted.take(&[sighting(1, "lost-write", "offset 3")]);
         hunted.take(&[sighting(2, "lost-write", "offset 3")]);
         assert_eq!(hunted.witnesses.len(), 1);
