@@ -79,6 +79,16 @@ defects! {
         "a repeated batch is appended again instead of acknowledged from the five-batch window";
     RetryOvertaken = "retry-overtaken", "librdkafka 1092, KAFKA-3197", "nonmonotonic-send", Any,
         "a retry is queued behind younger batches";
+    StickyStaleOwnership = "sticky-stale-ownership", "KAFKA-12984", "single-owner, convergence", Any,
+        "the sticky assignors believe ownership claims of an old generation";
+    NewPartitionResetRace = "new-partition-reset-race", "KAFKA-17674", "illegal-resume", Any,
+        "the answer to an offset lookup resets partitions that were assigned while it was under way";
+    ResetOnTransientError = "reset-on-transient-error", "librdkafka 1.8.0", "illegal-resume", Any,
+        "an offset lookup that times out or fails for the moment triggers auto.offset.reset";
+    CommitAfterRevoke = "commit-after-revoke", "librdkafka 1.9.0", "commit-regression", Any,
+        "a stored offset outlives the revocation of its partition and is committed in a later assignment";
+    FetchDuringRevokeCommit = "fetch-during-revoke-commit", "KAFKA-14196", "clean-handover", Any,
+        "records are delivered while the commit before a revocation is in flight";
 }
 
 /// The set of defects switched on.

@@ -5,6 +5,8 @@
 //! application. Follows Kafka's `KafkaConsumer` with `assign`, but fetches ahead whenever nothing is buffered, as a
 //! broker's answer is awaited by `poll` there.
 
+pub mod assignor;
+pub mod embedded;
 pub mod fetcher;
 pub mod positions;
 mod requests;
