@@ -1,6 +1,9 @@
 //! Records that Kafka writes for itself and the codec crate does not know, bytes exactly Kafka's.
 
 mod group;
+mod group_codec;
+#[cfg(test)]
+mod group_tests;
 mod metadata;
 mod metadata_codec;
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Kafka's primitive types as flexible versions write them (KIP-482): compact strings and arrays, tagged fields.
+//! Kafka's primitive types as flexible versions write them (KIP-482): compact strings and arrays, tagged fields; and
+//! the fixed lengths of older versions, under names that say `old`.
 //!
 //! Reading never trusts a length: counts are bounded by the bytes that are left.
 
@@ -29,6 +30,9 @@ pub enum SchemaError {
         /// As written.
         version: u32,
     },
+    /// A string that its field's length cannot say.
+    #[error("a string is longer than its field allows")]
+    TooLong,
     /// A value that its field cannot have.
     #[error("`{0}` has an impossible value")]
     BadValue(&'static str),
@@ -78,6 +82,33 @@ impl Writer {
         for id in ids {
             self.uuid(*id);
         }
+    }
+    /// A string behind two bytes of length.
+    ///
+    /// # Errors
+    /// It is longer than they can say.
+    pub fn old_string(&mut self, s: &str) -> Result<(), SchemaError> {
+        let len = i16::try_from(s.len()).map_err(|_| SchemaError::TooLong)?;
+        self.buf.put_i16(len);
+        self.buf.put_slice(s.as_bytes());
+        Ok(())
+    }
+    /// As [`Writer::old_string`]; none is a length of -1.
+    pub fn old_nullable_string(&mut self, s: Option<&str>) -> Result<(), SchemaError> {
+        match s {
+            Some(s) => self.old_string(s),
+            None => {
+                self.buf.put_i16(-1);
+                Ok(())
+            }
+        }
+    }
+    /// Bytes behind four bytes of length.
+    pub fn old_bytes(&mut self, bytes: &[u8]) -> Result<(), SchemaError> {
+        let len = i32::try_from(bytes.len()).map_err(|_| SchemaError::TooLong)?;
+        self.buf.put_i32(len);
+        self.buf.put_slice(bytes);
+        Ok(())
     }
     /// The end of a structure without tagged fields.
     pub fn no_tags(&mut self) {
@@ -197,6 +228,37 @@ impl<'a> Reader<'a> {
         read: impl Fn(&mut Self) -> Result<T, SchemaError>,
     ) -> Result<Vec<T>, SchemaError> {
         self.nullable_array(size, read)?.ok_or(SchemaError::BadValue("array"))
+    }
+    pub fn old_nullable_string(&mut self) -> Result<Option<String>, SchemaError> {
+        let len = self.i16()?;
+        if len < 0 {
+            return Ok(None);
+        }
+        let text = std::str::from_utf8(self.take(len as usize)?).map_err(|_| SchemaError::BadValue("string"))?;
+        Ok(Some(text.to_owned()))
+    }
+    pub fn old_string(&mut self) -> Result<String, SchemaError> {
+        self.old_nullable_string()?.ok_or(SchemaError::BadValue("string"))
+    }
+    pub fn old_bytes(&mut self) -> Result<&'a [u8], SchemaError> {
+        let len = usize::try_from(self.i32()?).map_err(|_| SchemaError::BadValue("bytes"))?;
+        self.take(len)
+    }
+    /// Items of at least `size` bytes each, behind four bytes of count.
+    pub fn old_items<T>(
+        &mut self,
+        size: usize,
+        read: impl Fn(&mut Self) -> Result<T, SchemaError>,
+    ) -> Result<Vec<T>, SchemaError> {
+        let len = usize::try_from(self.i32()?).map_err(|_| SchemaError::BadValue("array"))?;
+        if len > self.left() / size {
+            return Err(SchemaError::Truncated);
+        }
+        (0..len).map(|_| read(self)).collect()
+    }
+    pub fn compact_bytes(&mut self) -> Result<&'a [u8], SchemaError> {
+        let len = self.unsigned_varint()?.checked_sub(1).ok_or(SchemaError::BadValue("bytes"))?;
+        self.take(len as usize)
     }
     pub fn nodes(&mut self) -> Result<Vec<NodeId>, SchemaError> {
         self.items(4, Reader::node)
