@@ -89,6 +89,14 @@ defects! {
         "a stored offset outlives the revocation of its partition and is committed in a later assignment";
     FetchDuringRevokeCommit = "fetch-during-revoke-commit", "KAFKA-14196", "clean-handover", Any,
         "records are delivered while the commit before a revocation is in flight";
+    LoadKeepsFirstChunk = "load-keeps-first-chunk", "KAFKA-5600", "committed-offset", Any,
+        "group state is installed per chunk of the log, and the first one wins";
+    ServeBeforeReplay = "serve-before-replay", "Redpanda b54ff1dea7", "illegal-resume", Any,
+        "a new coordinator answers before it has loaded its log";
+    OffsetExpiryWrong = "offset-expiry-wrong", "KAFKA-4682, KIP-211", "illegal-resume", Any,
+        "offsets of a live group expire by their age";
+    StaticMemberNotPersisted = "static-member-not-persisted", "KAFKA-10284", "replay-equals-live", Any,
+        "a static member's new id lives only in memory";
 }
 
 /// The set of defects switched on.

@@ -5,6 +5,7 @@
 use super::connections::Caller;
 use super::controller_link::{Asked, ControllerLink, Lane};
 use super::{Process, Task};
+use crate::config::BrokerConfig;
 use crate::controller::image::{Image, PartitionImage, TopicImage};
 use crate::ids::*;
 use crate::log::checkpoint::uuid_text;
@@ -13,7 +14,7 @@ use crate::units::{Duration, Instant, Now};
 use crate::versions::api_versions_response;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -301,15 +302,18 @@ impl Process {
         self.answer(caller, answer, out);
     }
 
-    fn create_automatically(&mut self, now: Now, names: Vec<TopicName>) {
+    pub(super) fn create_automatically(&mut self, now: Now, names: Vec<TopicName>) {
         let names: Vec<TopicName> = names.into_iter().filter(|n| self.admin.creating.insert(n.clone())).collect();
         if names.is_empty() {
             return;
         }
         let config = &self.spec.config;
         let topic = |name: &TopicName| {
-            CreatableTopic::default()
-                .with_name(name.clone())
+            let topic = CreatableTopic::default().with_name(name.clone());
+            if name.as_str() == OFFSETS_TOPIC {
+                return offsets_topic(topic, config);
+            }
+            topic
                 .with_num_partitions(config.num_partitions)
                 .with_replication_factor(config.default_replication_factor as i16)
         };
@@ -323,11 +327,31 @@ impl Process {
     }
 }
 
+/// The topic of groups and their offsets, with the settings it must have (Kafka: `offsetsTopicConfigs`).
+fn offsets_topic(topic: CreatableTopic, config: &BrokerConfig) -> CreatableTopic {
+    let set = |name: &'static str, value: String| {
+        CreatableTopicConfig::default()
+            .with_name(StrBytes::from_static_str(name))
+            .with_value(Some(StrBytes::from_string(value)))
+    };
+    topic
+        .with_num_partitions(config.offsets_topic_partitions)
+        .with_replication_factor(config.offsets_topic_replication as i16)
+        .with_configs(vec![
+            set("cleanup.policy", "compact".to_owned()),
+            set("compression.type", "producer".to_owned()),
+            set("segment.bytes", config.offsets_topic_segment_bytes.to_string()),
+        ])
+}
+
 fn describe(topic: &TopicImage, image: &Image, listener: &str, version: i16) -> MetadataResponseTopic {
     let partition = |(&index, p): (&i32, &PartitionImage)| describe_partition(index, p, image, listener, version);
     let mut answer = MetadataResponseTopic::default()
         .with_name(Some(TopicName(StrBytes::from_string(topic.name.clone()))))
         .with_partitions(topic.partitions.iter().map(partition).collect());
+    if version >= 1 {
+        answer.is_internal = topic.name == OFFSETS_TOPIC;
+    }
     if version >= 10 {
         answer.topic_id = topic.id.0;
     }

@@ -11,6 +11,7 @@
 //! - [`partition`]: one replica; [`replicas`]: all of them, and what metadata makes of them;
 //!   [`alter_partition`]: asking for another ISR;
 //! - [`produce`], [`fetch`], [`list_offsets`], [`offset_for_leader_epoch`], [`admin`]: the requests;
+//! - [`group`]: the coordinator of consumer groups;
 //! - [`fetcher`]: replication from other brokers; [`checkpoints`]: what is written down now and then.
 //!
 //! Kafka's classes: `KafkaApis`, `ReplicaManager`, `BrokerServer`, `BrokerMetadataPublisher`, `LogManager`.
@@ -22,6 +23,7 @@ mod connections;
 mod controller_link;
 mod fetch;
 mod fetcher;
+mod group;
 mod lifecycle;
 mod list_offsets;
 mod metadata;
@@ -52,11 +54,13 @@ use connections::{Caller, Connections};
 use controller_link::{Asked, ControllerLink, Lane};
 use fetch::Fetches;
 use fetcher::Fetchers;
+use group::Groups;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 use lifecycle::{Lifecycle, Step};
 use list_offsets::TimestampLookups;
 use metadata::{Changes, Leader, Metadata};
+use partition::Partition;
 use produce::Produces;
 use rand_chacha::ChaCha8Rng;
 use replicas::Replicas;
@@ -154,6 +158,7 @@ struct Process {
     fetches: Fetches,
     lookups: TimestampLookups,
     admin: Admin,
+    groups: Groups,
     checkpoints: Checkpoints,
     timers: Timers<Task>,
     /// Whether partitions have been taken up (Kafka: the first publish).
@@ -176,6 +181,7 @@ impl Process {
             fetches: Fetches::default(),
             lookups: TimestampLookups::default(),
             admin: Admin::default(),
+            groups: Groups::new(rng),
             checkpoints: Checkpoints::new(),
             timers: Timers::default(),
             published: false,
@@ -227,6 +233,7 @@ impl Process {
 
     /// After every input: requests whose turn has come, whatever is due to be sent, and the next deadline.
     fn settle(&mut self, now: Now, out: &mut Outbox) {
+        self.settle_groups(now, out);
         while let Some((caller, request)) = self.connections.next() {
             self.on_request(now, caller, *request, out);
         }
@@ -267,6 +274,7 @@ impl Process {
             let _ = self.link.lane(lane).poll(Instant::ZERO, out);
         }
         self.fetchers.arm(out);
+        self.groups.arm(out);
     }
 
     fn on_timer(&mut self, now: Now, out: &mut Outbox) {
@@ -276,6 +284,7 @@ impl Process {
         }
         self.fetchers.poll(now.mono, out);
         self.replicas.poll(now, out);
+        self.run_group_timers(now, out);
         while let Some(task) = self.timers.pop_due(now.mono) {
             self.run_task(now, task, out);
             if matches!(self.phase, Phase::Ended) {
@@ -332,11 +341,8 @@ impl Process {
             RequestKind::CreateTopics(r) => self.on_create_topics(now, caller, r, out),
             RequestKind::InitProducerId(r) => self.on_init_producer_id(caller, &r, out),
             RequestKind::ApiVersions(_) => self.on_api_versions(caller, out),
-            // Nothing else is offered; Kafka closes the connection of whoever asks for it all the same.
-            _ => {
-                self.connections.disconnected(caller.conn);
-                out.close(caller.conn);
-            }
+            // If it is not about groups, it is not offered; Kafka closes the connection of whoever asks all the same.
+            other => self.on_group_request(now, caller, other, out),
         }
     }
 
@@ -457,6 +463,9 @@ impl Process {
         if self.lookups.is_reading(token) {
             return self.timestamps_read(token, result, out);
         }
+        if self.groups.is_reading(token) {
+            return self.group_log_read(now, token, result, out);
+        }
         if self.replicas.is_deleting(token) {
             return self.directory_deleted(now, token, result, out);
         }
@@ -491,7 +500,7 @@ impl Process {
             metadata_applied: self.metadata.image.next_offset(),
             image_digest: self.metadata.image.digest(),
             partitions: self.replicas.inspect(),
-            coordinated: Vec::new(),
+            coordinated: self.groups.inspect(),
         }
     }
 }

@@ -266,6 +266,7 @@ impl Process {
             self.fetchers.remove(owner);
             let moved = p.become_leader(now, state, image, out);
             self.after_move(owner, moved, out);
+            self.group_role_changed(owner);
             // Fetches that name an older epoch are fenced now.
             return self.check_fetches(owner, out);
         }
@@ -279,6 +280,7 @@ impl Process {
             self.fetchers.follow(owner, p, same_leader, image);
         }
         if new_epoch {
+            self.group_role_changed(owner);
             self.fail_produces(owner, ResponseError::NotLeaderOrFollower, out);
             self.check_fetches(owner, out);
         }
@@ -335,6 +337,7 @@ impl Process {
     fn remove(&mut self, id: TopicIdPartition, out: &mut Outbox) {
         let Some(owner) = self.replicas.owner(id) else { return };
         self.fetchers.remove(owner);
+        self.group_role_changed(owner);
         self.fail_produces(owner, ResponseError::UnknownTopicOrPartition, out);
         self.replicas.by_id.remove(&id);
         let gone = self.replicas.slots[owner as usize].take();
@@ -412,6 +415,7 @@ impl Process {
                 self.forget_produces(owner, base, last, out);
                 // A follower fetches again what it could not append.
                 self.fetchers.settled(owner, &mut self.replicas, out);
+                self.group_appends_forgotten(owner, out);
             }
             LogEvent::Failed(error) => self.disk_failed(&format!("a log's disk failed: {error}"), out),
         }

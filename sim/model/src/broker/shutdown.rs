@@ -57,6 +57,7 @@ impl Process {
             self.link.lane(lane).close(now.mono, out);
         }
         self.fetchers.close(now.mono, out);
+        self.groups.clear();
         let (mut unsettled, mut flushing) = (BTreeSet::new(), BTreeSet::new());
         for owner in self.replicas.owners() {
             let Some(p) = self.replicas.get_mut(owner) else { continue };

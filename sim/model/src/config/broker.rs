@@ -141,6 +141,8 @@ config! {
         "min.insync.replicas" min_insync_replicas: Option<u32> = "";
         /// Whether a replica that is not in sync may lead.
         "unclean.leader.election.enable" unclean_leader_election: Option<bool> = "";
+        /// `delete` or `compact`; a compacted log keeps its records whatever their age (and is not compacted yet).
+        "cleanup.policy" cleanup_policy: String = "delete";
         /// Size at which a segment is closed.
         "segment.bytes" segment_bytes: Option<u64> = "";
         /// Age at which a segment is closed.
@@ -167,6 +169,14 @@ impl TopicConfig {
         if let Some(n) = self.min_insync_replicas {
             at_least("min.insync.replicas", i64::from(n), 1)?;
         }
+        let policies = self.cleanup_policy.split(',').map(str::trim);
+        if !policies.clone().all(|policy| matches!(policy, "delete" | "compact")) {
+            return Err(ConfigError::BadValue {
+                key: "cleanup.policy".to_owned(),
+                value: self.cleanup_policy.clone(),
+                expected: "`delete`, `compact`, or both with a comma".to_owned(),
+            });
+        }
         Ok(())
     }
 
@@ -179,6 +189,10 @@ impl TopicConfig {
         take!(retention, segment_delete_delay, message_max_bytes, flush_messages);
         if self.flush_interval.is_some() {
             c.flush_interval = self.flush_interval;
+        }
+        if !self.cleanup_policy.split(',').any(|policy| policy.trim() == "delete") {
+            c.retention = Duration::MAX;
+            c.retention_bytes = -1;
         }
         c
     }

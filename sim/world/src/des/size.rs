@@ -2,10 +2,10 @@
 //! same whether messages are encoded or not.
 //!
 //! Exact for what carries records (Produce requests, Fetch responses): the codec's own formula, headers and frame
-//! length added. Elsewhere a plain table, near enough for the time a small message takes on the wire.
+//! length added. What carries subscriptions and assignments counts their bytes. Elsewhere a plain table, near enough for the time a small message takes on the wire.
 
 use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
-use kafka_protocol::protocol::{Encodable, HeaderVersion};
+use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes};
 
 /// The client id that requests bear on the modelled wire, in bytes.
 const CLIENT_ID: u32 = 8;
@@ -18,6 +18,11 @@ pub(super) const CONTROL: u32 = 60;
 
 fn exact<M: Encodable>(message: &M, version: i16, otherwise: usize) -> u32 {
     message.compute_size(version).unwrap_or(otherwise) as u32
+}
+
+/// A string with its length.
+fn text(s: &StrBytes) -> u32 {
+    2 + s.len() as u32
 }
 
 /// Of a request.
@@ -40,6 +45,34 @@ pub(super) fn of_request(request: &RequestKind, version: i16) -> u32 {
             R::Envelope(r) => 24 + r.request_data.len() as u32,
             R::BrokerRegistration(_) => 220,
             R::ApiVersions(_) => 16,
+            R::FindCoordinator(r) => 8 + r.key.len() as u32 + r.coordinator_keys.iter().map(text).sum::<u32>(),
+            R::JoinGroup(r) => {
+                let protocols = r.protocols.iter().map(|p| 4 + text(&p.name) + p.metadata.len() as u32).sum::<u32>();
+                24 + text(&r.group_id) + text(&r.member_id) + text(&r.protocol_type) + protocols
+            }
+            R::SyncGroup(r) => {
+                let given =
+                    r.assignments.iter().map(|a| 4 + text(&a.member_id) + a.assignment.len() as u32).sum::<u32>();
+                28 + text(&r.group_id) + text(&r.member_id) + given
+            }
+            R::Heartbeat(r) => 10 + text(&r.group_id) + text(&r.member_id),
+            R::LeaveGroup(r) => 8 + text(&r.group_id) + 48 * r.members.len() as u32,
+            R::OffsetCommit(r) => {
+                let topics = r.topics.iter().map(|t| 4 + text(&t.name) + 20 * t.partitions.len() as u32).sum::<u32>();
+                12 + text(&r.group_id) + text(&r.member_id) + topics
+            }
+            R::OffsetFetch(r) => {
+                let old = r.topics.iter().flatten().map(|t| 20 + 4 * t.partition_indexes.len() as u32).sum::<u32>();
+                let topics = r.groups.iter().flat_map(|g| g.topics.iter().flatten());
+                20 + old + topics.map(|t| 4 + text(&t.name) + 4 * t.partition_indexes.len() as u32).sum::<u32>()
+            }
+            R::DescribeGroups(r) => 4 + r.groups.iter().map(|g| text(g)).sum::<u32>(),
+            R::ConsumerGroupHeartbeat(r) => {
+                let owned =
+                    r.topic_partitions.iter().flatten().map(|t| 18 + 4 * t.partitions.len() as u32).sum::<u32>();
+                let names = r.subscribed_topic_names.iter().flatten().map(|n| text(n)).sum::<u32>();
+                20 + text(&r.group_id) + text(&r.member_id) + names + owned
+            }
             _ => 48,
         }
 }
@@ -66,6 +99,33 @@ pub(super) fn of_response(response: &ResponseKind, version: i16) -> u32 {
             R::AlterPartition(r) => 12 + r.topics.iter().map(|t| 20 + 36 * t.partitions.len() as u32).sum::<u32>(),
             R::Envelope(r) => 10 + r.response_data.as_ref().map_or(0, |d| d.len() as u32),
             R::ApiVersions(r) => 16 + 7 * r.api_keys.len() as u32,
+            R::FindCoordinator(r) => 24 + 32 * r.coordinators.len() as u32,
+            R::JoinGroup(r) => {
+                let roster = r.members.iter().map(|m| 4 + text(&m.member_id) + m.metadata.len() as u32).sum::<u32>();
+                32 + text(&r.leader) + text(&r.member_id) + roster
+            }
+            R::SyncGroup(r) => 28 + r.assignment.len() as u32,
+            R::Heartbeat(_) => 7,
+            R::LeaveGroup(r) => 8 + 48 * r.members.len() as u32,
+            R::OffsetCommit(r) => {
+                6 + r.topics.iter().map(|t| 4 + text(&t.name) + 7 * t.partitions.len() as u32).sum::<u32>()
+            }
+            R::OffsetFetch(r) => {
+                let old = r.topics.iter().map(|t| 4 + text(&t.name) + 20 * t.partitions.len() as u32).sum::<u32>();
+                let topics = r.groups.iter().flat_map(|g| &g.topics);
+                12 + old + topics.map(|t| 4 + text(&t.name) + 20 * t.partitions.len() as u32).sum::<u32>()
+            }
+            R::DescribeGroups(r) => {
+                let member = |m: &kafka_protocol::messages::describe_groups_response::DescribedGroupMember| {
+                    40 + text(&m.member_id) + (m.member_metadata.len() + m.member_assignment.len()) as u32
+                };
+                6 + r.groups.iter().map(|g| 40 + g.members.iter().map(member).sum::<u32>()).sum::<u32>()
+            }
+            R::ListGroups(r) => 8 + r.groups.iter().map(|g| 24 + text(&g.group_id)).sum::<u32>(),
+            R::ConsumerGroupHeartbeat(r) => {
+                let given = r.assignment.iter().flat_map(|a| &a.topic_partitions);
+                48 + given.map(|t| 18 + 4 * t.partitions.len() as u32).sum::<u32>()
+            }
             _ => 40,
         }
 }
@@ -100,7 +160,6 @@ mod tests {
     use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
     use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
     use kafka_protocol::messages::{FetchResponse, ProduceRequest, RequestHeader, ResponseHeader};
-    use kafka_protocol::protocol::StrBytes;
 
     /// What carries records has the size that encoding it with its header and frame length gives.
     #[test]

@@ -277,7 +277,11 @@ impl Cluster {
 
     /// Runs for a while.
     pub(crate) fn run(&mut self, ms: u64) {
-        let end = self.now + Duration::from_millis(ms);
+        self.run_micros(ms * 1000);
+    }
+    /// Runs for a short while.
+    pub(crate) fn run_micros(&mut self, us: u64) {
+        let end = self.now + Duration::from_micros(us);
         for _ in 0..1_000_000 {
             let event = self.events.first_key_value().map(|(k, _)| k.0);
             let awake = (0..self.hosts.len()).filter(|h| self.paused != Some(*h));
@@ -350,6 +354,9 @@ impl Cluster {
         panic!("no answer");
     }
 
+    pub(crate) fn is_up(&self, host: usize) -> bool {
+        self.hosts[host].node.is_some()
+    }
     pub(crate) fn broker(&self, host: usize) -> BrokerInspection {
         match self.hosts[host].node.as_ref().unwrap().inspect() {
             Inspection::Broker(b) => b,
@@ -400,6 +407,17 @@ fn answer_over_the_wire(response: &ResponseKind, version: i16) {
         ResponseKind::CreateTopics(_) => ApiKey::CreateTopics,
         ResponseKind::InitProducerId(_) => ApiKey::InitProducerId,
         ResponseKind::OffsetForLeaderEpoch(_) => ApiKey::OffsetForLeaderEpoch,
+        ResponseKind::FindCoordinator(_) => ApiKey::FindCoordinator,
+        ResponseKind::JoinGroup(_) => ApiKey::JoinGroup,
+        ResponseKind::SyncGroup(_) => ApiKey::SyncGroup,
+        ResponseKind::Heartbeat(_) => ApiKey::Heartbeat,
+        ResponseKind::LeaveGroup(_) => ApiKey::LeaveGroup,
+        ResponseKind::OffsetCommit(_) => ApiKey::OffsetCommit,
+        ResponseKind::OffsetFetch(_) => ApiKey::OffsetFetch,
+        ResponseKind::DescribeGroups(_) => ApiKey::DescribeGroups,
+        ResponseKind::ListGroups(_) => ApiKey::ListGroups,
+        ResponseKind::ConsumerGroupHeartbeat(_) => ApiKey::ConsumerGroupHeartbeat,
+        ResponseKind::CreatePartitions(_) => ApiKey::CreatePartitions,
         _ => return,
     };
     let decoded = ResponseKind::decode(api, &mut bytes.freeze(), version).unwrap();

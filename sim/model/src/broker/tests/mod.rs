@@ -1,6 +1,6 @@
 //! Brokers and a controller together, on a pretended network.
 
-mod cluster;
+pub(super) mod cluster;
 pub(crate) mod disk;
 mod replication;
 mod requests;

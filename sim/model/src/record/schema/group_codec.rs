@@ -122,10 +122,9 @@ impl GroupRecord {
             GROUP_METADATA => {
                 GroupRecord::GroupMetadata { group: k.old_string()?, value: read(&mut r, read_group_metadata)? }
             }
-            CONSUMER_GROUP_METADATA => GroupRecord::ConsumerGroupMetadata {
-                group: k.old_string()?,
-                value: read(&mut r, read_consumer_group)?,
-            },
+            CONSUMER_GROUP_METADATA => {
+                GroupRecord::ConsumerGroupMetadata { group: k.old_string()?, value: read(&mut r, read_consumer_group)? }
+            }
             CONSUMER_GROUP_MEMBER => GroupRecord::ConsumerGroupMember {
                 group: k.old_string()?,
                 member: k.old_string()?,

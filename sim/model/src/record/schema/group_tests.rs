@@ -137,7 +137,10 @@ fn older_versions_are_read() {
         else {
             panic!()
         };
-        assert_eq!((v.offset, v.leader_epoch, &*v.metadata, v.commit_timestamp), (Offset(258), LeaderEpoch(-1), "m", 1));
+        assert_eq!(
+            (v.offset, v.leader_epoch, &*v.metadata, v.commit_timestamp),
+            (Offset(258), LeaderEpoch(-1), "m", 1)
+        );
     }
     let key = hex("0002 000167");
     let old = hex("0000 0000 00000001 ffff ffff 00000001 00016d 0000 0000 00001770 00000000 00000000");
@@ -182,16 +185,17 @@ prop_compose! {
 
 fn records() -> impl Strategy<Value = GroupRecord> {
     let id = || ".{0,12}";
-    let offset = (any::<i64>(), any::<i32>(), ".{0,9}", any::<i64>(), any::<u128>()).prop_map(|(o, e, metadata, t, id)| {
-        OffsetCommitValue {
-            offset: Offset(o),
-            leader_epoch: LeaderEpoch(e),
-            metadata,
-            commit_timestamp: t,
-            expire_timestamp: -1,
-            topic_id: TopicId(Uuid::from_u128(id)),
-        }
-    });
+    let offset =
+        (any::<i64>(), any::<i32>(), ".{0,9}", any::<i64>(), any::<u128>()).prop_map(|(o, e, metadata, t, id)| {
+            OffsetCommitValue {
+                offset: Offset(o),
+                leader_epoch: LeaderEpoch(e),
+                metadata,
+                commit_timestamp: t,
+                expire_timestamp: -1,
+                topic_id: TopicId(Uuid::from_u128(id)),
+            }
+        });
     let classic = (".{0,9}", any::<i32>(), prop::option::of(".{0,9}"), prop::collection::vec(classic_member(), 0..3));
     let classic = classic.prop_map(|(protocol_type, generation, protocol, members)| GroupMetadataValue {
         protocol_type,

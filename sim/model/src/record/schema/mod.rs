@@ -1,5 +1,6 @@
 //! Records that Kafka writes for itself and the codec crate does not know, bytes exactly Kafka's.
 
+mod consumer_protocol;
 mod group;
 mod group_codec;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod metadata_codec;
 mod tests;
 mod wire;
 
+pub use consumer_protocol::{assigned_partitions, subscription_topics};
 pub use group::*;
 pub use metadata::*;
 pub use wire::SchemaError;
