@@ -104,6 +104,8 @@ pub struct Channel<T> {
     failures: u32,
     retry_at: Instant,
     in_flight: VecDeque<InFlight<T>>,
+    /// The earliest of their deadlines: this is asked for on every input.
+    due: Instant,
 }
 
 impl<T> Channel<T> {
@@ -118,6 +120,7 @@ impl<T> Channel<T> {
             failures: 0,
             retry_at: Instant::ZERO,
             in_flight: VecDeque::new(),
+            due: Instant::MAX,
         }
     }
 
@@ -215,6 +218,7 @@ impl<T> Channel<T> {
         out: &mut Outbox,
     ) -> i32 {
         let correlation = self.push(version, request, out);
+        self.due = self.due.min(now + timeout);
         self.in_flight.push_back(InFlight { correlation, deadline: now + timeout, tag });
         correlation
     }
@@ -299,6 +303,9 @@ impl<T> Channel<T> {
         }
         // Answers come in order; one that is not for the oldest request cannot be matched with anything.
         let front = self.in_flight.pop_front_if(|f| f.correlation == correlation)?;
+        if front.deadline <= self.due {
+            self.due = self.in_flight.iter().map(|f| f.deadline).min().unwrap_or(Instant::MAX);
+        }
         Some(ChannelEvent::Response { tag: front.tag, version, response })
     }
 
@@ -312,23 +319,32 @@ impl<T> Channel<T> {
 
     /// Gives up a connection that took too long. Call on every timer; says the next deadline to `out`.
     pub fn poll(&mut self, now: Instant, out: &mut Outbox) -> Option<ChannelEvent<T>> {
-        let (due, reason) = match self.state {
-            State::Idle => (Instant::MAX, LostReason::SetupTimeout),
-            State::Connecting { since, .. } | State::Negotiating { since, .. } => {
-                (since + self.config.connection_setup_timeout, LostReason::SetupTimeout)
-            }
-            State::Ready { .. } => {
-                let first = self.in_flight.iter().map(|f| f.deadline).min();
-                (first.unwrap_or(Instant::MAX), LostReason::RequestTimeout)
-            }
-        };
-        if due <= now {
+        if self.due() <= now {
+            let reason = if self.is_ready() { LostReason::RequestTimeout } else { LostReason::SetupTimeout };
             return Some(self.lose(now, reason, out));
         }
+        self.arm(out);
+        None
+    }
+
+    /// Says the next deadline to `out`.
+    #[inline]
+    pub fn arm(&self, out: &mut Outbox) {
+        let due = self.due();
         if due < Instant::MAX {
             out.wake_at(due);
         }
-        None
+    }
+
+    #[inline]
+    fn due(&self) -> Instant {
+        match self.state {
+            State::Idle => Instant::MAX,
+            State::Connecting { since, .. } | State::Negotiating { since, .. } => {
+                since + self.config.connection_setup_timeout
+            }
+            State::Ready { .. } => self.due,
+        }
     }
 
     /// When a closed channel may be opened again; `None` while it is open or being opened.
@@ -342,6 +358,7 @@ impl<T> Channel<T> {
             out.close(conn);
         }
         self.state = State::Idle;
+        self.due = Instant::MAX;
         self.retry_at = now;
         self.in_flight.drain(..).map(|f| f.tag).collect()
     }
@@ -355,6 +372,7 @@ impl<T> Channel<T> {
 
     fn lost(&mut self, now: Instant, reason: LostReason) -> ChannelEvent<T> {
         self.state = State::Idle;
+        self.due = Instant::MAX;
         let shift = self.failures.min(20);
         let backoff = self.config.reconnect_backoff.saturating_mul(1 << shift).min(self.config.reconnect_backoff_max);
         self.failures += 1;

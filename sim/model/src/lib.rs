@@ -7,6 +7,7 @@
 //! The rooms, in reading order:
 //! - [`node`]: inputs and outputs; [`disk`]: the disk as a correspondent; [`trace`], [`history`], [`inspect`]: what a
 //!   node says of itself, what a client application did, and the account a node gives at the end of a phase;
+//! - [`timers`], [`small_map`]: a node's own deadlines, and what it holds a dozen of;
 //! - [`record`]: record batches and the records Kafka keeps for itself; [`log`]: a partition's log on disk;
 //! - [`broker`], [`controller`], [`client`]: the three kinds of node;
 //! - [`defects`]: published bugs, as switches.
@@ -25,6 +26,7 @@ pub mod limits;
 pub mod log;
 pub mod node;
 pub mod record;
+pub mod small_map;
 pub mod timers;
 pub mod trace;
 pub mod units;

@@ -1,8 +1,8 @@
 //! A node's own deadlines, in order of time and then of setting.
 
 use crate::node::Outbox;
+use crate::small_map::SmallMap;
 use crate::units::Instant;
-use std::collections::BTreeMap;
 
 /// A key to cancel a timer with.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -11,13 +11,13 @@ pub struct TimerKey(Instant, u64);
 /// Pending deadlines, each with what it is for.
 #[derive(Debug)]
 pub struct Timers<T> {
-    pending: BTreeMap<(Instant, u64), T>,
+    pending: SmallMap<(Instant, u64), T>,
     next: u64,
 }
 
 impl<T> Default for Timers<T> {
     fn default() -> Self {
-        Timers { pending: BTreeMap::new(), next: 0 }
+        Timers { pending: SmallMap::new(), next: 0 }
     }
 }
 
@@ -34,8 +34,8 @@ impl<T> Timers<T> {
     }
     /// Takes the next one due at `now`, if there is any.
     pub fn pop_due(&mut self, now: Instant) -> Option<T> {
-        let (&key, _) = self.pending.first_key_value()?;
-        if key.0 > now { None } else { self.pending.remove(&key) }
+        let (key, _) = self.pending.first_key_value()?;
+        if key.0 > now { None } else { self.pending.pop_first().map(|(_, what)| what) }
     }
     /// Says the earliest deadline to the outbox.
     pub fn arm(&self, out: &mut Outbox) {

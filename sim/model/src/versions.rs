@@ -2,6 +2,7 @@
 
 use crate::ids::ApiKey;
 use crate::node::Listener;
+use crate::small_map::SmallMap;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{ApiVersionsResponse, RequestKind};
 use std::collections::BTreeMap;
@@ -88,12 +89,12 @@ pub fn api_versions_response(listener: Listener, caps: &VersionCaps, version: i1
 
 /// The versions two nodes settled on.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Negotiated(BTreeMap<i16, i16>);
+pub struct Negotiated(SmallMap<i16, i16>);
 
 impl Negotiated {
     /// The highest versions both know, from the other side's answer.
     pub fn new(answer: &ApiVersionsResponse, caps: &VersionCaps) -> Negotiated {
-        let mut versions = BTreeMap::new();
+        let mut versions = SmallMap::new();
         for theirs in &answer.api_keys {
             let Ok(api) = ApiKey::try_from(theirs.api_key) else { continue };
             let codec = api.valid_versions();

@@ -2,8 +2,9 @@
 //! queue up. Kafka mutes the channel (`SocketServer`), so requests of one connection are answered in order.
 
 use crate::node::{ConnId, Listener};
+use crate::small_map::SmallMap;
 use kafka_protocol::messages::RequestKind;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Where an answer goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +36,7 @@ struct Connection {
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
-    open: BTreeMap<ConnId, Connection>,
+    open: SmallMap<ConnId, Connection>,
     /// Connections that are free and have something queued.
     runnable: VecDeque<ConnId>,
     /// Nothing is processed before the broker has started.

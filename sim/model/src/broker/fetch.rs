@@ -131,15 +131,26 @@ impl Process {
             }
         }
         let fetching = Fetching { caller, reader, request, places };
+        let (wait, least) = (fetching.request.max_wait_ms, fetching.request.min_bytes);
+        // Most fetches come too early: those need no answer built.
+        if wait > 0 && least > 0 && !fetching.places.is_empty() && self.nothing_there(&fetching) {
+            if let Reader::Follower { id, epoch } = reader {
+                self.followers_news(now, id, epoch, &fetching, None, out);
+            }
+            return self.wait_for_data(now, fetching);
+        }
         let look = self.look(&fetching, out);
         if let Reader::Follower { id, epoch } = reader {
-            self.followers_news(now, id, epoch, &fetching, &look, out);
+            self.followers_news(now, id, epoch, &fetching, Some(&look), out);
         }
-        let wait = fetching.request.max_wait_ms;
-        let enough = look.bytes >= fetching.request.min_bytes.max(0) as u64;
+        let enough = look.bytes >= least.max(0) as u64;
         if wait <= 0 || fetching.places.is_empty() || enough || look.urgent {
             return self.begin_read(fetching.caller, look, out);
         }
+        self.wait_for_data(now, fetching);
+    }
+
+    fn wait_for_data(&mut self, now: Now, fetching: Fetching) {
         self.fetches.next += 1;
         let number = self.fetches.next;
         for &owner in fetching.places.iter().flatten() {
@@ -147,8 +158,21 @@ impl Process {
                 p.fetch_waits.push(number);
             }
         }
-        let timer = self.timers.set(now.mono + Duration::from_millis(wait as u64), Task::Fetch(number));
+        let wait = Duration::from_millis(fetching.request.max_wait_ms.max(0) as u64);
+        let timer = self.timers.set(now.mono + wait, Task::Fetch(number));
         self.fetches.delayed.insert(number, DelayedFetch { fetching, timer });
+    }
+
+    /// Whether a look would find neither an error nor a byte, anywhere.
+    fn nothing_there(&self, fetching: &Fetching) -> bool {
+        let asked = fetching.request.topics.iter().flat_map(|t| &t.partitions);
+        fetching.places.iter().zip(asked).all(|(place, asked)| {
+            let Some(p) = place.ok().and_then(|owner| self.replicas.get(owner)) else { return false };
+            check_access(p, asked, fetching.reader, &self.metadata.image).is_ok()
+                && Offset(asked.fetch_offset) == bound(p, fetching.reader)
+                && Offset(asked.fetch_offset) >= p.log.log_start()
+                && (asked.last_fetched_epoch < 0 || diverges(p, asked) == Some(None))
+        })
     }
 
     /// Looks at every partition: errors, watermarks, and what could be read. Changes nothing.
@@ -235,20 +259,21 @@ impl Process {
         }
     }
 
-    /// A follower's fetch tells what it has. One whose log diverges tells nothing (KAFKA-13141).
+    /// A follower's fetch tells what it has. One whose log diverges tells nothing (KAFKA-13141). `None`: a look would
+    /// find nothing, nothing wrong either.
     fn followers_news(
         &mut self,
         now: Now,
         replica: NodeId,
         epoch: BrokerEpoch,
         fetching: &Fetching,
-        look: &Look,
+        look: Option<&Look>,
         out: &mut Outbox,
     ) {
         let asked = fetching.request.topics.iter().flat_map(|t| &t.partitions);
-        let found = look.response.responses.iter().flat_map(|t| &t.partitions);
-        for ((place, asked), found) in fetching.places.iter().zip(asked).zip(found) {
-            if found.error_code != 0 || found.diverging_epoch.epoch >= 0 {
+        let mut found = look.into_iter().flat_map(|l| &l.response.responses).flat_map(|t| &t.partitions);
+        for (place, asked) in fetching.places.iter().zip(asked) {
+            if found.next().is_some_and(|f| f.error_code != 0 || f.diverging_epoch.epoch >= 0) {
                 continue;
             }
             let Ok(owner) = *place else { continue };

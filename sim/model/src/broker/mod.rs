@@ -270,8 +270,7 @@ impl Process {
             }
         }
         for lane in Lane::ALL {
-            // Nothing is overdue here: that was looked for when the timer fired.
-            let _ = self.link.lane(lane).poll(Instant::ZERO, out);
+            self.link.lane(lane).arm(out);
         }
         self.fetchers.arm(out);
         self.groups.arm(out);

@@ -21,6 +21,7 @@ use crate::controller::image::Image;
 use crate::defects::{Defect, Defects};
 use crate::ids::*;
 use crate::node::{ConnId, DisconnectReason, Endpoint, Outbox};
+use crate::small_map::SmallMap;
 use crate::units::{Duration, Instant, Now};
 use kafka_protocol::messages::ResponseKind;
 use std::collections::BTreeMap;
@@ -84,7 +85,7 @@ enum Round {
 #[derive(Debug)]
 struct Fetcher {
     channel: Channel<Round>,
-    parts: BTreeMap<u32, Following>,
+    parts: SmallMap<u32, Following>,
     /// How many of them wait for their log to come to rest.
     busy: usize,
 }
@@ -96,7 +97,7 @@ pub(crate) struct Fetchers {
     defects: Defects,
     backoff: Duration,
     config: ChannelConfig,
-    by_leader: BTreeMap<NodeId, Fetcher>,
+    by_leader: SmallMap<NodeId, Fetcher>,
     /// From whom each partition is fetched.
     leader_of: BTreeMap<u32, NodeId>,
     next_at: Instant,
@@ -117,7 +118,7 @@ impl Fetchers {
                 connection_setup_timeout: CONNECTION_SETUP_TIMEOUT,
                 caps: spec.caps.clone(),
             },
-            by_leader: BTreeMap::new(),
+            by_leader: SmallMap::new(),
             leader_of: BTreeMap::new(),
             next_at: Instant::MAX,
         }
@@ -131,8 +132,8 @@ impl Fetchers {
         let go_on = same_leader && self.defects.on(Defect::MissedEpochNoTruncate);
         let Some(to) = endpoint(p.leader, image) else { return };
         let config = &self.config;
-        let new = || Fetcher { channel: Channel::new(to, config.clone()), parts: BTreeMap::new(), busy: 0 };
-        let fetcher = self.by_leader.entry(p.leader).or_insert_with(new);
+        let new = || Fetcher { channel: Channel::new(to, config.clone()), parts: SmallMap::new(), busy: 0 };
+        let fetcher = self.by_leader.get_or_insert_with(p.leader, new);
         let busy = (!p.settled()).then_some(After::Start);
         fetcher.busy += usize::from(busy.is_some());
         let following = Following {
@@ -205,10 +206,9 @@ impl Fetchers {
         self.next_at
     }
     /// Says the connections' deadlines.
-    pub fn arm(&mut self, out: &mut Outbox) {
-        for fetcher in self.by_leader.values_mut() {
-            // Nothing is overdue here: that was looked for when the timer fired.
-            let _ = fetcher.channel.poll(Instant::ZERO, out);
+    pub fn arm(&self, out: &mut Outbox) {
+        for fetcher in self.by_leader.values() {
+            fetcher.channel.arm(out);
         }
     }
     /// Gives up what took too long.
