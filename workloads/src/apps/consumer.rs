@@ -138,7 +138,6 @@ impl Node for ConsumerApp {
                 }
             }
         }
-        self.consumer.poll(now, out);
         tell(&mut self.consumer, self.spec.config.isolation, now, out);
         self.ask(now, out);
         self.answers(now, out);

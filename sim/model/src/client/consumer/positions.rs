@@ -127,6 +127,11 @@ impl Assigned {
         self.state = State::Stuck;
     }
 
+    /// Whether [`Assigned::follow`] would change nothing.
+    pub fn follows(&self, leader: Leader) -> bool {
+        self.leader == Some(leader) && self.position.is_none_or(|p| p.leader == Some(leader))
+    }
+
     /// The leader is now this. A position with an epoch must be validated with a new one, unless the leader cannot
     /// tell (`can_validate`).
     pub fn follow(&mut self, leader: Leader, can_validate: bool) {

@@ -55,6 +55,9 @@ impl Consumer {
     fn follow_leaders(&mut self) {
         for a in &mut self.assigned {
             let Some(leader) = self.metadata.leader(a.topic, a.source.partition) else { continue };
+            if a.follows(leader) {
+                continue;
+            }
             // Before version 3 brokers without KIP-320 answer for any epoch; while nothing is known, hope.
             let version = self.net.version(leader.0, ApiKey::OffsetForLeaderEpoch);
             a.follow(leader, version.is_none_or(|v| v >= 3));
@@ -65,6 +68,7 @@ impl Consumer {
     fn ask(&mut self, now: Instant, out: &mut Outbox) -> Instant {
         let mut next = Instant::MAX;
         let mut nodes: Vec<NodeId> = Vec::new();
+        let mut questions = false;
         for a in &self.assigned {
             let idle = match a.state {
                 State::Resetting { .. } | State::Validating => !a.asked,
@@ -78,7 +82,11 @@ impl Consumer {
                 next = next.min(a.retry_at);
                 continue;
             }
+            let fetches = a.state == State::Fetching;
+            questions |= !fetches;
             match self.leader(a) {
+                // Its turn comes with the next fetch.
+                Some(node) if fetches && self.fetching.contains(&node) => {}
                 Some(node) if !nodes.contains(&node) => nodes.push(node),
                 Some(_) => {}
                 None => self.metadata.request_update(),
@@ -89,8 +97,10 @@ impl Consumer {
                 next = next.min(self.net.retry_at(node).unwrap_or(Instant::MAX));
                 continue;
             }
-            self.ask_offsets(now, node, out);
-            self.ask_epochs(now, node, out);
+            if questions {
+                self.ask_offsets(now, node, out);
+                self.ask_epochs(now, node, out);
+            }
             self.fetch(now, node, out);
         }
         next
