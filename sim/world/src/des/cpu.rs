@@ -107,28 +107,38 @@ impl Sim {
             }
             end.busy = true;
         }
-        self.hosts[usize::from(host.0)].cpu.ready.push_back(work);
+        let cpu = &mut self.hosts[usize::from(host.0)].cpu;
+        if cpu.paused.is_none() && cpu.ready.is_empty() && !cpu.idle.is_empty() {
+            return self.employ(host, work);
+        }
+        cpu.ready.push_back(work);
         self.dispatch(host);
     }
 
     /// Gives idle workers what is ready.
     pub(super) fn dispatch(&mut self, host: HostId) {
+        loop {
+            let cpu = &mut self.hosts[usize::from(host.0)].cpu;
+            if cpu.ready.is_empty() || cpu.is_paused() || cpu.idle.is_empty() {
+                return;
+            }
+            if let Some(work) = cpu.ready.pop_front() {
+                self.employ(host, work);
+            }
+        }
+    }
+
+    /// Gives an input to an idle worker, of which there must be one.
+    fn employ(&mut self, host: HostId, work: Work) {
         let cpu = &mut self.hosts[usize::from(host.0)].cpu;
-        if cpu.is_paused() {
-            return;
-        }
-        while !cpu.idle.is_empty()
-            && let Some(work) = cpu.ready.pop_front()
-        {
-            let slot = cpu.idle.pop().expect("not empty");
-            let worker = &mut cpu.workers[usize::from(slot)];
-            worker.finishes = self.now + work.cost(&cpu.profile);
-            cpu.begun += 1;
-            worker.began = cpu.begun;
-            worker.work = Some(work);
-            let event = Ev::Work { host, slot, generation: worker.generation };
-            self.queue.push(self.now, worker.finishes, event);
-        }
+        let slot = cpu.idle.pop().expect("an idle worker");
+        let worker = &mut cpu.workers[usize::from(slot)];
+        worker.finishes = self.now + work.cost(&cpu.profile);
+        cpu.begun += 1;
+        worker.began = cpu.begun;
+        worker.work = Some(work);
+        let event = Ev::Work { host, slot, generation: worker.generation };
+        self.queue.push(self.now, worker.finishes, event);
     }
 
     /// A worker has finished: its input, to take effect now. The worker is idle again.

@@ -9,14 +9,20 @@ use std::collections::{BinaryHeap, VecDeque};
 
 #[derive(Debug)]
 struct Entry<E> {
-    at: Instant,
-    seq: u64,
+    /// Time above, sequence below: one comparison.
+    key: u128,
     event: E,
+}
+
+impl<E> Entry<E> {
+    fn at(&self) -> Instant {
+        Instant::from_nanos((self.key >> 64) as u64)
+    }
 }
 
 impl<E> PartialEq for Entry<E> {
     fn eq(&self, other: &Self) -> bool {
-        (self.at, self.seq) == (other.at, other.seq)
+        self.key == other.key
     }
 }
 impl<E> Eq for Entry<E> {}
@@ -28,7 +34,7 @@ impl<E> PartialOrd for Entry<E> {
 impl<E> Ord for Entry<E> {
     /// Reversed: the standard heap yields the greatest first.
     fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.seq).cmp(&(self.at, self.seq))
+        other.key.cmp(&self.key)
     }
 }
 
@@ -51,20 +57,21 @@ impl<E> Queue<E> {
             self.instant.push_back(event);
         } else {
             self.seq += 1;
-            self.heap.push(Entry { at, seq: self.seq, event });
+            let key = u128::from(at.as_nanos()) << 64 | u128::from(self.seq);
+            self.heap.push(Entry { key, event });
         }
     }
 
     /// When the next event happens.
     pub(super) fn next_at(&self, now: Instant) -> Option<Instant> {
-        if self.instant.is_empty() { self.heap.peek().map(|e| e.at) } else { Some(now) }
+        if self.instant.is_empty() { self.heap.peek().map(Entry::at) } else { Some(now) }
     }
 
     /// The next event, if it happens no later than `until`.
     pub(super) fn pop(&mut self, now: Instant, until: Instant) -> Option<(Instant, E)> {
         match self.heap.peek() {
-            Some(first) if first.at <= now || (self.instant.is_empty() && first.at <= until) => {
-                self.heap.pop().map(|e| (e.at, e.event))
+            Some(first) if first.at() <= now || (self.instant.is_empty() && first.at() <= until) => {
+                self.heap.pop().map(|e| (e.at(), e.event))
             }
             _ => self.instant.pop_front().map(|event| (now, event)),
         }

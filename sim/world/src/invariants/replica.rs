@@ -340,7 +340,12 @@ pub(crate) struct Appended {
 pub(crate) struct Replicas {
     list: Vec<Replica>,
     hosts: Vec<BTreeMap<Box<str>, ReplicaIx>>,
+    /// The files written to last, by host: most operations are on one of a few.
+    recent: Vec<Vec<(Path, ReplicaIx, i64)>>,
 }
+
+/// How many files of a host are remembered.
+const RECENT: usize = 8;
 
 /// `dir/00000000000000000042.log` -> (`dir`, 42).
 pub(crate) fn log_file(path: &Path) -> Option<(&str, i64)> {
@@ -388,6 +393,36 @@ impl Replicas {
         self.hosts[h].insert(dir.into(), ix);
         ix
     }
+    /// The log and segment of a file that was written to a moment ago.
+    fn recent(&self, host: HostId, file: &Path) -> Option<(ReplicaIx, i64)> {
+        let files = self.recent.get(host.0 as usize)?;
+        files.iter().find(|(path, ..)| path == file).map(|&(_, ix, base)| (ix, base))
+    }
+    /// The log and segment of a file, made known if they are not.
+    fn log_of(&mut self, host: HostId, owner: NodeRef, file: &Path) -> Option<(ReplicaIx, i64)> {
+        if let Some(known) = self.recent(host, file) {
+            return Some(known);
+        }
+        let (dir, base) = log_file(file)?;
+        let ix = self.at(host, owner, dir);
+        let h = host.0 as usize;
+        if self.recent.len() <= h {
+            self.recent.resize_with(h + 1, Vec::new);
+        }
+        let files = &mut self.recent[h];
+        if files.len() == RECENT {
+            files.remove(0);
+        }
+        files.push((file.clone(), ix, base));
+        Some((ix, base))
+    }
+    /// The log and segment of a file, if it is known.
+    fn known(&self, host: HostId, file: &Path) -> Option<(ReplicaIx, i64)> {
+        self.recent(host, file).or_else(|| {
+            let (dir, base) = log_file(file)?;
+            Some((self.find(host, dir)?, base))
+        })
+    }
     /// Forgets a directory; a later one of the same name is another.
     fn remove_dir(&mut self, host: HostId, dir: &str) {
         if let Some(map) = self.hosts.get_mut(host.0 as usize)
@@ -404,8 +439,7 @@ impl Replicas {
     pub(crate) fn asked(&mut self, host: HostId, node: NodeRef, op: &DiskOp) -> Option<ReplicaIx> {
         match op {
             DiskOp::Append { file, data } => {
-                let (dir, base) = log_file(file)?;
-                let ix = self.at(host, node, dir);
+                let (ix, base) = self.log_of(host, node, file)?;
                 let replica = &mut self.list[ix.0];
                 replica.owner = node;
                 if replica.unsettled
@@ -423,8 +457,7 @@ impl Replicas {
                 Some(ix)
             }
             DiskOp::Fsync { file } => {
-                let (dir, base) = log_file(file)?;
-                let ix = self.find(host, dir)?;
+                let (ix, base) = self.known(host, file)?;
                 let segment = self.list[ix.0].segment(base);
                 segment.fsyncs.push_back(segment.len);
                 Some(ix)
@@ -437,8 +470,7 @@ impl Replicas {
     pub(crate) fn done(&mut self, host: HostId, op: &DiskOp, ok: bool) -> Option<(ReplicaIx, Appended)> {
         match op {
             DiskOp::Append { file, data } => {
-                let (dir, base) = log_file(file)?;
-                let ix = self.find(host, dir)?;
+                let (ix, base) = self.known(host, file)?;
                 let replica = &mut self.list[ix.0];
                 let at = replica.segments.partition_point(|s| s.base < base);
                 let segment = replica.segments.get_mut(at).filter(|s| s.base == base)?;
@@ -496,6 +528,9 @@ impl Replicas {
     }
 
     fn removed(&mut self, host: HostId, path: &Path) {
+        if let Some(files) = self.recent.get_mut(host.0 as usize) {
+            files.clear();
+        }
         let Some((dir, base)) = log_file(path) else {
             self.remove_dir(host, path.as_str());
             return;
