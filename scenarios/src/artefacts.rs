@@ -189,7 +189,7 @@ pub fn failure(
     options: &Options,
 ) -> miette::Result<FailureRecord> {
     let first = outcome.violations(scenario).next().expect("a failing seed").clone();
-    let recording = Options { record: true, ..options.clone() };
+    let recording = Options { record: true, each_minute: None, ..options.clone() };
     let mut again = run_resolved(outcome.resolved.clone(), outcome.schedule.clone(), outcome.seed, &recording);
     if again.digest != outcome.digest {
         return Err(miette::miette!(

@@ -50,6 +50,8 @@ pub struct Plan {
     pub defects: Defects,
     /// Encode and decode every message.
     pub encode_messages: bool,
+    /// Called at every virtual minute of a seed's hardship; see [`Options::each_minute`].
+    pub each_minute: Option<fn(u64)>,
     /// Where runs leave their folders.
     pub out: PathBuf,
 }
@@ -132,7 +134,12 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miett
     let all = jobs(plan);
     let total = all.len() as u64;
     debug!(suite = plan.suite, seeds = total, jobs = plan.jobs, folder = %folder.display(), "campaign begins");
-    let options = Options { defects: plan.defects, encode_messages: plan.encode_messages, ..Options::default() };
+    let options = Options {
+        defects: plan.defects,
+        encode_messages: plan.encode_messages,
+        each_minute: plan.each_minute,
+        ..Options::default()
+    };
     let next = AtomicUsize::new(0);
     let mut aggregates: Vec<Aggregate> = plan.scenarios.iter().map(Aggregate::new).collect();
     let mut open: Vec<u64> =

@@ -67,6 +67,7 @@ pub fn compare(args: &Args) -> miette::Result<u8> {
         recheck_ppm: args.recheck,
         defects: Defects::NONE,
         encode_messages: false,
+        each_minute: None,
         out: args.out.clone(),
     };
     let done = run::carry_out(&plan, false)?;

@@ -4,6 +4,7 @@ mod check;
 mod compare;
 mod defects;
 mod list;
+mod memory;
 mod progress;
 mod replay;
 mod run;

@@ -1,5 +1,6 @@
 //! `klamm run`.
 
+use super::memory;
 use super::progress::{Console, Json};
 use crate::campaign::{self, Done, Plan, Progress};
 use crate::schema::{Scenario, Span};
@@ -55,6 +56,9 @@ pub struct Args {
     /// Encode and decode every message. Slower; must not change any result.
     #[arg(long)]
     encode: bool,
+    /// Say at every virtual minute of a seed what memory the process holds. For one seed at a time (Linux).
+    #[arg(long)]
+    memory: bool,
     /// Where to leave the run's folder.
     #[arg(long, value_name = "DIR", default_value = "target/klamm")]
     out: PathBuf,
@@ -124,8 +128,12 @@ impl Args {
             recheck_ppm: self.recheck,
             defects: defects(&self.defect)?,
             encode_messages: self.encode,
+            each_minute: self.memory.then_some(memory::tell),
             out: self.out.clone(),
         };
+        if self.memory && plan.jobs > 1 {
+            return Err(miette::miette!(help = "add -j 1", "--memory tells of one seed at a time"));
+        }
         if plan.seeds == 0 {
             return Err(miette::miette!("--seeds 0 runs nothing"));
         }

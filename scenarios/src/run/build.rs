@@ -55,6 +55,8 @@ pub struct Options {
     pub record: bool,
     /// Keep what the chart of one seed over time shows.
     pub timeline: bool,
+    /// Called at every virtual minute of hardship and at its end, with how far it is, in nanoseconds. Changes nothing.
+    pub each_minute: Option<fn(u64)>,
 }
 
 /// A world, ready to be started.

@@ -32,6 +32,8 @@ use watch::Watch;
 
 /// How often conditions are looked at while waiting for them.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often [`Options::each_minute`] is called.
+const MINUTE: Duration = Duration::from_secs(60);
 /// How long the cluster may take to come up, topics included.
 const SETUP_WITHIN: Duration = Duration::from_secs(60);
 /// How long the final read may take.
@@ -147,7 +149,15 @@ pub fn run_resolved(resolved: Scenario, schedule: Vec<Planned>, seed: u64, optio
     let judge = Judge::new(JudgeConfig { resolve_slack: RESOLVE_SLACK_NS, max_findings: MAX_FINDINGS });
     let invariants = Invariants::new(built.invariants.clone());
     let watch = Watch::new(&built.sim, injector, invariants, judge, options);
-    let run = Run { built, watch, scenario: &resolved, hardship: (Instant::ZERO, Instant::ZERO), broken: Vec::new() };
+    let each_minute = options.each_minute;
+    let run = Run {
+        each_minute,
+        built,
+        watch,
+        scenario: &resolved,
+        hardship: (Instant::ZERO, Instant::ZERO),
+        broken: Vec::new(),
+    };
     let mut outcome = run.through(seed);
     outcome.schedule = schedule;
     outcome.resolved = resolved;
@@ -155,6 +165,7 @@ pub fn run_resolved(resolved: Scenario, schedule: Vec<Planned>, seed: u64, optio
 }
 
 struct Run<'a> {
+    each_minute: Option<fn(u64)>,
     built: Built,
     watch: Watch,
     scenario: &'a Scenario,
@@ -269,8 +280,21 @@ impl Run<'_> {
         for host in self.built.load.clone() {
             self.built.sim.start(host);
         }
+        if let Some(tell) = self.each_minute {
+            let mut next = begin + MINUTE;
+            while next < end {
+                if !self.until(next) {
+                    return false;
+                }
+                tell(next.since(begin).as_nanos());
+                next += MINUTE;
+            }
+        }
         if !self.until(end) {
             return false;
+        }
+        if let Some(tell) = self.each_minute {
+            tell(end.since(begin).as_nanos());
         }
         self.audit(AuditAt::Hardship);
         true
