@@ -262,7 +262,11 @@ impl Outbox {
     }
     /// Takes what has gathered: outputs in order, and the next deadline. For the world.
     pub fn take(&mut self, into: &mut Vec<Output>) -> Option<Instant> {
-        into.append(&mut self.outputs);
+        if into.is_empty() {
+            std::mem::swap(into, &mut self.outputs);
+        } else {
+            into.append(&mut self.outputs);
+        }
         self.deadline.take()
     }
 }

@@ -71,7 +71,16 @@ pub fn decode_value(bytes: &[u8]) -> Result<ValueId, PayloadError> {
 
 /// The bytes of key number `key`: `k` and at least eight digits.
 pub fn key_bytes(key: u64) -> Bytes {
-    format!("k{key:08}").into()
+    let mut bytes = [b'0'; 21];
+    let (mut at, mut rest) = (bytes.len(), key);
+    while rest > 0 {
+        at -= 1;
+        bytes[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let at = at.min(bytes.len() - 8) - 1;
+    bytes[at] = b'k';
+    Bytes::copy_from_slice(&bytes[at..])
 }
 
 /// The hash of a key's bytes, as histories hold it.
@@ -115,7 +124,9 @@ mod tests {
 
     #[test]
     fn keys_have_their_bytes() {
-        assert_eq!(&key_bytes(42)[..], b"k00000042");
+        for key in [0, 42, 99_999_999, 100_000_000, u64::MAX] {
+            assert_eq!(key_bytes(key), format!("k{key:08}"));
+        }
         assert_ne!(key_hash(&key_bytes(1)), key_hash(&key_bytes(2)));
     }
 }

@@ -217,7 +217,8 @@ impl Process {
                 data.aborted_transactions = committed_only.then(Vec::new);
                 partitions.push(data);
             }
-            let mut answer = FetchableTopicResponse::default().with_partitions(partitions);
+            let mut answer = FetchableTopicResponse::default();
+            answer.partitions = partitions;
             if fetching.caller.version >= 13 {
                 answer.topic_id = topic.topic_id;
             } else {
@@ -414,11 +415,12 @@ fn look_at(
 ) -> Result<Found, ResponseError> {
     check_access(p, asked, fetching.reader, image)?;
     let high_watermark = p.high_watermark();
-    let mut data = PartitionData::default()
-        .with_partition_index(asked.partition)
-        .with_high_watermark(high_watermark.0)
-        .with_last_stable_offset(high_watermark.0)
-        .with_records(Some(Bytes::new()));
+    // Field by field: these messages are large, and each `with_` moves them.
+    let mut data = PartitionData::default();
+    data.partition_index = asked.partition;
+    data.high_watermark = high_watermark.0;
+    data.last_stable_offset = high_watermark.0;
+    data.records = Some(Bytes::new());
     if fetching.caller.version >= 5 {
         data.log_start_offset = p.log.log_start().0;
     }

@@ -77,7 +77,8 @@ impl Process {
                     Some(_) => Err(ResponseError::InvalidTxnState),
                     None => id.and_then(|topic| self.append_produced(now, topic, part, acks, out)),
                 };
-                let mut answer = PartitionProduceResponse::default().with_index(index);
+                let mut answer = PartitionProduceResponse::default();
+                answer.index = index;
                 match accepted {
                     Ok(a) => {
                         answer.base_offset = a.base.0;
@@ -115,7 +116,8 @@ impl Process {
                 }
                 answers.push(answer);
             }
-            let mut response = TopicProduceResponse::default().with_partition_responses(answers);
+            let mut response = TopicProduceResponse::default();
+            response.partition_responses = answers;
             if caller.version >= 13 {
                 response.topic_id = topic.topic_id;
             } else {

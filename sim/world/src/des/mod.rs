@@ -207,10 +207,12 @@ impl Sim {
             Ev::Unresolved { conn } => self.attempt_failed(conn, DisconnectReason::Unresolved),
         }
         self.settle(observer);
-        match self.verdict() {
-            Some(stop) => Err(stop),
-            None => Ok(true),
-        }
+        if self.is_over() { self.verdict().map_or(Ok(true), Err) } else { Ok(true) }
+    }
+
+    /// Whether there is a verdict.
+    fn is_over(&self) -> bool {
+        self.crashed.is_some() || self.budget.is_exceeded()
     }
 
     /// Processes every event up to and including `until`.
@@ -230,13 +232,14 @@ impl Sim {
     pub fn drive<D: Driver + ?Sized>(&mut self, until: Instant, driver: &mut D) -> Stop {
         loop {
             self.settle(driver);
-            let next = self.queue.next_at(self.now).filter(|&at| at <= until);
-            let planned = driver.next_action_at().map(|at| at.max(self.now)).filter(|&at| at <= until);
-            let acts = match (planned, next) {
-                _ if driver.wants_to_act() => Some(self.now),
-                (Some(at), Some(next)) => (at <= next).then_some(at),
-                (planned, None) => planned,
-                (None, Some(_)) => None,
+            let acts = if driver.wants_to_act() {
+                Some(self.now)
+            } else if let Some(at) = driver.next_action_at() {
+                let at = at.max(self.now);
+                let next = self.queue.next_at(self.now).filter(|&at| at <= until);
+                (at <= until && next.is_none_or(|next| at <= next)).then_some(at)
+            } else {
+                None
             };
             if let Some(at) = acts {
                 self.now = at;

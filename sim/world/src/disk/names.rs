@@ -34,10 +34,15 @@ struct Pending {
 /// What names stood for before a change, in the order to be restored.
 pub(super) type Before = Vec<(Path, Option<FileId>)>;
 
+/// How many look-ups are remembered.
+const RECENT: usize = 8;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     live: BTreeMap<Path, FileId>,
+    /// What was looked up last; emptied by every change.
+    recent: Vec<(Path, FileId)>,
     durable: BTreeMap<Path, FileId>,
     pending: Vec<Pending>,
     changes: u64,
@@ -117,6 +122,18 @@ impl Names {
     pub fn get(&self, path: &Path) -> Option<FileId> {
         self.live.get(path).copied()
     }
+    /// The same, remembering it: most operations are on one of a few files.
+    pub fn look_up(&mut self, path: &Path) -> Option<FileId> {
+        if let Some((_, file)) = self.recent.iter().find(|(recent, _)| recent == path) {
+            return Some(*file);
+        }
+        let file = self.get(path)?;
+        if self.recent.len() == RECENT {
+            self.recent.remove(0);
+        }
+        self.recent.push((path.clone(), file));
+        Some(file)
+    }
     /// All names, sorted.
     pub fn all(&self) -> impl Iterator<Item = (&Path, FileId)> {
         self.live.iter().map(|(path, file)| (path, *file))
@@ -167,6 +184,7 @@ impl Names {
             }
             Change::Delete(_) => {}
         }
+        self.recent.clear();
         apply(&mut self.live, &change);
         self.pending.push(Pending { id, change, dir, completed: false });
         (id, before)
@@ -174,6 +192,7 @@ impl Names {
     /// Takes a change back that was in flight. Later related ones must have been taken back before.
     pub fn undo(&mut self, id: ChangeId, before: &Before) {
         self.pending.retain(|p| p.id != id);
+        self.recent.clear();
         for (path, file) in before {
             match file {
                 Some(file) => self.live.insert(path.clone(), *file),
@@ -230,11 +249,13 @@ impl Names {
         }
         self.commit(&kept);
         self.pending.clear();
+        self.recent.clear();
         std::mem::replace(&mut self.live, self.durable.clone())
     }
     /// Everything is gone.
     pub fn wipe(&mut self) {
         self.live.clear();
+        self.recent.clear();
         self.durable.clear();
         self.pending.clear();
     }

@@ -101,7 +101,7 @@ impl Disk {
                     .saturating_sub(data.len() as u64) as usize,
             ),
         };
-        let (id, created) = match self.names.get(path) {
+        let (id, created) = match self.names.look_up(path) {
             Some(id) => (id, None),
             None => {
                 let id = FileId(self.files.len() as u32);
@@ -130,7 +130,7 @@ impl Disk {
         let mut buffers = Vec::with_capacity(ranges.len());
         let (mut bytes, mut miss) = (0, false);
         for range in ranges {
-            let id = self.names.get(&range.file);
+            let id = self.names.look_up(&range.file);
             let Some(file) = id.and_then(|id| self.files[id.0 as usize].as_mut()) else {
                 return Performed::failed(DiskError::NotFound);
             };
@@ -146,7 +146,7 @@ impl Disk {
     }
 
     fn fsync(&mut self, path: &Path) -> Performed {
-        let Some(id) = self.names.get(path) else { return Performed::failed(DiskError::NotFound) };
+        let Some(id) = self.names.look_up(path) else { return Performed::failed(DiskError::NotFound) };
         let covers = self.file(id).map_or(Mark::default(), File::completed);
         let cost = Cost::Fsync(self.file(id).map_or(0, |f| f.dirty_bytes(covers)));
         let fails = self.device.fails(DiskErrorOn::Fsync);
@@ -168,7 +168,7 @@ impl Disk {
     }
 
     fn truncate(&mut self, now: Instant, path: &Path, len: u64) -> Performed {
-        let Some(id) = self.names.get(path) else { return Performed::failed(DiskError::NotFound) };
+        let Some(id) = self.names.look_up(path) else { return Performed::failed(DiskError::NotFound) };
         let Some(file) = self.files[id.0 as usize].as_mut() else { return Performed::failed(DiskError::NotFound) };
         let mut effect = Effect::None;
         if len < file.live().len() {

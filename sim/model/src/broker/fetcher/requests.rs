@@ -138,11 +138,12 @@ impl Fetcher {
         let sent = self.pick(now, Stage::Fetching);
         if !sent.is_empty() {
             let Some(version) = self.channel.version(ApiKey::Fetch) else { return };
-            let mut request = FetchRequest::default()
-                .with_max_wait_ms(spec.config.replica_fetch_wait_max.as_millis().min(i32::MAX as u64) as i32)
-                .with_min_bytes(spec.config.replica_fetch_min_bytes)
-                .with_max_bytes(spec.config.replica_fetch_response_max_bytes)
-                .with_topics(self.fetch_topics(version, truncation, spec, &sent, replicas));
+            // Field by field: these messages are large, and each `with_` moves them.
+            let mut request = FetchRequest::default();
+            request.max_wait_ms = spec.config.replica_fetch_wait_max.as_millis().min(i32::MAX as u64) as i32;
+            request.min_bytes = spec.config.replica_fetch_min_bytes;
+            request.max_bytes = spec.config.replica_fetch_response_max_bytes;
+            request.topics = self.fetch_topics(version, truncation, spec, &sent, replicas);
             if version >= 15 {
                 request.replica_state = ReplicaState::default().with_replica_id(me).with_replica_epoch(epoch.0);
             } else {
@@ -164,11 +165,11 @@ impl Fetcher {
         let mut last: Option<TopicId> = None;
         for s in sent {
             let Some(p) = replicas.get(s.owner) else { continue };
-            let mut partition = FetchPartition::default()
-                .with_partition(p.id.partition)
-                .with_fetch_offset(s.offset.0)
-                .with_log_start_offset(p.log.log_start().0)
-                .with_partition_max_bytes(spec.config.replica_fetch_max_bytes);
+            let mut partition = FetchPartition::default();
+            partition.partition = p.id.partition;
+            partition.fetch_offset = s.offset.0;
+            partition.log_start_offset = p.log.log_start().0;
+            partition.partition_max_bytes = spec.config.replica_fetch_max_bytes;
             if version >= 9 {
                 partition.current_leader_epoch = s.epoch.0;
             }

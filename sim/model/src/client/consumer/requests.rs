@@ -198,10 +198,10 @@ impl Consumer {
             let Some(position) = a.position else { continue };
             let topic = self.metadata.get(a.topic);
             asked.push((a.id, position.offset, if version >= 13 { topic.id } else { TopicId::ZERO }));
-            let mut partition = FetchPartition::default()
-                .with_partition(a.source.partition)
-                .with_fetch_offset(position.offset.0)
-                .with_partition_max_bytes(self.config.max_partition_fetch_bytes);
+            let mut partition = FetchPartition::default();
+            partition.partition = a.source.partition;
+            partition.fetch_offset = position.offset.0;
+            partition.partition_max_bytes = self.config.max_partition_fetch_bytes;
             if version >= 9 {
                 partition.current_leader_epoch = position.leader.map_or(-1, |l| l.1.0);
             }
@@ -214,12 +214,13 @@ impl Consumer {
             };
             list.partitions.push(partition);
         }
-        let mut request = FetchRequest::default()
-            .with_max_wait_ms(self.config.fetch_max_wait.as_millis().min(i32::MAX as u64) as i32)
-            .with_min_bytes(self.config.fetch_min_bytes)
-            .with_max_bytes(self.config.fetch_max_bytes)
-            .with_isolation_level(isolation(self.config.isolation))
-            .with_topics(topics);
+        // Field by field: these messages are large, and each `with_` moves them.
+        let mut request = FetchRequest::default();
+        request.max_wait_ms = self.config.fetch_max_wait.as_millis().min(i32::MAX as u64) as i32;
+        request.min_bytes = self.config.fetch_min_bytes;
+        request.max_bytes = self.config.fetch_max_bytes;
+        request.isolation_level = isolation(self.config.isolation);
+        request.topics = topics;
         if version >= 7 {
             request.session_id = 0;
             request.session_epoch = -1;
