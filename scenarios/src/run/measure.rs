@@ -3,6 +3,7 @@
 use super::build::is_load;
 use hdrhistogram::Histogram;
 use klamm_model::history::{Entry, Op, Outcome, ValueId};
+use klamm_model::small_map::SmallMap;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 
@@ -25,7 +26,7 @@ pub struct Measure {
     /// Response times by the window of their acknowledgement, for a timeline.
     windows: Option<BTreeMap<u64, Vec<u64>>>,
     /// Sends under way, oldest first, per client: values are handed over in order.
-    under_way: BTreeMap<u32, VecDeque<Pending>>,
+    under_way: SmallMap<u32, VecDeque<Pending>>,
 }
 
 /// How long the cluster answered nobody.
@@ -88,7 +89,7 @@ impl Measure {
             response: empty(),
             service: empty(),
             windows: timeline.then(BTreeMap::new),
-            under_way: BTreeMap::new(),
+            under_way: SmallMap::new(),
         }
     }
 
@@ -100,7 +101,7 @@ impl Measure {
         match &entry.op {
             Op::Send { value, late_by, .. } => {
                 let pending = Pending { value: *value, at: entry.at, late_by: *late_by, resolved: false };
-                self.under_way.entry(entry.client.0).or_default().push_back(pending);
+                self.under_way.get_or_insert_with(entry.client.0, VecDeque::new).push_back(pending);
                 self.outages.sent(entry.at);
             }
             Op::Sent { value, outcome, error, .. } => {
@@ -114,8 +115,15 @@ impl Measure {
 
     fn sent(&mut self, entry: &Entry, value: ValueId, through: bool) {
         let Some(queue) = self.under_way.get_mut(&entry.client.0) else { return };
-        // Values of one client rise, so the queue is sorted by them.
-        let Ok(place) = queue.binary_search_by_key(&value, |p| p.value) else { return };
+        // Values of one client rise by one, but for the leap of a restart.
+        let near = queue.front().map_or(0, |first| value.0.saturating_sub(first.value.0)) as usize;
+        let place = match queue.get(near) {
+            Some(there) if there.value == value => near,
+            _ => match queue.binary_search_by_key(&value, |p| p.value) {
+                Ok(place) => place,
+                Err(_) => return,
+            },
+        };
         let pending = &mut queue[place];
         pending.resolved = true;
         self.outages.resolved(entry.at, through);
