@@ -229,6 +229,7 @@ pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
         topics: topic_setups,
         default_topic: topic_setup(&broker_config),
         elr: *cluster.elr.get(),
+        consumer_session: broker_config.group_consumer_session,
     };
     Built {
         sim: b.sim,

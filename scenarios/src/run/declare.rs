@@ -6,7 +6,9 @@ use klamm_model::history::TopicPartition;
 use klamm_model::ids::TopicIdPartition;
 use klamm_reports::charts::{Band, Moment};
 use klamm_workloads::oracles;
-use klamm_workloads::permission::{Damage, Declared, Facts, LeaderChange, LogStart, Loss, Unclean, permitted};
+use klamm_workloads::permission::{
+    Clause, Damage, Declared, Facts, LeaderChange, LogStart, Loss, OffsetsAltered, Unclean, permitted,
+};
 use klamm_world::invariants;
 use std::collections::BTreeMap;
 
@@ -62,8 +64,28 @@ pub fn declare(watch: &Watch) -> Declared {
             .iter()
             .map(|s| LogStart { at: s.at.as_nanos(), source: source(s.partition), offset: s.log_start })
             .collect(),
+        offsets_altered: offsets_altered(facts),
         ..Declared::default()
     }
+}
+
+/// Committed offsets that expired in order, or went with what the offsets topic lost.
+fn offsets_altered(facts: &klamm_world::faults::Facts) -> Vec<OffsetsAltered> {
+    let expired = facts.offsets_gone.iter().map(|gone| OffsetsAltered {
+        at: gone.at.as_nanos(),
+        group: gone.group.clone(),
+        source: Some(gone.source.clone()),
+    });
+    let uncleans = facts.uncleans.iter().map(|u| (u.at, u.partition));
+    let losses = facts.losses.iter().filter(|l| l.beyond_budget).map(|l| (l.at, l.partition));
+    let damages = facts.damages.iter().filter(|d| d.beyond_budget).map(|d| (d.at, d.partition));
+    let lost = uncleans.chain(losses).chain(damages).flat_map(|(at, partition)| {
+        let here = facts.group_homes.iter().filter(move |(_, home)| **home == partition);
+        here.map(move |(group, _)| OffsetsAltered { at: at.as_nanos(), group: group.clone(), source: None })
+    });
+    let mut all: Vec<OffsetsAltered> = expired.chain(lost).collect();
+    all.sort_by_key(|a| a.at);
+    all
 }
 
 /// An oracle's finding.
@@ -83,7 +105,9 @@ pub fn from_invariant(f: &invariants::Finding, declared: &Declared) -> Found {
     let source =
         f.partition.map(|p| TopicPartition { topic: f.topic.as_deref().unwrap_or("").into(), partition: p.partition });
     let permitted = source.as_ref().and_then(|source| {
-        let facts = Facts { offset: f.offset, ..Facts::new(f.at.as_nanos(), source.clone()) };
+        // What is found of committed offsets is about their log, a partition of the offsets topic.
+        let clause = (f.check == "committed-offset").then_some(Clause::OffsetsTopic);
+        let facts = Facts { offset: f.offset, clause, ..Facts::new(f.at.as_nanos(), source.clone()) };
         permitted(f.check, &facts, declared)
     });
     Found {

@@ -13,11 +13,13 @@ use crate::disk::Disk;
 use crate::event::{Event, HostId, LostData, Ordinal, What};
 use bytes::Bytes;
 use klamm_model::disk::Path;
+use klamm_model::history::TopicPartition;
 use klamm_model::ids::*;
 use klamm_model::record::schema::{MetadataRecord, PartitionChangeRecord};
 use klamm_model::trace::{LogStartReason, TraceEvent};
 use klamm_model::units::Instant;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A partition got a leader.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -139,6 +141,12 @@ pub struct Facts {
     pub log_starts: Vec<LogStartMoved>,
     /// The names of all topics there ever were.
     pub topics: BTreeMap<TopicId, String>,
+    /// Committed offsets that went while their group had no members: by expiry or request.
+    pub offsets_gone: Vec<OffsetGone>,
+    /// Which partition of the offsets topic keeps a group's offsets.
+    pub group_homes: BTreeMap<Arc<str>, TopicIdPartition>,
+    /// Groups with members.
+    inhabited: BTreeSet<Arc<str>>,
     /// Who may lose what.
     pub budget: Budget,
     /// Replicas that believe to lead, with their epochs.
@@ -154,6 +162,17 @@ pub struct Facts {
     rotten: Vec<(HostId, LostData, Offset, Offset)>,
 }
 
+/// A committed offset that is no more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OffsetGone {
+    /// When.
+    pub at: Instant,
+    /// `group.id`.
+    pub group: Arc<str>,
+    /// Of which partition.
+    pub source: TopicPartition,
+}
+
 impl Facts {
     /// At the beginning. `min_insync_replicas` is the brokers' default.
     pub fn new(min_insync_replicas: usize) -> Facts {
@@ -164,6 +183,9 @@ impl Facts {
             damages: Vec::new(),
             log_starts: Vec::new(),
             topics: BTreeMap::new(),
+            offsets_gone: Vec::new(),
+            group_homes: BTreeMap::new(),
+            inhabited: BTreeSet::new(),
             budget: Budget::new(min_insync_replicas),
             acting: BTreeMap::new(),
             open_changes: Vec::new(),
@@ -233,6 +255,22 @@ impl Facts {
                     *known = *log_start;
                     let (partition, log_start, reason) = (*partition, *log_start, *reason);
                     self.log_starts.push(LogStartMoved { at, partition, log_start, reason });
+                }
+            }
+            TraceEvent::GroupState { group, to, .. } => {
+                if matches!(*to, "Empty" | "Dead") {
+                    self.inhabited.remove(group);
+                } else {
+                    self.inhabited.insert(group.clone());
+                }
+            }
+            TraceEvent::OffsetCommitted { group, partition, source, offset, .. } => {
+                if !self.group_homes.contains_key(group) {
+                    self.group_homes.insert(group.clone(), *partition);
+                }
+                // An offset that expires under a group's hands is nobody's excuse.
+                if offset.is_none() && !self.inhabited.contains(group) {
+                    self.offsets_gone.push(OffsetGone { at, group: group.clone(), source: source.clone() });
                 }
             }
             _ => {}

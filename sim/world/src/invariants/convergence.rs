@@ -52,6 +52,7 @@ impl Invariants {
         for partition in controller.partitions.iter().filter(|p| !waived.contains(&p.partition)) {
             unmet.extend(partition_unmet(partition, &by_id));
         }
+        unmet.extend(self.groups_unmet(accounts, waived));
         unmet
     }
 }

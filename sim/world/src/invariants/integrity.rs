@@ -19,6 +19,8 @@ impl Invariants {
         let Some(id) = self.replicas.get(rx).partition else { return };
         let ix = self.cluster.part(id);
         let led_in = self.cluster.parts[ix.0].leading(node).map(|l| (l.epoch, l.since));
+        // Coordinators write there themselves.
+        let of_groups = &*self.cluster.parts[ix.0].topic == OFFSETS_TOPIC;
         let mut all = heads(data);
         for (head, bytes) in all.by_ref() {
             if !crc_holds(&head, bytes) {
@@ -29,6 +31,9 @@ impl Invariants {
             if id == TopicIdPartition::METADATA {
                 continue;
             }
+            if of_groups && led_in.is_some() {
+                self.offsets_appended(ix, &head, bytes);
+            }
             self.producer_appends(ctx, rx, ix, &head, led_in.is_some());
             let Some((epoch, since)) = led_in else { continue };
             if head.epoch != epoch {
@@ -38,7 +43,7 @@ impl Invariants {
                 );
                 let finding = ctx.finding("fencing", detail).about(id).offset(head.base);
                 self.findings.report(finding.epoch(epoch).because(&[since]));
-            } else if !head.control && !head.append_time && !self.requests.appended(node, ix, head.crc) {
+            } else if !head.control && !head.append_time && !of_groups && !self.requests.appended(node, ix, head.crc) {
                 let detail =
                     format!("the leader appends a batch (CRC {:08x}) that no producer's request brought", head.crc);
                 let finding = ctx.finding("batch-integrity", detail).about(id).offset(head.base);

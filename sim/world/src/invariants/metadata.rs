@@ -41,8 +41,20 @@ impl Invariants {
         self.cluster.log.push((offset, epoch, record.clone()));
         self.cluster.log_end = offset.plus(1);
         self.cluster.replay(record, ctx.ordinal);
+        match &**record {
+            MetadataRecord::Partition(r) => self.subscribers_of(ctx, r.partition.topic),
+            MetadataRecord::RemoveTopic { topic_id } => self.subscribers_of(ctx, *topic_id),
+            _ => {}
+        }
         if batch_end {
             self.batch_committed(ctx);
+        }
+    }
+
+    /// A topic has other partitions than before: groups that subscribe to it rebalance.
+    fn subscribers_of(&mut self, ctx: Ctx, topic: TopicId) {
+        if let Some(name) = self.cluster.topic_name(topic).map(str::to_owned) {
+            self.topic_changed(ctx, &name);
         }
     }
 

@@ -10,7 +10,7 @@
 //!
 //! Parts, in reading order: [`finding`](Finding) (a verdict), `batch` (a plain reader of batch headers), `replica`
 //! (each log as its disk operations built it), `ghost` (the committed log), `cluster` (committed metadata and who
-//! leads what); then the families of invariants, one file each; `audit` and `convergence` judge the ends of phases.
+//! leads what); then the families of invariants, one file each (`groups` is a folder); `audit` and `convergence` judge the ends of phases.
 
 mod acks;
 mod audit;
@@ -19,6 +19,7 @@ mod cluster;
 mod convergence;
 mod finding;
 mod ghost;
+mod groups;
 mod high_watermark;
 mod integrity;
 mod isr;
@@ -41,10 +42,11 @@ use bytes::Bytes;
 use cluster::{Cluster, Doing};
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 use klamm_model::disk::{DiskOp, Path};
+use klamm_model::history::Op;
 use klamm_model::ids::*;
 use klamm_model::inspect::Inspection;
 use klamm_model::trace::TraceEvent;
-use klamm_model::units::Instant;
+use klamm_model::units::{Duration, Instant};
 use replica::Replicas;
 use requests::Requests;
 use std::collections::BTreeMap;
@@ -93,6 +95,8 @@ pub struct Setup {
     pub default_topic: TopicSetup,
     /// Whether eligible leader replicas (KIP-966) are on. A committed `eligible.leader.replicas.version` overrides.
     pub elr: bool,
+    /// `group.consumer.session.timeout.ms`.
+    pub consumer_session: Duration,
 }
 
 /// An unclean election: the leader was in neither the ISR nor the ELR.
@@ -152,6 +156,7 @@ pub struct Invariants {
     cluster: Cluster,
     replicas: Replicas,
     requests: Requests,
+    groups: groups::Groups,
     unclean: Vec<UncleanElection>,
     quorum_leaders: BTreeMap<LeaderEpoch, (NodeRef, Ordinal)>,
     broker_epochs: BTreeMap<BrokerEpoch, (NodeId, Uuid, Ordinal)>,
@@ -175,6 +180,7 @@ impl Invariants {
     pub fn new(setup: Setup) -> Invariants {
         Invariants {
             findings: Findings::default(),
+            groups: groups::Groups::new(setup.consumer_session),
             cluster: Cluster::new(setup),
             replicas: Replicas::default(),
             requests: Requests::default(),
@@ -215,6 +221,7 @@ impl Invariants {
         let ctx = Ctx { at, cause: Ordinal(0), host: None, node: None, ..self.last };
         let first = self.findings.list().len();
         self.audit_files(ctx, when, files, accounts);
+        self.audit_groups(ctx, files, accounts);
         self.name_topics(first);
     }
 
@@ -244,6 +251,7 @@ impl Invariants {
         }
         self.replicas.stopped(node);
         self.requests.stopped(node);
+        self.group_node_ended(ctx, node);
         for part in &mut self.cluster.parts {
             if let Some(seat) = part.seats.iter_mut().find(|s| s.node == node) {
                 seat.doing = Doing::Nothing;
@@ -252,7 +260,15 @@ impl Invariants {
         }
     }
 
-    fn request_taken(&mut self, ctx: Ctx, to: &ConnEnd, correlation: i32, version: i16, request: &RequestKind) {
+    fn request_taken(
+        &mut self,
+        ctx: Ctx,
+        from: &ConnEnd,
+        to: &ConnEnd,
+        correlation: i32,
+        version: i16,
+        request: &RequestKind,
+    ) {
         let broker = self.cluster.broker_id(to.node).is_some();
         match request {
             RequestKind::Fetch(fetch) if broker => {
@@ -261,6 +277,15 @@ impl Invariants {
             RequestKind::Produce(produce) => self.produce_taken(to.node, to.conn, correlation, ctx.ordinal, produce),
             RequestKind::AlterPartition(alter) => {
                 self.alter_partition_taken(to.node, to.conn, correlation, ctx.ordinal, alter);
+            }
+            RequestKind::JoinGroup(_)
+            | RequestKind::SyncGroup(_)
+            | RequestKind::Heartbeat(_)
+            | RequestKind::LeaveGroup(_)
+            | RequestKind::OffsetCommit(_)
+            | RequestKind::OffsetFetch(_)
+            | RequestKind::ConsumerGroupHeartbeat(_) => {
+                self.group_asked(ctx, from, to, correlation, version, request);
             }
             _ => {}
         }
@@ -279,6 +304,13 @@ impl Invariants {
             }
             ResponseKind::InitProducerId(init) => self.producer_id_given(ctx, init),
             ResponseKind::AllocateProducerIds(block) => self.producer_ids_allocated(ctx, block),
+            ResponseKind::JoinGroup(_)
+            | ResponseKind::SyncGroup(_)
+            | ResponseKind::Heartbeat(_)
+            | ResponseKind::LeaveGroup(_)
+            | ResponseKind::OffsetCommit(_)
+            | ResponseKind::OffsetFetch(_)
+            | ResponseKind::ConsumerGroupHeartbeat(_) => self.group_answered(ctx, from, correlation, response),
             _ => {}
         }
     }
@@ -296,12 +328,18 @@ impl Invariants {
             }
             TraceEvent::BecameLeader { partition, epoch, partition_epoch, epoch_start, isr, high_watermark } => {
                 self.became_leader(ctx, node, *partition, *epoch, *partition_epoch, *epoch_start, isr, *high_watermark);
+                if self.is_of_groups(*partition) {
+                    self.offsets_led(*partition, *epoch, *epoch_start);
+                }
             }
             TraceEvent::BecameFollower { partition, epoch, leader, .. } => {
                 self.became_follower(ctx, node, *partition, *epoch, *leader);
             }
             TraceEvent::HighWatermark { partition, epoch, leading, high_watermark, log_end } => {
                 self.high_watermark(ctx, node, *partition, *epoch, *leading, *high_watermark, *log_end);
+                if *leading && self.is_of_groups(*partition) {
+                    self.offsets_advanced(ctx, node, *partition, *high_watermark);
+                }
             }
             TraceEvent::Truncated { partition, from, to, reason } => {
                 self.truncated(ctx, node, *partition, *from, *to, *reason);
@@ -349,8 +387,19 @@ impl Invariants {
                 let ix = self.cluster.part(*partition);
                 self.cluster.parts[ix.0].seats.retain(|s| s.node != node);
             }
+            TraceEvent::CoordinatorLoaded { .. }
+            | TraceEvent::CoordinatorUnloaded { .. }
+            | TraceEvent::GroupState { .. }
+            | TraceEvent::MemberAssignment { .. }
+            | TraceEvent::MemberRemoved { .. }
+            | TraceEvent::OffsetCommitted { .. } => self.group_traced(ctx, node, event),
             _ => {}
         }
+    }
+
+    /// Whether a partition keeps groups and their offsets.
+    fn is_of_groups(&self, id: TopicIdPartition) -> bool {
+        self.cluster.topic_name(id.topic) == Some(OFFSETS_TOPIC)
     }
 
     /// A log was loaded: what a crash left of it is settled, and the judge learns whose it is.
@@ -399,15 +448,20 @@ impl Observer for Invariants {
         self.last = ctx;
         // Half of what happens concerns no invariant.
         match &event.what {
-            What::RequestSent { .. } | What::Op(_) | What::TimerFired => return,
-            What::ResponseTaken { response, .. } if !matches!(response, ResponseKind::AlterPartition(_)) => return,
+            What::RequestSent { .. } | What::TimerFired => return,
+            What::Op(op) if !matches!(op, Op::Member { .. } | Op::Assigned { .. } | Op::Revoked { .. }) => return,
+            What::ResponseTaken { response, .. }
+                if !matches!(response, ResponseKind::AlterPartition(_) | ResponseKind::SyncGroup(_)) =>
+            {
+                return;
+            }
             What::DiskAsked { op: DiskOp::Read { .. } } | What::DiskDone { op: DiskOp::Read { .. }, .. } => return,
             _ => {}
         }
         let first = self.findings.list().len();
         match (&event.what, event.node, event.host) {
-            (What::RequestTaken { to, correlation, version, request, .. }, ..) => {
-                self.request_taken(ctx, to, *correlation, *version, request);
+            (What::RequestTaken { from, to, correlation, version, request }, ..) => {
+                self.request_taken(ctx, from, to, *correlation, *version, request);
             }
             (What::ResponseSent { from, correlation, response, .. }, ..) => {
                 self.response_sent(ctx, from, *correlation, response);
@@ -415,11 +469,18 @@ impl Observer for Invariants {
             (What::ResponseTaken { to, response: ResponseKind::AlterPartition(alter), .. }, ..) => {
                 self.alter_partition_heard(to.node, alter);
             }
+            (What::ResponseTaken { to, response: ResponseKind::SyncGroup(sync), .. }, ..) if sync.error_code == 0 => {
+                self.sync_heard(to.node);
+            }
+            (What::Op(op), Some(node), _) => self.group_op(ctx, node, op),
             (What::DiskAsked { op }, Some(node), Some(host)) => self.disk_asked(ctx, host, node, op),
             (What::DiskDone { op, result }, _, Some(host)) => self.disk_done(ctx, host, op, result.is_ok()),
             (What::Trace(trace), Some(node), _) => self.trace(ctx, node, trace),
             (What::Ended { how, .. }, Some(node), _) => self.ended(ctx, node, how),
-            (What::Disconnected { conn, .. }, Some(node), _) => self.requests.disconnected(node, *conn),
+            (What::Disconnected { conn, .. }, Some(node), _) => {
+                self.requests.disconnected(node, *conn);
+                self.groups.disconnected(node, *conn);
+            }
             (What::PowerLost { lost }, _, Some(host)) => {
                 self.replicas.power_lost(host, lost.iter().map(|l| (&l.file, l.from)));
             }

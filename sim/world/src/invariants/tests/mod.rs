@@ -51,7 +51,13 @@ impl World {
         nodes.extend((1..=3).map(|n| node(&format!("b{n}"), n, Role::Broker(NodeId(i32::from(n))))));
         nodes.push(node("p1", 4, Role::Client));
         let topic = TopicSetup { min_insync_replicas: 2, retention_bytes: -1, retention_ms: -1 };
-        let setup = Setup { nodes, topics: BTreeMap::new(), default_topic: topic, elr: false };
+        let setup = Setup {
+            nodes,
+            topics: BTreeMap::new(),
+            default_topic: topic,
+            elr: false,
+            consumer_session: Duration::from_secs(45),
+        };
         World { judge: Invariants::new(setup), ordinal: 0, metadata: 0, correlation: 0 }
     }
 
@@ -309,7 +315,7 @@ fn end(node: NodeRef) -> ConnEnd {
     ConnEnd { node, incarnation: Incarnation(1), conn }
 }
 
-fn register(id: i32, epoch: i64) -> MetadataRecord {
+pub(crate) fn register(id: i32, epoch: i64) -> MetadataRecord {
     MetadataRecord::RegisterBroker(RegisterBrokerRecord {
         broker_id: NodeId(id),
         incarnation_id: Uuid::from_u128(id as u128 * 1000 + epoch as u128),
@@ -322,7 +328,7 @@ fn register(id: i32, epoch: i64) -> MetadataRecord {
     })
 }
 
-fn fence(id: i32, epoch: i64, fenced: bool) -> MetadataRecord {
+pub(crate) fn fence(id: i32, epoch: i64, fenced: bool) -> MetadataRecord {
     MetadataRecord::BrokerRegistrationChange(BrokerRegistrationChangeRecord {
         broker_id: NodeId(id),
         broker_epoch: BrokerEpoch(epoch),

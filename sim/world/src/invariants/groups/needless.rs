@@ -1,0 +1,231 @@
+//! What a rebalance did without need.
+//!
+//! - needless-rebalance: a settled group (stable, every member has its part) rebalances although nothing happened to it:
+//!   nobody joined, left or was removed, no subscription and no topic of it changed, no cooperative rebalance was to be
+//!   followed up, and its coordinator was not away for a session. So a bouncing broker does not disturb a group, and
+//!   neither does the restart of a static member with the same subscription.
+//! - needless-revocation: a member of a cooperative group gives up what it keeps (found when it gets it back).
+//! - needless-move: a sticky assignor moves more than the optimum, where all members subscribe to the same topics and
+//!   everybody who stays had learned what it owned.
+
+use super::reader::Classic;
+use super::{Invariants, Source};
+use crate::event::{NodeRef, Ordinal};
+use crate::invariants::cluster::PartIx;
+use crate::invariants::finding::Ctx;
+use klamm_model::history::RebalanceProtocol;
+use klamm_model::ids::Offset;
+use klamm_model::units::{Duration, Instant};
+use std::collections::BTreeSet;
+
+/// Whether the next rebalance has a reason.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Suspicion {
+    /// What happened since the group became stable.
+    cause: Option<(&'static str, Ordinal)>,
+    /// A rebalance began without a reason known; the removal that is it may be told a moment later.
+    pending: Option<(Ctx, Ordinal)>,
+}
+
+/// A group's states in which nothing is under way.
+const STABLE: &str = "Stable";
+
+impl Invariants {
+    /// Something happened to a group that may make it rebalance.
+    pub(super) fn group_cause(&mut self, ctx: Ctx, group: &str, cause: &'static str) {
+        let suspicion = &mut self.groups.watched(group).needless;
+        suspicion.cause.get_or_insert((cause, ctx.ordinal));
+        if suspicion.pending.is_some_and(|(begun, _)| begun.at == ctx.at) {
+            suspicion.pending = None;
+        }
+    }
+
+    /// Somebody joins.
+    pub(super) fn join_cause(
+        &mut self,
+        ctx: Ctx,
+        group: &str,
+        member: &str,
+        instance: Option<&str>,
+        topics: &[String],
+    ) {
+        let watched = self.groups.watched(group);
+        let known = watched.topics.get(member).filter(|_| !member.is_empty()).map(Vec::as_slice);
+        let as_static = instance.and_then(|i| watched.instances.get(i)).map(|(topics, _)| topics.as_slice());
+        let cause = match known.or(as_static) {
+            None => Some("a member joins"),
+            Some(before) if before != topics => Some("a member changes its subscription"),
+            Some(_) => None,
+        };
+        if let Some(cause) = cause {
+            self.group_cause(ctx, group, cause);
+        }
+    }
+
+    /// The partitions of a topic changed, or it went: whoever subscribes to it rebalances.
+    pub(in crate::invariants) fn topic_changed(&mut self, ctx: Ctx, topic: &str) {
+        let subscribed = |w: &super::Watched| w.topics.values().any(|all| all.iter().any(|t| t == topic));
+        let groups: Vec<String> =
+            self.groups.watched.iter().filter(|(_, w)| subscribed(w)).map(|(g, _)| g.clone()).collect();
+        for group in groups {
+            self.group_cause(ctx, &group, "a topic changed");
+        }
+    }
+
+    /// A group's coordinator is another one, or has come back.
+    pub(super) fn reloaded(&mut self, ctx: Ctx, group: &str, classic: bool, away: Option<Instant>) {
+        let watched = self.groups.watched(group);
+        let session = watched.lives.values().map(|l| l.session).min().unwrap_or(Duration::ZERO);
+        let settled = watched.state == STABLE;
+        let long = away.is_some_and(|since| ctx.at.since(since) >= session);
+        if classic {
+            // Loaded as a generation that has members: that is stable, whatever was under way.
+            (watched.state, watched.since, watched.stable) = (STABLE, Some(ctx.at), ctx.ordinal);
+        }
+        if !settled || long {
+            let why =
+                if long { "its coordinator was away" } else { "a rebalance was running when its coordinator moved" };
+            self.group_cause(ctx, group, why);
+        }
+    }
+
+    /// A group's state changed.
+    pub(super) fn group_state(
+        &mut self,
+        ctx: Ctx,
+        node: NodeRef,
+        group: &str,
+        _generation: i32,
+        from: &'static str,
+        to: &'static str,
+    ) {
+        self.settle_suspicion(ctx, group);
+        // A deposed coordinator may go on for a while with what it remembers.
+        if self.coordinates(node, group).is_none() {
+            return;
+        }
+        let settled = self.settled(group);
+        let watched = self.groups.watched(group);
+        (watched.state, watched.since) = (to, Some(ctx.at));
+        if to == STABLE {
+            watched.stable = ctx.ordinal;
+            watched.needless = Suspicion::default();
+            return;
+        }
+        let begins = from == STABLE && matches!(to, "PreparingRebalance" | "Assigning" | "Reconciling");
+        if begins && settled && watched.needless.cause.is_none() {
+            watched.needless.pending = Some((ctx, watched.stable));
+        }
+    }
+
+    /// Whether every member of a stable classic group has its part, and nothing is to be followed up.
+    fn settled(&self, group: &str) -> bool {
+        let Some(watched) = self.groups.watched.get(group) else { return false };
+        let Some((_, log)) = self.replayed(group) else { return false };
+        let Some(state) = log.replayed.groups.get(group) else { return false };
+        let Some(classic) = &state.classic else { return state.epoch.is_some() };
+        let all = classic.members.iter().all(|m| watched.synced.get(&m.id) == Some(&classic.generation));
+        all && !to_be_followed_up(classic, state.classic_before.as_ref())
+    }
+
+    fn settle_suspicion(&mut self, ctx: Ctx, group: &str) {
+        let Some(watched) = self.groups.watched.get_mut(group) else { return };
+        let Some((begun, stable)) = watched.needless.pending.filter(|(begun, _)| begun.at < ctx.at) else { return };
+        watched.needless.pending = None;
+        let detail = "it rebalances although nothing happened to it since it became stable".to_owned();
+        self.about_group(begun, "needless-rebalance", group, detail, &[stable]);
+    }
+
+    /// At the end of a phase.
+    pub(super) fn settle_suspicions(&mut self, ctx: Ctx) {
+        let groups: Vec<String> = self.groups.watched.keys().cloned().collect();
+        for group in groups {
+            self.settle_suspicion(ctx, &group);
+        }
+    }
+
+    /// Whether a member of a cooperative group gives up what its coordinator has it keep.
+    pub(super) fn was_to_keep(&self, node: NodeRef, group: &str, source: &Source) -> bool {
+        let Some(side) = self.groups.clients.get(&node) else { return false };
+        if side.facts.protocol == RebalanceProtocol::Eager || side.member.is_empty() {
+            return false;
+        }
+        let Some((_, log)) = self.replayed(group) else { return false };
+        let Some(state) = log.replayed.groups.get(group) else { return false };
+        let classic = || {
+            let own = state.classic.as_ref()?.members.iter().find(|m| m.id == side.member)?;
+            Some(own.assigned.contains(source))
+        };
+        let consumer = || {
+            let own = state.current.get(&side.member)?;
+            Some(own.current.assigned.iter().any(|p| self.source_of(*p) == *source))
+        };
+        classic().or_else(consumer).unwrap_or(false)
+    }
+
+    /// A member leaves in order: what it gave up before was not in vain.
+    pub(super) fn forgive(&mut self, node: NodeRef) {
+        if let Some(side) = self.groups.clients.get_mut(&node) {
+            side.gave_up.clear();
+        }
+    }
+
+    /// A sticky generation is committed: does more move than must?
+    pub(super) fn moves_judged(&mut self, ctx: Ctx, ix: PartIx, group: &str, offset: i64) {
+        let Some(state) = self.groups.logs.get(&ix).and_then(|l| l.replayed.groups.get(group)) else { return };
+        let (Some(now), Some(before)) = (&state.classic, &state.classic_before) else { return };
+        if now.generation <= before.generation
+            || !matches!(now.protocol.as_deref(), Some("sticky" | "cooperative-sticky"))
+        {
+            return;
+        }
+        let Some(watched) = self.groups.watched.get(group) else { return };
+        let learned = |id: &str| watched.synced.get(id).is_some_and(|g| *g == before.generation);
+        let stay = before.members.iter().filter(|m| now.members.iter().any(|n| n.id == m.id));
+        if before.protocol != now.protocol || !stay.clone().all(|m| learned(&m.id)) {
+            return;
+        }
+        let Some((kept, most)) = kept_and_most(before, now) else { return };
+        if kept < most {
+            let detail = format!("{kept} partitions stay with their owners, where {most} could");
+            let id = self.cluster.parts[ix.0].id;
+            let since = state.classic_since;
+            let finding = ctx.finding("needless-move", format!("group `{group}`: {detail}")).about(id);
+            self.findings.report(finding.offset(Offset(offset)).because(&[since]));
+        }
+    }
+}
+
+/// A cooperative generation took something from somebody: its members come again (KIP-429).
+fn to_be_followed_up(now: &Classic, before: Option<&Classic>) -> bool {
+    if now.protocol.as_deref() != Some("cooperative-sticky") {
+        return false;
+    }
+    let Some(before) = before else { return false };
+    let taken = |m: &super::reader::ClassicMember| {
+        let own = now.members.iter().find(|n| n.id == m.id);
+        own.is_some_and(|n| m.assigned.iter().any(|p| !n.assigned.contains(p)))
+    };
+    before.members.iter().any(taken)
+}
+
+/// How many partitions stay with who had them, and how many could in a balanced assignment. `None`: no comparison, for
+/// want of uniform subscriptions or of a complete assignment (a cooperative one leaves out what must be given up first:
+/// what it leaves out counts as moved, as it would be).
+fn kept_and_most(before: &Classic, now: &Classic) -> Option<(usize, usize)> {
+    let topics = &now.members.first()?.topics;
+    if now.members.iter().any(|m| m.topics != *topics) || before.members.iter().any(|m| m.topics != *topics) {
+        return None;
+    }
+    let all = |c: &Classic| c.members.iter().flat_map(|m| m.assigned.iter().cloned()).collect::<BTreeSet<Source>>();
+    let known: BTreeSet<Source> = all(before).union(&all(now)).cloned().collect();
+    let (least, extra) = (known.len() / now.members.len(), known.len() % now.members.len());
+    let (mut kept, mut most, mut above) = (0, 0, 0);
+    for member in &now.members {
+        let Some(had) = before.members.iter().find(|m| m.id == member.id) else { continue };
+        kept += member.assigned.iter().filter(|p| had.assigned.contains(p)).count();
+        most += had.assigned.len().min(least);
+        above += usize::from(had.assigned.len() > least);
+    }
+    Some((kept, most + above.min(extra)))
+}
