@@ -216,6 +216,11 @@ pub fn hosts(s: &Scenario) -> Vec<String> {
     names
 }
 
+/// Every id that a drawn `group.id` may be.
+fn group_ids(setting: &Draw<Setting>) -> Vec<String> {
+    setting.extremes().into_iter().map(|v| v.0.clone()).collect()
+}
+
 /// Whether the expressions of a fault can be understood, on these hosts.
 fn expressions(s: &Scenario, fault: &FaultSpec, hosts: &[&str], problems: &mut Vec<Notice>) {
     let planned = fault.at_its_first().plan();
@@ -226,6 +231,17 @@ fn expressions(s: &Scenario, fault: &FaultSpec, hosts: &[&str], problems: &mut V
         };
         problems.push(notice(format!("fault `{}`: {}", fault.kind, e.problem), &["[[fault]]", &fault.kind, word]));
         return;
+    }
+    let planned = fault.at_its_first().plan();
+    let ids: Vec<String> = s.clients.iter().filter_map(|c| c.config.get("group.id")).flat_map(group_ids).collect();
+    for group in (Schedule { faults: vec![planned] }).groups(hosts.iter().copied()) {
+        if !ids.contains(&group) {
+            let hint = suggest::nearest(&group, ids.iter().map(String::as_str));
+            let message = format!("fault `{}`: no client is of a group `{group}`{hint}", fault.kind);
+            let mut n = notice(message, &["[[fault]]", &fault.kind, &group]);
+            n.help = Some("groups are named by their members' \"group.id\"".to_owned());
+            problems.push(n);
+        }
     }
     if let Some(log) = &fault.log {
         let exists = PartitionName::read(log).is_some_and(|p| s.topics.iter().any(|t| t.name == p.topic));

@@ -102,6 +102,7 @@ impl Injector {
         let needs = |text: &String| condition(&view, text).is_some_and(|c| c.needs_appends());
         let follow = schedule.faults.iter().filter_map(|f| f.when.as_ref()).any(needs);
         view.follow_appends(follow);
+        view.follow_groups(!schedule.groups(view.host_names()).is_empty());
         Ok(Injector {
             schedule,
             seed,
@@ -443,7 +444,7 @@ impl Observer for Injector {
             | What::ResponseTaken { .. }
             | What::DiskAsked { .. }
             | What::TimerFired
-            | What::Op(_) => false,
+            | What::Op(_) => self.view.wants_of_groups(event),
             What::Trace(trace) => !matches!(**trace, TraceEvent::AckDecided { .. }),
             _ => true,
         };

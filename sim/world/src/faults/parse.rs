@@ -82,6 +82,16 @@ impl<'a> Cursor<'a> {
         let word = self.word();
         PartitionName::read(word).ok_or_else(|| self.error(at, "a partition expected here, such as `orders-0`"))
     }
+    /// A consumer group's id must come next.
+    pub fn group(&mut self) -> Result<String, ParseError> {
+        let at = self.place();
+        let word = self.word();
+        if word.is_empty() {
+            Err(self.error(at, "a group's id expected here, such as `billing`"))
+        } else {
+            Ok(word.to_owned())
+        }
+    }
     /// A number must come next.
     pub fn number(&mut self) -> Result<usize, ParseError> {
         let at = self.place();

@@ -6,6 +6,7 @@ use super::who::Expr;
 use super::{Action, Planned};
 use klamm_model::ids::ApiKey;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What is to be done to a cluster, and when. In TOML, a list of `[[fault]]` tables.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -74,6 +75,21 @@ impl Schedule {
             }
         }
         Ok(())
+    }
+
+    /// The consumer groups that its expressions name. What cannot be read names none.
+    pub fn groups<'a>(&self, hosts: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+        let hosts: Vec<&str> = hosts.into_iter().collect();
+        let mut groups = BTreeSet::new();
+        for planned in &self.faults {
+            for who in planned.action.names() {
+                let expr = Expr::parse(&who.0, hosts.iter().copied()).ok();
+                groups.extend(expr.as_ref().and_then(Expr::group).map(str::to_owned));
+            }
+            let when = planned.when.as_ref().and_then(|w| Condition::parse(w, hosts.iter().copied()).ok());
+            groups.extend(when.iter().flat_map(Condition::groups).map(str::to_owned));
+        }
+        groups
     }
 }
 

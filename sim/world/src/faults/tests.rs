@@ -20,6 +20,7 @@ use std::sync::Arc;
 enum Say {
     Trace(TraceEvent),
     Disk(DiskOp),
+    Op(klamm_model::history::Op),
 }
 type Script = Vec<(u64, Say)>;
 
@@ -45,6 +46,7 @@ impl Node for Scripted {
             match say.clone() {
                 Say::Trace(event) => out.trace(event),
                 Say::Disk(op) => drop(out.disk(0, op)),
+                Say::Op(op) => out.push(Output::Op(Box::new(op))),
             }
         }
     }
@@ -369,4 +371,109 @@ fn damage_is_told_by_what_did_it() {
     );
     assert!(!facts.budget.is_within());
     assert!(sim.disk(HostId(3)).contents().next().is_none());
+}
+
+// --- consumer groups ---
+
+/// A world with the offsets topic (one partition, on brokers 2 and 3, led by 2), and a client that is a member.
+fn group_world(broker: Script, member: Script) -> Sim {
+    let id = TopicId(Uuid::from_u128(9));
+    let topic = MetadataRecord::Topic { name: OFFSETS_TOPIC.into(), topic_id: id };
+    let partition = MetadataRecord::Partition(PartitionRecord {
+        partition: TopicIdPartition { topic: id, partition: 0 },
+        replicas: ids(&[2, 3]),
+        isr: ids(&[2, 3]),
+        leader: NodeId(2),
+        leader_epoch: LeaderEpoch(0),
+        partition_epoch: PartitionEpoch(0),
+        elr: Vec::new(),
+        last_known_elr: Vec::new(),
+    });
+    let mut controller = orders();
+    controller.extend([(1, committed(3, topic)), (1, committed(4, partition))]);
+    let mut sim = world(controller, [Vec::new(), broker, Vec::new()]);
+    let host = sim.add_host(HostSpec {
+        name: "m1".to_owned(),
+        cpu: CpuProfile::default(),
+        disk: DiskProfile::nvme(),
+        clock: ClockSpec::default(),
+    });
+    let make = Box::new(move |_| -> Box<dyn Node> { Box::new(Scripted { script: member.clone(), next: 0 }) });
+    let kind = NodeKind::Client(ClientId(2));
+    sim.add_node(NodeSpec { name: "m1".to_owned(), host, kind, listeners: Vec::new(), make });
+    sim
+}
+
+fn home() -> TopicIdPartition {
+    TopicIdPartition { topic: TopicId(Uuid::from_u128(9)), partition: 0 }
+}
+
+fn group_state(at: u64, to: &'static str) -> (u64, Say) {
+    let event = TraceEvent::GroupState {
+        group: "billing".into(),
+        epoch: LeaderEpoch(0),
+        generation: 1,
+        from: "Empty",
+        to,
+        members: 1,
+        why: "a test",
+    };
+    (at, Say::Trace(event))
+}
+
+#[test]
+fn group_expressions_mean_coordinators_and_members() {
+    let facts = klamm_model::history::MemberFacts {
+        group: "billing".into(),
+        protocol: klamm_model::history::RebalanceProtocol::Eager,
+        instance: None,
+        auto_commit: true,
+        processing: klamm_model::history::Processing::FinishThenCommit,
+        effects: false,
+        resets_to_latest: false,
+    };
+    let member = vec![(10, Say::Op(klamm_model::history::Op::Member { facts }))];
+    let text = r#"
+        fault = [
+            { kind = "kill", who = "coordinator(billing)", at = 50000000, for = 20000000 },
+            { kind = "kill", who = "coordinator-followers(billing)", at = 150000000, for = 20000000 },
+            { kind = "kill", who = "member(billing)", at = 250000000 },
+            { kind = "kill", who = "member(another)", at = 350000000 },
+        ]"#;
+    let (_, watch) = run(group_world(Vec::new(), member), schedule(text), 1);
+    let who: Vec<String> = kills(&watch).into_iter().map(|(_, who)| who).collect();
+    assert_eq!(who, ["b2", "b3", "m1"]);
+}
+
+#[test]
+fn group_conditions_follow_the_coordinator() {
+    let loaded =
+        TraceEvent::CoordinatorLoaded { partition: home(), epoch: LeaderEpoch(0), log_end: Offset(0), groups: 0 };
+    let broker =
+        || vec![(200, Say::Trace(loaded.clone())), group_state(300, "PreparingRebalance"), group_state(400, "Stable")];
+    let fired = |when: &str| {
+        let text = format!(r#"fault = [{{ kind = "kill", who = "b1", at = 0, when = "{when}" }}]"#);
+        let (_, watch) = run(group_world(broker(), Vec::new()), schedule(&text), 1);
+        watch.injector.fired().first().map(|f| (f.planned.at / 1_000_000).div_ceil(100) * 100)
+    };
+    assert_eq!(fired("coordinator-loading(billing)"), Some(0));
+    assert_eq!(fired("not coordinator-loading(billing)"), Some(100));
+    assert_eq!(fired("rebalancing(billing)"), Some(200));
+    assert_eq!(fired("rebalancing(another)"), None);
+    assert_eq!(fired("commit-in-flight(billing)"), None);
+}
+
+#[test]
+fn group_expressions_are_read_and_name_their_groups() {
+    let text = r#"
+        fault = [
+            { kind = "kill", who = "leader-member(a)", at = 0, when = "rebalancing(b) and not up(member(c))" },
+            { kind = "kill", who = "b1", at = 0, when = "coordinator-unreplicated(d) and commit-in-flight(a)" },
+        ]"#;
+    let groups: Vec<String> = schedule(text).groups(["b1"]).into_iter().collect();
+    assert_eq!(groups, ["a", "b", "c", "d"]);
+    let told = |text: &str| who::Expr::parse(text, ["b1"]).unwrap_err().to_string();
+    assert!(told("coordinator()").contains("a group's id expected"));
+    assert!(told("coordinator").contains("needs a group"));
+    assert!(told("coordinater(g)").contains("did you mean `coordinator`"));
 }

@@ -2,6 +2,7 @@
 //!
 //! Faults are aimed with it. It never asks the cluster anything.
 
+use super::groups::GroupsView;
 use super::parse::PartitionName;
 use crate::des::{NodeKind, Sim};
 use crate::event::{Ending, Event, HostId, NodeRef, Observer, What};
@@ -100,6 +101,8 @@ pub struct View {
     last_killed: Option<HostId>,
     committed: Offset,
     follow_appends: bool,
+    groups: GroupsView,
+    follow_groups: bool,
     version: u64,
 }
 
@@ -127,6 +130,8 @@ impl View {
             last_killed: None,
             committed: Offset::NONE,
             follow_appends: false,
+            groups: GroupsView::default(),
+            follow_groups: false,
             version: 0,
             hosts,
         }
@@ -134,6 +139,20 @@ impl View {
     /// Whether log ends are followed append by append (some conditions need it; it costs time).
     pub fn follow_appends(&mut self, on: bool) {
         self.follow_appends = on;
+    }
+    /// Whether groups are followed (only expressions that name one need it).
+    pub fn follow_groups(&mut self, on: bool) {
+        self.follow_groups = on;
+    }
+    /// Whether an event tells something of groups, and somebody wants to know.
+    pub(super) fn wants_of_groups(&self, event: &Event<'_>) -> bool {
+        self.follow_groups && GroupsView::wants(event)
+    }
+    pub(super) fn groups(&self) -> &GroupsView {
+        &self.groups
+    }
+    pub(super) fn host_of(&self, node: NodeRef) -> Option<HostId> {
+        self.host_of.get(&node).copied()
     }
     /// Rises with everything a condition could depend on.
     pub fn version(&self) -> u64 {
@@ -365,6 +384,9 @@ impl BatchSpan {
 
 impl Observer for View {
     fn event(&mut self, event: &Event<'_>) {
+        if self.follow_groups && self.groups.event(event) {
+            self.version += 1;
+        }
         match &event.what {
             What::Trace(trace) => self.traced(event.host, event.node, trace),
             What::Started { .. } => {

@@ -7,7 +7,11 @@
 //! - `isr-size(orders-0) <= 2` (also `<`, `==`, `>=`, `>`);
 //! - `leader-changed(orders-0)`: another broker leads than when the line's time came;
 //! - `leads(b1, orders-0)`, `in-isr(b1, orders-0)`, `up(b1)`, `down(b1)`;
-//! - `loading(b1)`: its broker has started and is not registered yet.
+//! - `loading(b1)`: its broker has started and is not registered yet;
+//! - `commit-in-flight(billing)`: a broker works on a commit of the group's offsets;
+//! - `rebalancing(billing)`: the group is in no state of rest;
+//! - `coordinator-loading(billing)`: its coordinator is elected and does not answer yet;
+//! - `coordinator-unreplicated(billing)`: the log of its offsets has a record that is not committed.
 //!
 //! Instead of a host any expression of [`who`](super::who) may stand; the condition holds if it holds for one of
 //! those it may mean.
@@ -56,6 +60,14 @@ pub enum Condition {
     Down(Expr),
     /// A host's broker has started and is not registered.
     Loading(Expr),
+    /// A group's coordinator works on a commit.
+    CommitInFlight(String),
+    /// A group rebalances.
+    Rebalancing(String),
+    /// A group's coordinator is not ready.
+    CoordinatorLoading(String),
+    /// What a group's coordinator wrote is not committed.
+    CoordinatorUnreplicated(String),
     /// The opposite.
     Not(Box<Condition>),
     /// All of them.
@@ -68,7 +80,7 @@ pub struct Since {
     leaders: Vec<(PartitionName, NodeId)>,
 }
 
-const ATOMS: [&str; 10] = [
+const ATOMS: [&str; 14] = [
     "unreplicated",
     "hw-lag",
     "follower-behind",
@@ -79,6 +91,10 @@ const ATOMS: [&str; 10] = [
     "up",
     "down",
     "loading",
+    "commit-in-flight",
+    "rebalancing",
+    "coordinator-loading",
+    "coordinator-unreplicated",
 ];
 
 impl Condition {
@@ -128,7 +144,11 @@ impl Condition {
             }
             "up" => Condition::Up(Expr::read(cursor, hosts)?),
             "down" => Condition::Down(Expr::read(cursor, hosts)?),
-            _ => Condition::Loading(Expr::read(cursor, hosts)?),
+            "loading" => Condition::Loading(Expr::read(cursor, hosts)?),
+            "commit-in-flight" => Condition::CommitInFlight(cursor.group()?),
+            "rebalancing" => Condition::Rebalancing(cursor.group()?),
+            "coordinator-loading" => Condition::CoordinatorLoading(cursor.group()?),
+            _ => Condition::CoordinatorUnreplicated(cursor.group()?),
         };
         cursor.expect(")")?;
         Ok(condition)
@@ -137,10 +157,28 @@ impl Condition {
     /// Whether it depends on log ends as they are written.
     pub fn needs_appends(&self) -> bool {
         match self {
-            Condition::Unreplicated(_) | Condition::FollowerBehind(_) => true,
+            Condition::Unreplicated(_) | Condition::FollowerBehind(_) | Condition::CoordinatorUnreplicated(_) => true,
             Condition::Not(one) => one.needs_appends(),
             Condition::And(all) => all.iter().any(Condition::needs_appends),
             _ => false,
+        }
+    }
+
+    /// The consumer groups it names.
+    pub fn groups(&self) -> Vec<&str> {
+        match self {
+            Condition::CommitInFlight(group)
+            | Condition::Rebalancing(group)
+            | Condition::CoordinatorLoading(group)
+            | Condition::CoordinatorUnreplicated(group) => vec![group],
+            Condition::Leads(who, _)
+            | Condition::InIsr(who, _)
+            | Condition::Up(who)
+            | Condition::Down(who)
+            | Condition::Loading(who) => who.group().into_iter().collect(),
+            Condition::Not(one) => one.groups(),
+            Condition::And(all) => all.iter().flat_map(Condition::groups).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -187,6 +225,13 @@ impl Condition {
             Condition::Up(who) => any(view, who, |host| view.is_up(host)),
             Condition::Down(who) => any(view, who, |host| !view.is_up(host)),
             Condition::Loading(who) => any(view, who, |host| view.is_loading(host)),
+            Condition::CommitInFlight(group) => view.is_committing(group),
+            Condition::Rebalancing(group) => view.is_rebalancing(group),
+            Condition::CoordinatorLoading(group) => view.is_coordinator_loading(group),
+            Condition::CoordinatorUnreplicated(group) => {
+                let home = view.group_home_name(group);
+                home.is_some_and(|name| Condition::Unreplicated(name).holds(view, since))
+            }
             Condition::Not(one) => !one.holds(view, since),
             Condition::And(all) => all.iter().all(|one| one.holds(view, since)),
         }

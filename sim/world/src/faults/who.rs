@@ -17,6 +17,16 @@ pub enum Expr {
     Replicas(PartitionName),
     /// The hosts of the in-sync replicas.
     Isr(PartitionName),
+    /// The host of a consumer group's coordinator.
+    Coordinator(String),
+    /// The hosts of the replicas that would take over from it.
+    CoordinatorFollowers(String),
+    /// A drawn member's host.
+    Member(String),
+    /// The hosts of all members.
+    Members(String),
+    /// The host of the member that assigns.
+    LeaderMember(String),
     /// The active controller's host.
     Controller,
     /// A drawn broker's host.
@@ -33,6 +43,7 @@ pub enum Expr {
 
 const WORDS: [&str; 6] = ["controller", "broker", "brokers", "clients", "others", "last-killed"];
 const FUNCTIONS: [&str; 4] = ["leader", "follower", "replicas", "isr"];
+const OF_GROUPS: [&str; 5] = ["coordinator", "coordinator-followers", "member", "members", "leader-member"];
 
 impl Expr {
     /// From text. `hosts` are the names that exist.
@@ -50,8 +61,20 @@ impl Expr {
             return Err(cursor.error(at, "a host's name or an expression expected here, such as `leader(orders-0)`"));
         }
         if cursor.eat("(") {
+            if OF_GROUPS.contains(&word) {
+                let group = cursor.group()?;
+                cursor.expect(")")?;
+                return Ok(match word {
+                    "coordinator" => Expr::Coordinator(group),
+                    "coordinator-followers" => Expr::CoordinatorFollowers(group),
+                    "member" => Expr::Member(group),
+                    "members" => Expr::Members(group),
+                    _ => Expr::LeaderMember(group),
+                });
+            }
             if !FUNCTIONS.contains(&word) {
-                return Err(cursor.error(at, format!("there is no `{word}(...)`{}", nearest(word, FUNCTIONS))));
+                let known = FUNCTIONS.into_iter().chain(OF_GROUPS);
+                return Err(cursor.error(at, format!("there is no `{word}(...)`{}", nearest(word, known))));
             }
             let partition = cursor.partition()?;
             let expr = match word {
@@ -77,10 +100,25 @@ impl Expr {
             _ if FUNCTIONS.contains(&word) => {
                 Err(cursor.error(at, format!("`{word}` needs a partition, such as `{word}(orders-0)`")))
             }
+            _ if OF_GROUPS.contains(&word) => {
+                Err(cursor.error(at, format!("`{word}` needs a group, such as `{word}(billing)`")))
+            }
             _ => {
-                let known = hosts.iter().copied().chain(WORDS).chain(FUNCTIONS);
+                let known = hosts.iter().copied().chain(WORDS).chain(FUNCTIONS).chain(OF_GROUPS);
                 Err(cursor.error(at, format!("there is no host `{word}`{}", nearest(word, known))))
             }
+        }
+    }
+
+    /// The consumer group it names.
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Expr::Coordinator(group)
+            | Expr::CoordinatorFollowers(group)
+            | Expr::Member(group)
+            | Expr::Members(group)
+            | Expr::LeaderMember(group) => Some(group),
+            _ => None,
         }
     }
 
@@ -103,6 +141,19 @@ impl Expr {
                     None => (hosts(&followers), true),
                 }
             }
+            Expr::Coordinator(group) => {
+                (view.group_home(group).map_or_else(Vec::new, |(_, p)| hosts(&[p.leader])), false)
+            }
+            Expr::CoordinatorFollowers(group) => {
+                let home = view.group_home(group);
+                let others = |p: &super::PartitionView| {
+                    p.replicas.iter().copied().filter(|node| *node != p.leader).collect::<Vec<_>>()
+                };
+                (home.map_or_else(Vec::new, |(_, p)| hosts(&others(p))), false)
+            }
+            Expr::Member(group) => (view.group_members(group), true),
+            Expr::Members(group) => (view.group_members(group), false),
+            Expr::LeaderMember(group) => (view.group_leader(group).into_iter().collect(), false),
             Expr::Controller => (view.controller().into_iter().collect(), false),
             Expr::Broker => (view.brokers().collect(), true),
             Expr::Brokers => (view.brokers().collect(), false),
