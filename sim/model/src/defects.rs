@@ -97,6 +97,8 @@ defects! {
         "offsets of a live group expire by their age";
     StaticMemberNotPersisted = "static-member-not-persisted", "KAFKA-10284", "replay-equals-live", Any,
         "a static member's new id lives only in memory";
+    Kip848PartitionEpochLost = "kip848-partition-epoch-lost", "KAFKA-16147", "single-owner", Any,
+        "what a member has given up loses its epoch, even if the member was given it again at once";
 }
 
 /// The set of defects switched on.

@@ -39,6 +39,8 @@ const BROKER: &[(ApiKey, VersionRange)] = &[
     (ApiKey::CreateTopics, range(2, 7)),
     (ApiKey::InitProducerId, range(0, 5)),
     (ApiKey::OffsetForLeaderEpoch, range(2, 4)),
+    (ApiKey::CreatePartitions, range(0, 3)),
+    (ApiKey::ConsumerGroupHeartbeat, range(0, 1)),
 ];
 
 /// What a controller answers.

@@ -1,4 +1,4 @@
-//! What clients ask of the cluster: Metadata, ApiVersions, CreateTopics (forwarded to the controller in an Envelope,
+//! What clients ask of the cluster: Metadata, ApiVersions, CreateTopics and CreatePartitions (forwarded to the controller in an Envelope,
 //! KIP-590), and producer ids, of which the controller gives out blocks (KIP-730). Follows Kafka's `KafkaApis`,
 //! `ForwardingManager`, `AutoTopicCreationManager` and `RPCProducerIdManager`.
 
@@ -14,6 +14,7 @@ use crate::units::{Duration, Instant, Now};
 use crate::versions::api_versions_response;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::metadata_response::{
@@ -21,8 +22,9 @@ use kafka_protocol::messages::metadata_response::{
 };
 use kafka_protocol::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, ApiKey, ApiVersionsResponse, BrokerId,
-    CreateTopicsRequest, CreateTopicsResponse, EnvelopeRequest, EnvelopeResponse, InitProducerIdRequest,
-    InitProducerIdResponse, MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader, TopicName,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, EnvelopeRequest,
+    EnvelopeResponse, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, MetadataResponse, RequestHeader,
+    ResponseHeader, ResponseKind, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +46,7 @@ pub(crate) fn listener_name(listener: Listener) -> &'static str {
 
 #[derive(Debug)]
 struct Forwarded {
+    api: ApiKey,
     /// None: this broker's own wish, to create topics that clients asked about.
     caller: Option<Caller>,
     version: i16,
@@ -195,14 +198,37 @@ impl Process {
         out: &mut Outbox,
     ) {
         let names = request.topics.iter().map(|t| t.name.clone()).collect();
-        match envelope(ApiKey::CreateTopics, caller.correlation, caller.version, &request) {
+        self.forward(now, caller, ApiKey::CreateTopics, &request, names, out);
+    }
+
+    pub(super) fn on_create_partitions(
+        &mut self,
+        now: Now,
+        caller: Caller,
+        request: &CreatePartitionsRequest,
+        out: &mut Outbox,
+    ) {
+        let names = request.topics.iter().map(|t| t.name.clone()).collect();
+        self.forward(now, caller, ApiKey::CreatePartitions, request, names, out);
+    }
+
+    fn forward(
+        &mut self,
+        now: Now,
+        caller: Caller,
+        api: ApiKey,
+        request: &impl Encodable,
+        names: Vec<TopicName>,
+        out: &mut Outbox,
+    ) {
+        match envelope(api, caller.correlation, caller.version, request) {
             Some(data) => {
-                let f = Forwarded { caller: Some(caller), version: caller.version, names, data, sent: false };
+                let f = Forwarded { api, caller: Some(caller), version: caller.version, names, data, sent: false };
                 let number = self.admin.forward(f);
                 self.timers.set(now.mono + FORWARDING_TIMEOUT, Task::Forwarded(number));
             }
             None => {
-                let answer = refuse_topics(&names, ResponseError::InvalidRequest);
+                let answer = refuse(api, &names, ResponseError::InvalidRequest);
                 self.answer(caller, answer, out);
             }
         }
@@ -219,10 +245,10 @@ impl Process {
             self.admin.creating.remove(name);
         }
         let Some(caller) = f.caller else { return };
-        let decoded = answer.response_data.as_ref().and_then(|data| open_envelope(data, f.version));
+        let decoded = answer.response_data.as_ref().and_then(|data| open_envelope(data, f.api, f.version));
         let response = match (error, decoded) {
             (None, Some(response)) => response,
-            (error, _) => refuse_topics(&f.names, error.unwrap_or(ResponseError::UnknownServerError)),
+            (error, _) => refuse(f.api, &f.names, error.unwrap_or(ResponseError::UnknownServerError)),
         };
         self.answer(caller, response, out);
     }
@@ -234,7 +260,7 @@ impl Process {
             self.admin.creating.remove(name);
         }
         if let Some(caller) = f.caller {
-            let answer = refuse_topics(&f.names, ResponseError::RequestTimedOut);
+            let answer = refuse(f.api, &f.names, ResponseError::RequestTimedOut);
             self.answer(caller, answer, out);
         }
     }
@@ -321,7 +347,8 @@ impl Process {
             .with_topics(names.iter().map(topic).collect())
             .with_timeout_ms(config.controller_socket_timeout.as_millis().min(i32::MAX as u64) as i32);
         let Some(data) = envelope(ApiKey::CreateTopics, 0, AUTO_CREATE_VERSION, &request) else { return };
-        let f = Forwarded { caller: None, version: AUTO_CREATE_VERSION, names, data, sent: false };
+        let api = ApiKey::CreateTopics;
+        let f = Forwarded { api, caller: None, version: AUTO_CREATE_VERSION, names, data, sent: false };
         let number = self.admin.forward(f);
         self.timers.set(now.mono + FORWARDING_TIMEOUT, Task::Forwarded(number));
     }
@@ -389,10 +416,16 @@ fn unknown(id: Uuid, name: Option<TopicName>, error: ResponseError) -> MetadataR
     MetadataResponseTopic::default().with_error_code(error.code()).with_topic_id(id).with_name(name)
 }
 
-fn refuse_topics(names: &[TopicName], error: ResponseError) -> CreateTopicsResponse {
+fn refuse(api: ApiKey, names: &[TopicName], error: ResponseError) -> ResponseKind {
+    if api == ApiKey::CreatePartitions {
+        let topic = |name: &TopicName| {
+            CreatePartitionsTopicResult::default().with_name(name.clone()).with_error_code(error.code())
+        };
+        return CreatePartitionsResponse::default().with_results(names.iter().map(topic).collect()).into();
+    }
     let topic =
         |name: &TopicName| CreatableTopicResult::default().with_name(name.clone()).with_error_code(error.code());
-    CreateTopicsResponse::default().with_topics(names.iter().map(topic).collect())
+    CreateTopicsResponse::default().with_topics(names.iter().map(topic).collect()).into()
 }
 
 /// A request as it would go over the wire, header first.
@@ -407,8 +440,11 @@ fn envelope(api: ApiKey, correlation: i32, version: i16, request: &impl Encodabl
     Some(data.freeze())
 }
 
-fn open_envelope(data: &Bytes, version: i16) -> Option<CreateTopicsResponse> {
+fn open_envelope(data: &Bytes, api: ApiKey, version: i16) -> Option<ResponseKind> {
     let mut data = data.clone();
-    ResponseHeader::decode(&mut data, ApiKey::CreateTopics.response_header_version(version)).ok()?;
-    CreateTopicsResponse::decode(&mut data, version).ok()
+    ResponseHeader::decode(&mut data, api.response_header_version(version)).ok()?;
+    match api {
+        ApiKey::CreatePartitions => CreatePartitionsResponse::decode(&mut data, version).ok().map(ResponseKind::from),
+        _ => CreateTopicsResponse::decode(&mut data, version).ok().map(ResponseKind::from),
+    }
 }

@@ -338,6 +338,7 @@ impl Process {
             RequestKind::OffsetForLeaderEpoch(r) => self.on_offset_for_leader_epoch(caller, &r, out),
             RequestKind::Metadata(r) => self.on_metadata_request(now, caller, &r, out),
             RequestKind::CreateTopics(r) => self.on_create_topics(now, caller, r, out),
+            RequestKind::CreatePartitions(r) => self.on_create_partitions(now, caller, &r, out),
             RequestKind::InitProducerId(r) => self.on_init_producer_id(caller, &r, out),
             RequestKind::ApiVersions(_) => self.on_api_versions(caller, out),
             // If it is not about groups, it is not offered; Kafka closes the connection of whoever asks all the same.
@@ -499,7 +500,7 @@ impl Process {
             metadata_applied: self.metadata.image.next_offset(),
             image_digest: self.metadata.image.digest(),
             partitions: self.replicas.inspect(),
-            coordinated: self.groups.inspect(),
+            coordinated: self.groups.inspect(&self.metadata.image),
         }
     }
 }

@@ -198,6 +198,9 @@ impl Process {
 
     /// Metadata moved on.
     pub(super) fn apply_changes(&mut self, now: Now, changes: super::Changes, out: &mut Outbox) {
+        if !changes.partitions.is_empty() || !changes.removed.is_empty() {
+            self.groups.metadata_changed();
+        }
         // Removals first: a topic may have come again under its name.
         for topic in &changes.removed {
             for &partition in topic.partitions.keys() {

@@ -5,17 +5,26 @@ use crate::ids::ApiKey;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, EnvelopeRequest, EnvelopeResponse, RequestHeader, ResponseHeader,
+    CreatePartitionsRequest, CreateTopicsRequest, EnvelopeRequest, EnvelopeResponse, RequestHeader, ResponseHeader,
 };
 use kafka_protocol::protocol::{Decodable, Encodable};
 
-/// A forwarded CreateTopics.
+/// What may be forwarded.
+#[derive(Debug)]
+pub enum Wish {
+    /// CreateTopics.
+    Topics(CreateTopicsRequest),
+    /// CreatePartitions.
+    Partitions(CreatePartitionsRequest),
+}
+
+/// A forwarded request.
 #[derive(Debug)]
 pub struct Forwarded {
     /// The client's header.
     pub header: RequestHeader,
     /// The client's request.
-    pub request: CreateTopicsRequest,
+    pub request: Wish,
 }
 
 /// Opens an envelope.
@@ -28,21 +37,26 @@ pub fn open(envelope: &EnvelopeRequest) -> Result<Forwarded, ResponseError> {
         [a, b, c, d, ..] => (i16::from_be_bytes([a, b]), i16::from_be_bytes([c, d])),
         _ => return Err(ResponseError::InvalidRequest),
     };
-    if api != ApiKey::CreateTopics as i16 {
-        return Err(ResponseError::InvalidRequest);
+    let invalid = ResponseError::InvalidRequest;
+    let api = ApiKey::try_from(api).map_err(|()| invalid)?;
+    if !matches!(api, ApiKey::CreateTopics | ApiKey::CreatePartitions) {
+        return Err(invalid);
     }
-    let range = ApiKey::CreateTopics.valid_versions();
+    let range = api.valid_versions();
     if !(range.min..=range.max).contains(&version) {
         return Err(ResponseError::UnsupportedVersion);
     }
-    let header_version = ApiKey::CreateTopics.request_header_version(version);
-    let header = RequestHeader::decode(&mut data, header_version).map_err(|_| ResponseError::InvalidRequest)?;
-    let request = CreateTopicsRequest::decode(&mut data, version).map_err(|_| ResponseError::InvalidRequest)?;
+    let header = RequestHeader::decode(&mut data, api.request_header_version(version)).map_err(|_| invalid)?;
+    let request = if api == ApiKey::CreateTopics {
+        Wish::Topics(CreateTopicsRequest::decode(&mut data, version).map_err(|_| invalid)?)
+    } else {
+        Wish::Partitions(CreatePartitionsRequest::decode(&mut data, version).map_err(|_| invalid)?)
+    };
     Ok(Forwarded { header, request })
 }
 
 /// Puts the answer into an envelope.
-pub fn seal(header: &RequestHeader, response: &CreateTopicsResponse) -> EnvelopeResponse {
+pub fn seal(header: &RequestHeader, response: &impl Encodable) -> EnvelopeResponse {
     let version = header.request_api_version;
     match encode(header, response, version) {
         Ok(data) => EnvelopeResponse::default().with_response_data(Some(data)),
@@ -55,10 +69,11 @@ pub fn refuse(error: ResponseError) -> EnvelopeResponse {
     EnvelopeResponse::default().with_error_code(error.code())
 }
 
-fn encode(header: &RequestHeader, response: &CreateTopicsResponse, version: i16) -> Result<Bytes, ()> {
+fn encode(header: &RequestHeader, response: &impl Encodable, version: i16) -> Result<Bytes, ()> {
     let mut data = BytesMut::new();
+    let api = ApiKey::try_from(header.request_api_key)?;
     let answer = ResponseHeader::default().with_correlation_id(header.correlation_id);
-    answer.encode(&mut data, ApiKey::CreateTopics.response_header_version(version)).map_err(|_| ())?;
+    answer.encode(&mut data, api.response_header_version(version)).map_err(|_| ())?;
     response.encode(&mut data, version).map_err(|_| ())?;
     Ok(data.freeze())
 }
@@ -66,6 +81,7 @@ fn encode(header: &RequestHeader, response: &CreateTopicsResponse, version: i16)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kafka_protocol::messages::CreateTopicsResponse;
     use kafka_protocol::protocol::StrBytes;
 
     fn envelope(version: i16) -> EnvelopeRequest {
@@ -84,7 +100,7 @@ mod tests {
     fn what_is_forwarded_is_answered_in_its_own_version() {
         for version in 2..=7 {
             let forwarded = open(&envelope(version)).unwrap();
-            assert_eq!(forwarded.request.timeout_ms, 5);
+            assert!(matches!(&forwarded.request, Wish::Topics(r) if r.timeout_ms == 5));
             let answer = seal(&forwarded.header, &CreateTopicsResponse::default());
             let mut data = answer.response_data.unwrap();
             let header_version = ApiKey::CreateTopics.response_header_version(version);

@@ -3,7 +3,7 @@
 //! A request is decided at once, its records are appended, and its answer waits until they are committed. Per
 //! connection one request is in process at a time, as Kafka mutes a channel.
 
-use super::envelope;
+use super::envelope::{self, Wish};
 use super::fetch::{Answers, Caller, FETCH, Fetches};
 use super::quorum::{Entry, Quorum, QuorumEvent};
 use super::spec::ControllerSpec;
@@ -303,8 +303,17 @@ impl Process {
         match envelope::open(request) {
             Ok(forwarded) => {
                 let version = forwarded.header.request_api_version;
-                let decided = self.state.create_topics(version, &forwarded.request, &mut self.rng);
-                decided.map(|response| ResponseKind::Envelope(envelope::seal(&forwarded.header, &response)))
+                let header = &forwarded.header;
+                match &forwarded.request {
+                    Wish::Topics(r) => {
+                        let decided = self.state.create_topics(version, r, &mut self.rng);
+                        decided.map(|response| ResponseKind::Envelope(envelope::seal(header, &response)))
+                    }
+                    Wish::Partitions(r) => {
+                        let decided = self.state.create_partitions(r, &mut self.rng);
+                        decided.map(|response| ResponseKind::Envelope(envelope::seal(header, &response)))
+                    }
+                }
             }
             Err(error) => Decided::nothing(ResponseKind::Envelope(envelope::refuse(error))),
         }

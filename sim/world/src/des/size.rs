@@ -77,6 +77,7 @@ pub(super) fn of_request(request: &RequestKind, version: i16) -> u32 {
             R::Metadata(r) => 6 + r.topics.as_ref().map_or(0, |t| 30 * t.len() as u32),
             R::ListOffsets(r) => 12 + r.topics.iter().map(|t| 16 + 18 * t.partitions.len() as u32).sum::<u32>(),
             R::CreateTopics(r) => 12 + 60 * r.topics.len() as u32,
+            R::CreatePartitions(r) => 12 + 30 * r.topics.len() as u32,
             R::OffsetForLeaderEpoch(r) => 8 + r.topics.iter().map(|t| 16 + 14 * t.partitions.len() as u32).sum::<u32>(),
             R::AlterPartition(r) => 20 + r.topics.iter().map(|t| 20 + 50 * t.partitions.len() as u32).sum::<u32>(),
             R::Envelope(r) => 24 + r.request_data.len() as u32,
@@ -133,6 +134,7 @@ pub(super) fn of_response(response: &ResponseKind, version: i16) -> u32 {
             }
             R::ListOffsets(r) => 8 + r.topics.iter().map(|t| 16 + 28 * t.partitions.len() as u32).sum::<u32>(),
             R::CreateTopics(r) => 8 + 60 * r.topics.len() as u32,
+            R::CreatePartitions(r) => 8 + 30 * r.results.len() as u32,
             R::OffsetForLeaderEpoch(r) => 8 + r.topics.iter().map(|t| 16 + 20 * t.partitions.len() as u32).sum::<u32>(),
             R::AlterPartition(r) => 12 + r.topics.iter().map(|t| 20 + 36 * t.partitions.len() as u32).sum::<u32>(),
             R::Envelope(r) => 10 + r.response_data.as_ref().map_or(0, |d| d.len() as u32),

@@ -122,8 +122,8 @@ impl Shard {
 
 impl super::shard::Group {
     /// Whether whoever says it is `member` may ask; only members of KIP-848 groups say so.
-    fn check_fetch(&self, _member: Option<&str>, _epoch: i32) -> Result<(), ResponseError> {
-        Ok(())
+    fn check_fetch(&self, member: Option<&str>, epoch: i32) -> Result<(), ResponseError> {
+        self.consumer().map_or(Ok(()), |group| group.check_fetch(member, epoch))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::Process;
 use super::classic::{ClassicGroup, Member, State};
-use super::shard::Group;
+use super::shard::{Group, Kind};
 use crate::broker::connections::Caller;
 use crate::node::Outbox;
 use kafka_protocol::ResponseError;
@@ -70,9 +70,9 @@ impl Process {
 impl Group {
     /// State, type and protocol type.
     fn listed(&self) -> (&'static str, &'static str, &str) {
-        match self.classic() {
-            Some(g) => (g.state().name(), "classic", g.protocol_type.as_deref().unwrap_or("")),
-            None => ("Dead", "", ""),
+        match &self.kind {
+            Kind::Classic(g) => (g.state().name(), "classic", g.protocol_type.as_deref().unwrap_or("")),
+            Kind::Consumer(g) => (g.state(), "consumer", "consumer"),
         }
     }
 }

@@ -15,14 +15,17 @@
 //! The rooms, in reading order:
 //! - here: all partitions coordinated, and what a handler is given; [`runtime`]: appending, committing, timers, taking
 //!   partitions up and giving them back; [`loading`]: reading a partition's log;
-//! - [`shard`]: one partition's groups; [`offsets`]: committed offsets; [`classic`]: classic groups;
+//! - [`shard`]: one partition's groups; [`offsets`]: committed offsets; [`classic`]: classic groups; [`consumer`]: KIP-848
+//!   groups, and the [`assignor`]s they use;
 //! - [`requests`], [`find`], [`fetch_offsets`], [`listing`]: what clients ask.
 //!
 //! Kafka's classes: `CoordinatorRuntime`, `CoordinatorLoaderImpl`, `GroupCoordinatorService`, `GroupCoordinatorShard`,
 //! `OffsetMetadataManager`, `GroupMetadataManager`. Absent: transactional commits, share and streams groups, and the
 //! client's id and address, which a node is not told.
 
+mod assignor;
 mod classic;
+mod consumer;
 mod fetch_offsets;
 mod find;
 mod listing;
@@ -69,6 +72,8 @@ pub(crate) struct Groups {
     /// Replicas whose role has changed.
     roles_changed: Vec<u32>,
     fetches: Vec<fetch_offsets::Waiting>,
+    /// Raised with every change of topics and partitions.
+    metadata_version: u64,
     /// How many shards there have been: a timer of an earlier one means nothing to a later one.
     shards_begun: u64,
     rng: ChaCha8Rng,
@@ -86,6 +91,8 @@ struct Task {
 enum What {
     /// A member may have been silent for too long. `at` is the time of this timer.
     Session { group: Arc<str>, member: Arc<str>, at: Instant },
+    /// A member should have given up its partitions.
+    Rebalance { group: Arc<str>, member: Arc<str>, epoch: i32 },
     /// The time to join is over.
     Join { group: Arc<str> },
     /// The time to sync is over.
@@ -106,6 +113,13 @@ struct Session {
     armed: Option<Instant>,
 }
 
+impl Session {
+    /// Whether nobody looks after it.
+    fn is_unset(&self) -> bool {
+        self.armed.is_none()
+    }
+}
+
 /// Records to be written, and what is to follow.
 #[derive(Debug)]
 struct Write {
@@ -114,11 +128,13 @@ struct Write {
     then: Then,
     /// What becomes true when they are committed.
     events: Vec<TraceEvent>,
+    /// In a few words.
+    why: &'static str,
 }
 
 impl Write {
     fn new(group: Arc<str>, records: Vec<GroupRecord>, then: Then) -> Write {
-        Write { group, records, then, events: Vec::new() }
+        Write { group, records, then, events: Vec::new(), why: "" }
     }
 }
 
@@ -139,6 +155,11 @@ enum Then {
     Assigned {
         generation: i32,
     },
+    /// A member of a KIP-848 group that is put out.
+    PutOut {
+        member: Arc<str>,
+        reason: RemovalReason,
+    },
     /// A static member's new id.
     StaticReplaced {
         caller: Caller,
@@ -153,6 +174,7 @@ struct Ctx<'a> {
     config: &'a BrokerConfig,
     defects: Defects,
     image: &'a Image,
+    metadata_version: u64,
     /// The leader epoch in which it coordinates.
     epoch: LeaderEpoch,
     owner: u32,
@@ -236,6 +258,7 @@ impl Groups {
             timers: Timers::default(),
             roles_changed: Vec::new(),
             fetches: Vec::new(),
+            metadata_version: 1,
             shards_begun: 0,
             rng,
         }
@@ -249,6 +272,10 @@ impl Groups {
         self.fetches.clear();
         self.timers = Timers::default();
     }
+    /// Topics or partitions came, changed or went: KIP-848 groups look at theirs again.
+    pub fn metadata_changed(&mut self) {
+        self.metadata_version += 1;
+    }
     /// Says the next deadline.
     pub fn arm(&self, out: &mut Outbox) {
         self.timers.arm(out);
@@ -258,8 +285,8 @@ impl Groups {
         self.reading.contains_key(&token.seq)
     }
     /// The coordinators' account of themselves; those that load have none yet.
-    pub fn inspect(&self) -> Vec<CoordinatorInspection> {
-        self.shards.values().filter(|s| s.is_active()).map(Shard::inspect).collect()
+    pub fn inspect(&self, image: &Image) -> Vec<CoordinatorInspection> {
+        self.shards.values().filter(|s| s.is_active()).map(|s| s.inspect(image)).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Committed offsets: committing them, and forgetting those that nobody uses any more (KIP-211).
 //! Follows Kafka's `OffsetMetadataManager`.
 
-use super::shard::{Group, Shard};
+use super::shard::{Group, Kind, Shard};
 use super::{Ctx, Then, What, Write};
 use crate::broker::connections::Caller;
 use crate::defects::Defect;
@@ -178,22 +178,33 @@ fn has_expired(group: &Group, topic: &str, value: &OffsetCommitValue, retention:
 impl Group {
     fn check_commit(
         &self,
-        _version: i16,
+        version: i16,
         member: &str,
         instance: Option<&str>,
         epoch: i32,
     ) -> Result<(), ResponseError> {
-        self.classic().map_or(Ok(()), |g| g.check_commit(member, instance, epoch))
+        match &self.kind {
+            Kind::Classic(group) => group.check_commit(member, instance, epoch),
+            Kind::Consumer(group) => group.check_commit(version >= KNOWS_MEMBER_EPOCHS, member, epoch),
+        }
     }
     /// Since when an offset is out of use; `None`: it is in use.
     fn unused_since(&self, topic: &str, committed: i64) -> Option<i64> {
-        let group = self.classic()?;
-        if group.is_subscribed_to(topic) { None } else { group.unused_since(committed) }
+        match &self.kind {
+            Kind::Classic(group) if group.is_subscribed_to(topic) => None,
+            Kind::Classic(group) => group.unused_since(committed),
+            Kind::Consumer(group) => (!group.is_subscribed_to(topic)).then_some(committed),
+        }
     }
     /// The records that delete an empty group.
-    fn tombstones(&self, id: &str) -> Vec<GroupRecord> {
-        let written = self.classic().is_some_and(|g| g.state() == super::classic::State::Empty && !g.is_vacant());
-        if written { vec![GroupRecord::GroupMetadata { group: id.to_owned(), value: None }] } else { Vec::new() }
+    pub fn tombstones(&self, id: &str) -> Vec<GroupRecord> {
+        match &self.kind {
+            Kind::Classic(g) if g.is_empty() && !g.is_vacant() => {
+                vec![GroupRecord::GroupMetadata { group: id.to_owned(), value: None }]
+            }
+            Kind::Classic(_) => Vec::new(),
+            Kind::Consumer(g) => g.tombstones(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! Follows Kafka's `GroupCoordinatorService`.
 
 use super::super::Process;
+use super::consumer::heartbeat::refused as refused_heartbeat;
 use super::offsets::refused_commit;
 use super::{Shard, Then, Write, partition_of};
 use crate::broker::connections::Caller;
@@ -14,8 +15,9 @@ use crate::units::{Duration, Now};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
-    OffsetCommitRequest, RequestKind, ResponseKind, SyncGroupRequest, SyncGroupResponse,
+    ConsumerGroupHeartbeatRequest, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupRequest, LeaveGroupResponse, OffsetCommitRequest, RequestKind, ResponseKind, SyncGroupRequest,
+    SyncGroupResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::sync::Arc;
@@ -35,6 +37,7 @@ impl Process {
             RequestKind::SyncGroup(r) => self.on_sync_group(now, caller, &r, out),
             RequestKind::Heartbeat(r) => self.on_group_heartbeat(now, caller, &r, out),
             RequestKind::LeaveGroup(r) => self.on_leave_group(now, caller, &r, out),
+            RequestKind::ConsumerGroupHeartbeat(r) => self.on_consumer_heartbeat(now, caller, &r, out),
             RequestKind::OffsetCommit(r) => self.on_offset_commit(now, caller, &r, out),
             RequestKind::OffsetFetch(r) => self.on_offset_fetch(now, caller, r, out),
             RequestKind::DescribeGroups(r) => self.on_describe_groups(caller, &r, out),
@@ -75,6 +78,8 @@ impl Process {
         let owner = self.coordinator_of_named(&request.group_id, out);
         match owner.and_then(|o| if in_bounds { Ok(o) } else { Err(ResponseError::InvalidSessionTimeout) }) {
             Ok(owner) => {
+                // An empty KIP-848 group gives way to a classic one.
+                self.with_shard(now, owner, out, |shard, ctx| shard.clear_way(&request.group_id, ctx));
                 self.with_shard(now, owner, out, |shard, ctx| shard.join(caller, request, ctx));
             }
             Err(error) => {
@@ -140,6 +145,21 @@ impl Process {
         }
     }
 
+    fn on_consumer_heartbeat(
+        &mut self,
+        now: Now,
+        caller: Caller,
+        request: &ConsumerGroupHeartbeatRequest,
+        out: &mut Outbox,
+    ) {
+        match self.coordinator_of_named(&request.group_id, out) {
+            Ok(owner) => {
+                self.with_shard(now, owner, out, |shard, ctx| shard.consumer_heartbeat(caller, request, ctx));
+            }
+            Err(error) => self.answer(caller, refused_heartbeat(error), out),
+        }
+    }
+
     fn on_offset_commit(&mut self, now: Now, caller: Caller, request: &OffsetCommitRequest, out: &mut Outbox) {
         match self.coordinator(&request.group_id, out) {
             Ok(owner) => {
@@ -151,6 +171,12 @@ impl Process {
 }
 
 impl Shard {
+    fn clear_way(&mut self, group: &str, ctx: &mut super::Ctx<'_>) {
+        let Some(consumer) = self.groups.get(group).and_then(super::shard::Group::consumer) else { return };
+        let records = consumer.tombstones();
+        ctx.write(Write { why: "a classic member joins", ..Write::new(Arc::from(group), records, Then::Nothing) });
+    }
+
     fn join(&mut self, caller: Caller, request: &JoinGroupRequest, ctx: &mut super::Ctx<'_>) {
         let id: Arc<str> = Arc::from(request.group_id.as_str());
         let is_new = !self.groups.contains_key(&id);
@@ -159,7 +185,11 @@ impl Shard {
         }
         let group = self.groups.entry(id.clone()).or_insert_with(|| super::shard::Group::new(id.clone()));
         let Some(classic) = group.classic_mut() else {
-            return ctx.refuse_join(caller, "", ResponseError::InconsistentGroupProtocol);
+            // An empty one could not be cleared away.
+            let empty = group.consumer().is_some_and(|g| g.members.is_empty());
+            let error =
+                if empty { ResponseError::CoordinatorNotAvailable } else { ResponseError::InconsistentGroupProtocol };
+            return ctx.refuse_join(caller, "", error);
         };
         classic.join(caller, request, ctx);
         if !is_new {
@@ -195,7 +225,7 @@ pub(super) fn refused_sync(error: ResponseError) -> SyncGroupResponse {
 }
 
 /// An answer that waited for records which are not committed.
-pub(super) fn refused(response: ResponseKind, error: ResponseError, _version: i16) -> ResponseKind {
+pub(super) fn refused(response: ResponseKind, error: ResponseError) -> ResponseKind {
     match response {
         ResponseKind::OffsetCommit(mut r) => {
             // What was refused before stays refused for its own reason.
@@ -203,6 +233,7 @@ pub(super) fn refused(response: ResponseKind, error: ResponseError, _version: i1
             partitions.filter(|p| p.error_code == 0).for_each(|p| p.error_code = error.code());
             r.into()
         }
+        ResponseKind::ConsumerGroupHeartbeat(_) => refused_heartbeat(error).into(),
         other => other,
     }
 }

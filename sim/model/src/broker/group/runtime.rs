@@ -31,6 +31,7 @@ impl Process {
             config: &self.spec.config,
             defects: self.spec.defects,
             image: &self.metadata.image,
+            metadata_version: groups.metadata_version,
             epoch: shard.epoch,
             owner,
             number: shard.number,

@@ -1,12 +1,14 @@
 //! One partition of the offsets topic: its groups, and what of them is written and not yet committed.
 
 use super::classic::{self, ClassicGroup};
+use super::consumer::{self, ConsumerGroup};
 use super::loading::{Loading, decode_chunk};
 use super::offsets::Offsets;
 use super::requests::{refused, refused_join, refused_sync};
 use super::{Ctx, Then, What, Write};
 use crate::broker::connections::Caller;
-use crate::defects::Defect;
+use crate::controller::image::Image;
+use crate::defects::{Defect, Defects};
 use crate::ids::*;
 use crate::inspect::{CoordinatorInspection, GroupInspection, MemberInspection};
 use crate::log::AppendInfo;
@@ -16,7 +18,7 @@ use crate::trace::TraceEvent;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ResponseKind;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// What a group is, beside its offsets.
@@ -24,6 +26,8 @@ use std::sync::Arc;
 pub(super) enum Kind {
     /// One of the classic protocol, or one that only commits offsets.
     Classic(Box<ClassicGroup>),
+    /// One of KIP-848.
+    Consumer(Box<ConsumerGroup>),
 }
 
 /// One group.
@@ -41,18 +45,30 @@ impl Group {
     }
     /// Nothing is left of it.
     pub fn is_vacant(&self) -> bool {
-        let Kind::Classic(group) = &self.kind;
-        self.offsets.is_empty() && group.is_vacant()
+        self.offsets.is_empty() && self.classic().is_some_and(ClassicGroup::is_vacant)
     }
     /// The classic group, if it is one.
     pub fn classic(&self) -> Option<&ClassicGroup> {
-        let Kind::Classic(group) = &self.kind;
-        Some(group)
+        if let Kind::Classic(group) = &self.kind { Some(group) } else { None }
     }
     /// The classic group, if it is one.
     pub fn classic_mut(&mut self) -> Option<&mut ClassicGroup> {
-        let Kind::Classic(group) = &mut self.kind;
-        Some(group)
+        if let Kind::Classic(group) = &mut self.kind { Some(group) } else { None }
+    }
+    /// The KIP-848 group, if it is one.
+    pub fn consumer(&self) -> Option<&ConsumerGroup> {
+        if let Kind::Consumer(group) = &self.kind { Some(group) } else { None }
+    }
+    /// The KIP-848 group, if it is one.
+    pub fn consumer_mut(&mut self) -> Option<&mut ConsumerGroup> {
+        if let Kind::Consumer(group) = &mut self.kind { Some(group) } else { None }
+    }
+    /// Kafka's name of its state, and its generation or epoch.
+    pub fn state(&self) -> (&'static str, i32) {
+        match &self.kind {
+            Kind::Classic(group) => (group.state().name(), group.generation),
+            Kind::Consumer(group) => (group.state(), group.epoch),
+        }
     }
 }
 
@@ -152,7 +168,7 @@ impl Shard {
             if first < chunk && ctx.defects.on(Defect::LoadKeepsFirstChunk) {
                 continue;
             }
-            self.replay_group(&record, None);
+            self.replay_group(&record, None, ctx.defects);
             self.replay_offset(&record);
         }
     }
@@ -172,16 +188,19 @@ impl Shard {
         });
         ctx.mark("coordinator-loaded");
         for group in self.groups.values_mut() {
-            if let Some(classic) = group.classic_mut() {
-                classic.loaded(ctx);
+            match &mut group.kind {
+                Kind::Classic(classic) => classic.loaded(ctx),
+                Kind::Consumer(consumer) => consumer.loaded(ctx),
             }
         }
         ctx.timer(ctx.now.mono + ctx.config.offsets_retention_check, What::Expiry);
     }
 
     /// The part of a record that later decisions build on, as soon as it is written. `ctx` is there but for loading.
-    fn replay_group(&mut self, record: &GroupRecord, ctx: Option<&mut Ctx<'_>>) {
-        let GroupRecord::GroupMetadata { group: id, value } = record else { return };
+    fn replay_group(&mut self, record: &GroupRecord, ctx: Option<&mut Ctx<'_>>, defects: Defects) {
+        let GroupRecord::GroupMetadata { group: id, value } = record else {
+            return self.replay_consumer(record, ctx, defects);
+        };
         match (value, ctx) {
             // A live group is ahead of the record of its generation.
             (Some(_), Some(_)) => {}
@@ -205,6 +224,37 @@ impl Shard {
         }
     }
 
+    fn replay_consumer(&mut self, record: &GroupRecord, ctx: Option<&mut Ctx<'_>>, defects: Defects) {
+        let creates = match record {
+            GroupRecord::OffsetCommit { .. } | GroupRecord::GroupMetadata { .. } => return,
+            GroupRecord::ConsumerGroupMetadata { value, .. } => value.is_some(),
+            GroupRecord::ConsumerGroupMember { value, .. } => value.is_some(),
+            GroupRecord::TargetAssignmentMetadata { value, .. } => value.is_some(),
+            GroupRecord::TargetAssignmentMember { value, .. } => value.is_some(),
+            GroupRecord::CurrentMemberAssignment { value, .. } => value.is_some(),
+        };
+        let known = self.groups.get(record.group()).is_some_and(|g| g.consumer().is_some());
+        if !known && !creates {
+            return;
+        }
+        let id: Arc<str> = Arc::from(record.group());
+        let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id.clone()));
+        if !known {
+            group.kind = Kind::Consumer(Box::new(ConsumerGroup::new(id.clone())));
+        }
+        let Some(consumer) = group.consumer_mut() else { return };
+        if consumer.replay(record, defects) {
+            group.kind = Kind::Classic(Box::new(ClassicGroup::new(id)));
+            return;
+        }
+        let Some(ctx) = ctx else { return };
+        match record {
+            GroupRecord::CurrentMemberAssignment { member, value: Some(_), .. } => consumer.set_timers(member, ctx),
+            GroupRecord::ConsumerGroupMetadata { .. } => consumer.has_seen(ctx.metadata_version),
+            _ => {}
+        }
+    }
+
     /// The part of a record that is true once it is committed.
     fn replay_offset(&mut self, record: &GroupRecord) {
         let GroupRecord::OffsetCommit { group: id, topic, partition, value } = record else { return };
@@ -220,13 +270,63 @@ impl Shard {
 
     /// What was decided is in the log.
     pub fn appended(&mut self, write: Write, info: AppendInfo, ctx: &mut Ctx<'_>) {
-        let Write { group, records, then, events } = write;
+        let Write { group, records, then, mut events, why } = write;
+        let before = self.groups.get(&group).map(|g| (g.consumer().is_some(), g.state()));
+        let defects = ctx.defects;
         for record in &records {
-            self.replay_group(record, Some(ctx));
+            self.replay_group(record, Some(ctx), defects);
         }
+        self.note_changes(&group, before, &records, why, &mut events, ctx);
         let timer = ctx.timer(ctx.now.mono + ctx.config.offsets_commit_timeout, What::Write { base: info.base });
         let next = info.last.plus(1);
         self.pending.push_back(Pending { group, base: info.base, next, records, then, events, timer });
+    }
+
+    /// What the records changed in a KIP-848 group, for when they are committed.
+    fn note_changes(
+        &self,
+        id: &Arc<str>,
+        before: Option<(bool, (&'static str, i32))>,
+        records: &[GroupRecord],
+        why: &'static str,
+        events: &mut Vec<TraceEvent>,
+        ctx: &Ctx<'_>,
+    ) {
+        let after = self.groups.get(id).and_then(Group::consumer);
+        let was = before.filter(|(consumer, _)| *consumer).map(|(_, state)| state);
+        let mut told = BTreeSet::new();
+        for record in records.iter().rev() {
+            // Of several records of a member the last counts.
+            let GroupRecord::CurrentMemberAssignment { member, value: Some(v), .. } = record else { continue };
+            let Some(m) = after.and_then(|g| g.members.get(member.as_str())).filter(|_| told.insert(member)) else {
+                continue;
+            };
+            events.push(TraceEvent::MemberAssignment {
+                group: id.clone(),
+                epoch: ctx.epoch,
+                member: m.id.clone(),
+                instance: m.said.instance_id.as_deref().map(Arc::from),
+                generation: v.member_epoch,
+                assigned: consumer::named(&m.assigned, ctx.image),
+                pending_revocation: consumer::named(&m.pending, ctx.image),
+            });
+        }
+        let (from, to, generation, members) = match (was, after) {
+            (None, None) => return,
+            (Some((from, epoch)), None) => (from, "Dead", epoch, 0),
+            (was, Some(g)) => (was.map_or("Empty", |w| w.0), g.state(), g.epoch, g.members.len() as u32),
+        };
+        if from != to {
+            events.push(TraceEvent::GroupState {
+                group: id.clone(),
+                epoch: ctx.epoch,
+                generation,
+                from,
+                to,
+                members,
+                why,
+            });
+        }
     }
 
     /// The high watermark moved.
@@ -270,7 +370,7 @@ impl Shard {
 
     fn finish(&mut self, id: &Arc<str>, then: Then, records: &[GroupRecord], ctx: &mut Ctx<'_>) {
         match then {
-            Then::Nothing | Then::NewGroup { .. } => {}
+            Then::Nothing | Then::NewGroup { .. } | Then::PutOut { .. } => {}
             Then::Reply { caller, response } => ctx.reply(caller, *response),
             Then::Assigned { generation } => {
                 if let Some(group) = self.groups.get_mut(id).and_then(Group::classic_mut) {
@@ -289,7 +389,7 @@ impl Shard {
     pub fn failed(&mut self, id: &Arc<str>, then: Then, error: ResponseError, appended: bool, ctx: &mut Ctx<'_>) {
         match then {
             Then::Nothing => {}
-            Then::Reply { caller, response } => ctx.reply(caller, refused(*response, error, caller.version)),
+            Then::Reply { caller, response } => ctx.reply(caller, refused(*response, error)),
             Then::NewGroup { caller } if !appended => {
                 let Some(mut group) = self.groups.remove(id) else { return };
                 let waiting = group.classic_mut().map(|g| g.waiting().0).unwrap_or_default();
@@ -300,7 +400,8 @@ impl Shard {
                     ctx.refuse_join(caller, "", error);
                 }
             }
-            Then::NewGroup { .. } => {}
+            Then::PutOut { member, reason } if !appended => self.put_out_again(id, &member, reason, ctx),
+            Then::NewGroup { .. } | Then::PutOut { .. } => {}
             Then::Assigned { generation } => {
                 if let Some(group) = self.groups.get_mut(id).and_then(Group::classic_mut) {
                     group.assigned(generation, Err(error), ctx);
@@ -317,13 +418,15 @@ impl Shard {
     /// A timer of this shard's.
     pub fn run(&mut self, what: What, ctx: &mut Ctx<'_>) {
         match what {
-            What::Session { group, member, at } => {
-                let Some(g) = self.groups.get_mut(&group) else { return };
-                if let Some(classic) = g.classic_mut() {
+            What::Session { group, member, at } => match self.groups.get_mut(&group).map(|g| &mut g.kind) {
+                None => {}
+                Some(Kind::Classic(classic)) => {
                     classic.session_over(&member, at, ctx);
+                    self.drop_if_vacant(&group);
                 }
-                self.drop_if_vacant(&group);
-            }
+                Some(Kind::Consumer(_)) => self.consumer_session_over(&group, &member, at, ctx),
+            },
+            What::Rebalance { group, member, epoch } => self.consumer_rebalance_over(&group, &member, epoch, ctx),
             What::Join { group } => {
                 if let Some(classic) = self.groups.get_mut(&group).and_then(Group::classic_mut) {
                     classic.join_time_over(ctx);
@@ -362,7 +465,7 @@ impl Shard {
         let mut answers: Vec<(Caller, ResponseKind)> = Vec::new();
         for p in self.pending {
             if let Then::Reply { caller, response } = p.then {
-                answers.push((caller, refused(*response, error, caller.version)));
+                answers.push((caller, refused(*response, error)));
             }
         }
         for mut group in self.groups.into_values() {
@@ -376,7 +479,7 @@ impl Shard {
     }
 
     /// Its account of itself.
-    pub fn inspect(&self) -> CoordinatorInspection {
+    pub fn inspect(&self, image: &Image) -> CoordinatorInspection {
         CoordinatorInspection {
             partition: self.partition,
             epoch: self.epoch,
@@ -386,15 +489,35 @@ impl Shard {
                 .groups
                 .iter()
                 .filter(|(_, g)| !g.is_vacant())
-                .map(|(id, g)| (id.to_string(), inspect_group(g)))
+                .map(|(id, g)| (id.to_string(), inspect_group(g, image)))
                 .collect(),
         }
     }
 }
 
-fn inspect_group(group: &Group) -> GroupInspection {
+fn inspect_group(group: &Group, image: &Image) -> GroupInspection {
     let offsets = group.offsets.iter().map(|(topic, p, v)| ((topic.to_owned(), p), v.offset)).collect();
-    let Kind::Classic(g) = &group.kind;
+    let g = match &group.kind {
+        Kind::Classic(g) => g,
+        Kind::Consumer(g) => {
+            let member = |m: &consumer::Member| {
+                let assigned = consumer::named(&m.assigned, image);
+                let inspection = MemberInspection {
+                    instance: m.said.instance_id.clone(),
+                    epoch: m.epoch,
+                    assigned: assigned.into_iter().map(|p| (p.topic.to_string(), p.partition)).collect(),
+                };
+                (m.id.to_string(), inspection)
+            };
+            return GroupInspection {
+                state: g.state(),
+                kind: "consumer",
+                generation: g.epoch,
+                members: g.members.values().map(member).collect(),
+                offsets,
+            };
+        }
+    };
     let member = |m: &classic::Member| {
         let assigned = classic::partitions(&m.assignment);
         let inspection = MemberInspection {

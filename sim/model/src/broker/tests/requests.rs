@@ -305,3 +305,35 @@ fn old_and_new_versions_mix() {
         converged(&c);
     }
 }
+
+#[test]
+fn a_topic_gains_partitions_and_never_loses_any() {
+    use kafka_protocol::messages::CreatePartitionsRequest;
+    use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+    let mut c = plain(2);
+    let ask = |c: &mut Cluster, version: i16, topic: &'static str, count: i32| {
+        let topic = CreatePartitionsTopic::default()
+            .with_name(TopicName(StrBytes::from_static_str(topic)))
+            .with_count(count)
+            .with_assignments(None);
+        let request = CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(1000);
+        match c.ask(2, version, request) {
+            ResponseKind::CreatePartitions(r) => r.results[0].error_code,
+            other => panic!("{other:?}"),
+        }
+    };
+    for version in 0..=3 {
+        assert_eq!(ask(&mut c, version, TOPIC, 2 + i32::from(version)), 0);
+    }
+    assert_eq!(ask(&mut c, 3, TOPIC, 5), ResponseError::InvalidPartitions.code());
+    assert_eq!(ask(&mut c, 3, TOPIC, 1), ResponseError::InvalidPartitions.code());
+    assert_eq!(ask(&mut c, 3, "nothing", 5), ResponseError::UnknownTopicOrPartition.code());
+    c.run(200);
+    let partitions = c.controller().partitions;
+    assert_eq!(partitions.len(), 5);
+    assert!(partitions.iter().all(|p| p.replicas.len() == 3 && p.isr.len() == 3 && p.leader != NodeId::NONE));
+    for host in 1..=3 {
+        assert_eq!(c.broker(host).partitions.len(), 5, "broker {host}");
+        assert_eq!(c.broker(host).image_digest, c.controller().image_digest);
+    }
+}

@@ -4,10 +4,12 @@
 //! image follows when the quorum has the records, and only then does the answer leave. An answer that needs no record
 //! still waits for what it was read from. Follows Kafka's `QuorumController` and its control managers.
 //!
-//! - `cluster`: registration, heartbeats, fencing; `replication`: leaders and in-sync replicas; `topics`: creation;
+//! - `cluster`: registration, heartbeats, fencing; `replication`: leaders and in-sync replicas; `topics`: creation,
+//!   `partitions`: more of them;
 //!   producer ids, here.
 
 mod cluster;
+mod partitions;
 mod replication;
 #[cfg(test)]
 mod tests;

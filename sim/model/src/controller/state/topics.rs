@@ -17,12 +17,12 @@ use std::collections::BTreeSet;
 /// Kafka's `Topic.MAX_NAME_LENGTH`.
 const MAX_NAME_LENGTH: usize = 249;
 /// The most partitions one request may create (Kafka: `QuorumController.MAX_RECORDS_PER_USER_OP`).
-const MAX_PARTITIONS_PER_REQUEST: usize = 10_000;
+pub(super) const MAX_PARTITIONS_PER_REQUEST: usize = 10_000;
 /// Kafka's `ConfigSource.DYNAMIC_TOPIC_CONFIG`.
 const DYNAMIC_TOPIC_CONFIG: i8 = 1;
 
 /// Why a topic was not created: Kafka's code, and words for people.
-type Refusal = (ResponseError, String);
+pub(super) type Refusal = (ResponseError, String);
 
 /// A topic that may be created.
 struct Plan {
@@ -122,6 +122,12 @@ impl State {
         Ok(())
     }
 
+    /// Brokers that may be given replicas.
+    pub(super) fn usable(&self) -> Vec<Usable> {
+        let brokers = self.working.brokers().filter(|(_, b)| !b.in_controlled_shutdown);
+        brokers.map(|(id, b)| Usable { id, rack: b.rack.clone(), fenced: b.fenced }).collect()
+    }
+
     fn place_topic(&self, topic: &CreatableTopic, rng: &mut ChaCha8Rng) -> Result<Vec<Vec<NodeId>>, Refusal> {
         let partitions = match topic.num_partitions {
             -1 => self.spec.config.num_partitions,
@@ -133,10 +139,7 @@ impl State {
             n if n > 0 => i32::from(n),
             _ => return Err((ResponseError::InvalidReplicationFactor, "at least one replica".to_owned())),
         };
-        let brokers = self.working.brokers().filter(|(_, b)| !b.in_controlled_shutdown);
-        let brokers: Vec<Usable> =
-            brokers.map(|(id, b)| Usable { id, rack: b.rack.clone(), fenced: b.fenced }).collect();
-        place(&brokers, partitions, replication as usize, rng).map_err(|why| {
+        place(&self.usable(), partitions, replication as usize, rng).map_err(|why| {
             (ResponseError::InvalidReplicationFactor, format!("{replication} replica(s) cannot be placed: {why}"))
         })
     }
@@ -179,18 +182,23 @@ impl State {
             });
         }
         for (partition, replicas) in (0..).zip(plan.replicas) {
-            let isr: Vec<NodeId> = replicas.iter().copied().filter(|&r| self.working.is_active(r)).collect();
-            batch.records.push(MetadataRecord::Partition(PartitionRecord {
-                partition: TopicIdPartition { topic: topic_id, partition },
-                leader: isr[0],
-                replicas,
-                isr,
-                leader_epoch: LeaderEpoch(0),
-                partition_epoch: PartitionEpoch(0),
-                elr: Vec::new(),
-                last_known_elr: Vec::new(),
-            }));
+            batch.records.push(self.new_partition(TopicIdPartition { topic: topic_id, partition }, replicas));
         }
+    }
+
+    /// A partition's first record; one of its replicas at least must be alive.
+    pub(super) fn new_partition(&self, partition: TopicIdPartition, replicas: Vec<NodeId>) -> MetadataRecord {
+        let isr: Vec<NodeId> = replicas.iter().copied().filter(|&r| self.working.is_active(r)).collect();
+        MetadataRecord::Partition(PartitionRecord {
+            partition,
+            leader: isr[0],
+            replicas,
+            isr,
+            leader_epoch: LeaderEpoch(0),
+            partition_epoch: PartitionEpoch(0),
+            elr: Vec::new(),
+            last_known_elr: Vec::new(),
+        })
     }
 }
 

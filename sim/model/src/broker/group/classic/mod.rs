@@ -116,6 +116,10 @@ impl ClassicGroup {
     pub fn is_vacant(&self) -> bool {
         self.protocol_type.is_none() && self.generation == 0 && self.members.is_empty() && self.pending_join.is_empty()
     }
+    /// Whether nobody is in it.
+    pub fn is_empty(&self) -> bool {
+        self.state == State::Empty
+    }
     /// Whether it is made of consumers.
     pub fn is_of_consumers(&self) -> bool {
         self.protocol_type.as_deref() == Some(CONSUMER)

@@ -1,6 +1,7 @@
 //! Groups on a little cluster of three brokers, one offsets partition for all.
 
 mod classic;
+mod consumer;
 mod moves;
 mod offsets;
 
