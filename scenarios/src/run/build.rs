@@ -1,19 +1,19 @@
 //! Builds a world from a settled scenario: hosts, brokers, controllers, client applications.
 
-use crate::schema::{ClientKind, ClientSpec, LoadSpec, Scenario, Settings, keyed};
+use crate::schema::{ClientKind, ClientSpec, Draw, LoadSpec, Scenario, Settings, Span, keyed};
 use klamm_model::broker::{Broker, BrokerSpec, Truncation};
 use klamm_model::client::admin::NewTopic;
 use klamm_model::client::consumer::StartAt;
 use klamm_model::config::{BrokerConfig, ConsumerConfig, ProducerConfig, Properties, TopicConfig};
 use klamm_model::controller::{Controller, ControllerSpec};
 use klamm_model::defects::Defects;
-use klamm_model::history::TopicPartition;
+use klamm_model::history::{Processing, TopicPartition};
 use klamm_model::ids::*;
 use klamm_model::node::{Endpoint, Listener, Node};
 use klamm_model::units::Duration;
 use klamm_model::versions::VersionCaps;
 use klamm_workloads::apps::*;
-use klamm_workloads::load::{ArrivalKind, KeyChooser, Keys, Sizes};
+use klamm_workloads::load::{ArrivalKind, KeyChooser, Keys, ServiceTime, Sizes};
 use klamm_world::des::{ClockSpec, CpuProfile, HostSpec, NetworkProfile, NodeKind, NodeSpec, Sim, SimConfig};
 use klamm_world::disk::DiskProfile;
 use klamm_world::event::{HostId, NodeRef};
@@ -41,6 +41,7 @@ pub fn is_load(client: ClientId) -> bool {
 const SETUP: ClientId = ClientId(1000);
 const PROBE: ClientId = ClientId(1001);
 const FINAL_READER: ClientId = ClientId(1002);
+const GROWER: ClientId = ClientId(1003);
 
 /// What one seed is run with, beyond its scenario.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +74,10 @@ pub struct Built {
     pub producers: Vec<NodeRef>,
     /// Consumers of the load.
     pub consumers: Vec<NodeRef>,
+    /// Group members of the load.
+    pub members: Vec<NodeRef>,
+    /// Whoever gives topics more partitions.
+    pub growers: Vec<NodeRef>,
     /// Creates the topics.
     pub setup: (HostId, NodeRef),
     /// Probes the healed cluster.
@@ -204,15 +209,32 @@ pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
 
     let setup_spec = SetupSpec { reach: reach.clone(), topics };
     let setup = b.client("setup", SETUP, move |_| Box::new(SetupApp::new(setup_spec.clone())));
-    let load = add_load(&mut b, &reach, &partitions);
+    let mut load = add_load(&mut b, &reach, &partitions);
+    let growing: Vec<(Arc<str>, i32, Duration)> = scenario
+        .topics
+        .iter()
+        .filter_map(|t| Some((t.name.as_str().into(), *t.grow.as_ref()?.to.get() as i32, t.grow.as_ref()?.at.get().0)))
+        .collect();
+    if !growing.is_empty() {
+        let spec = GrowerSpec { reach: reach.clone(), topics: growing };
+        let (host, node) = b.client("grower", GROWER, move |_| Box::new(GrowerApp::new(spec.clone())));
+        load.hosts.push(host);
+        load.growers.push(node);
+    }
+    let groups = load.groups.clone();
     let probe_topic = NewTopic {
         name: "klamm-probe".into(),
         partitions: 1,
         replication: scenario.topics.iter().map(|t| *t.replication.get()).max().unwrap_or(1) as i16,
         configs: Vec::new(),
     };
-    let probe_spec =
-        ProbeSpec { client: PROBE, reach: reach.clone(), topic: probe_topic, partitions: partitions.clone() };
+    let probe_spec = ProbeSpec {
+        client: PROBE,
+        reach: reach.clone(),
+        topic: probe_topic,
+        partitions: partitions.clone(),
+        with_group: !groups.is_empty(),
+    };
     let probe = b.client("probe", PROBE, move |_| Box::new(ProbeApp::new(probe_spec.clone())));
     let final_partitions: Rc<RefCell<Vec<FinalPartition>>> = Rc::default();
     let shared = final_partitions.clone();
@@ -222,6 +244,7 @@ pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
             reach: reach.clone(),
             isolation: klamm_model::history::IsolationLevel::ReadUncommitted,
             partitions: shared.borrow().clone(),
+            groups: groups.clone(),
         }))
     });
     let invariants = Setup {
@@ -238,6 +261,8 @@ pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
         load: load.hosts,
         producers: load.producers,
         consumers: load.consumers,
+        members: load.members,
+        growers: load.growers,
         setup,
         probe,
         final_reader,
@@ -319,11 +344,14 @@ struct Load {
     hosts: Vec<HostId>,
     producers: Vec<NodeRef>,
     consumers: Vec<NodeRef>,
+    members: Vec<NodeRef>,
+    growers: Vec<NodeRef>,
+    groups: Vec<Arc<str>>,
 }
 
 fn add_load(b: &mut Builder<'_>, reach: &Reach, partitions: &[TopicPartition]) -> Load {
     let mut load = Load::default();
-    let (mut p, mut c, mut number) = (0, 0, 0);
+    let (mut p, mut c, mut m, mut number) = (0, 0, 0, 0);
     let scenario = b.scenario;
     for spec in &scenario.clients {
         let topic = spec.topic.as_ref().unwrap_or(&scenario.topics[0].name);
@@ -346,11 +374,24 @@ fn add_load(b: &mut Builder<'_>, reach: &Reach, partitions: &[TopicPartition]) -
                         seed: b.seed,
                         reach: reach.clone(),
                         config: ConsumerConfig::parse(&properties(&spec.config)).expect("checked: consumer settings").0,
+                        defects: b.options.defects,
                         partitions: of_topic.map(|t| (t.clone(), StartAt::Earliest)).collect(),
                         list_offsets_every: spec.list_offsets_every.as_ref().map(|d| d.get().0),
                     };
                     let added = b.client(&format!("r{c}"), client, move |_| Box::new(ConsumerApp::new(app.clone())));
                     load.consumers.push(added.1);
+                    added
+                }
+                ClientKind::Group => {
+                    m += 1;
+                    let name = format!("m{m}");
+                    let app = member_spec(b, spec, client, &name, topic, reach);
+                    let group: Arc<str> = app.config.group_id.as_deref().expect("checked: a `group.id`").into();
+                    if !load.groups.contains(&group) {
+                        load.groups.push(group);
+                    }
+                    let added = b.client(&name, client, move |_| Box::new(GroupMemberApp::new(app.clone())));
+                    load.members.push(added.1);
                     added
                 }
             };
@@ -361,6 +402,47 @@ fn add_load(b: &mut Builder<'_>, reach: &Reach, partitions: &[TopicPartition]) -
         }
     }
     load
+}
+
+fn member_spec(
+    b: &Builder<'_>,
+    spec: &ClientSpec,
+    client: ClientId,
+    name: &str,
+    topic: &str,
+    reach: &Reach,
+) -> GroupMemberSpec {
+    let member = spec.member.clone().unwrap_or_default();
+    let mut config = ConsumerConfig::parse(&properties(&spec.config)).expect("checked: consumer settings").0;
+    if member.fixed {
+        config.group_instance_id = Some(name.to_owned());
+    }
+    let mean = member.service_time.get().0;
+    let time = |draw: &Draw<Span>, purpose: &str| draw.settle(keyed(b.seed, &format!("{purpose}.{name}"))).0;
+    GroupMemberSpec {
+        client,
+        seed: b.seed,
+        reach: reach.clone(),
+        config,
+        defects: b.options.defects,
+        topics: vec![topic.into()],
+        processing: match member.processing.get().as_str() {
+            "commit-then-finish" => Processing::CommitThenFinish,
+            "hand-off" => Processing::HandOff,
+            _ => Processing::FinishThenCommit,
+        },
+        commit: if member.commit.get() == "async" { CommitStyle::Async } else { CommitStyle::Sync },
+        service: match member.service_shape.get().as_str() {
+            "constant" => ServiceTime::Constant(mean),
+            "heavy-tailed" => ServiceTime::HeavyTailed(mean),
+            _ => ServiceTime::Exponential(mean),
+        },
+        workers: *member.workers.get() as usize,
+        effects: member.effects,
+        stall: member.stall.map(|s| Stall { every: s.every.get().0, lasts: s.lasts.get().0 }),
+        join_after: time(&member.join_after, "join"),
+        leave_after: member.leave_after.as_ref().map(|draw| time(draw, "leave")),
+    }
 }
 
 fn producer_spec(b: &Builder<'_>, spec: &ClientSpec, client: ClientId, topic: &str, reach: &Reach) -> ProducerAppSpec {

@@ -356,6 +356,11 @@ impl Run<'_> {
                 unmet.push(Unmet { condition: "sends-resolved", detail });
             }
         }
+        for node in self.built.growers.clone() {
+            if !self.is_done(node) {
+                unmet.push(Unmet { condition: "topic-grown", detail: "a topic has not got its partitions".to_owned() });
+            }
+        }
         unmet
     }
 

@@ -25,6 +25,12 @@ fn notice(message: impl Into<String>, near: &[&str]) -> Notice {
 pub const ARRIVALS: &[&str] = &["constant", "poisson", "bursts", "closed"];
 /// Named disks.
 pub const DISKS: &[&str] = &["nvme", "ssd", "network", "spinning"];
+/// Orders of processing and committing.
+pub const PROCESSING: &[&str] = &["finish-then-commit", "commit-then-finish", "hand-off"];
+/// Ways to commit.
+pub const COMMITS: &[&str] = &["sync", "async"];
+/// Distributions of service times.
+pub const SHAPES: &[&str] = &["constant", "exponential", "heavy-tailed"];
 /// Eras of truncation.
 pub const TRUNCATIONS: &[&str] = &["fetch", "offset-for-leader-epoch"];
 
@@ -151,7 +157,7 @@ fn settings(s: &Scenario, problems: &mut Vec<Notice>, warnings: &mut Vec<String>
             ClientKind::Producer => {
                 one("producer", &client.config, &|p| ProducerConfig::parse(p).map(|r| r.1).map_err(|e| e.to_string()));
             }
-            ClientKind::Consumer => {
+            ClientKind::Consumer | ClientKind::Group => {
                 one("consumer", &client.config, &|p| ConsumerConfig::parse(p).map(|r| r.1).map_err(|e| e.to_string()));
             }
         }
@@ -171,9 +177,47 @@ fn clients(s: &Scenario, problems: &mut Vec<Notice>) {
             (ClientKind::Consumer, Some(_)) => {
                 problems.push(notice("a consumer has no `load`", &["\"consumer\"", "load"]));
             }
+            (ClientKind::Group, Some(_)) => {
+                problems.push(notice("a group member has no `load`", &["\"group\"", "load"]));
+            }
             (ClientKind::Producer, Some(load)) => load_spec(load, problems),
-            (ClientKind::Consumer, None) => {}
+            (ClientKind::Consumer | ClientKind::Group, None) => {}
         }
+        match (client.kind, &client.member) {
+            (ClientKind::Group, member) => group_member(client, member.as_ref(), problems),
+            (_, Some(_)) => {
+                let mut n = notice("only group members have a `member` table", &["[[clients]]", "member"]);
+                n.help = Some("kind = \"group\"".to_owned());
+                problems.push(n);
+            }
+            (_, None) => {}
+        }
+    }
+}
+
+/// A group member needs a group, and cannot leave commits to the consumer that it wants to make itself.
+fn group_member(client: &ClientSpec, member: Option<&MemberSpec>, problems: &mut Vec<Notice>) {
+    let says =
+        |key: &str, word: &str| client.config.get(key).is_some_and(|v| v.extremes().into_iter().any(|v| v.0 == word));
+    if !client.config.contains_key("group.id") {
+        let mut n = notice("a group member needs a `group.id`", &["\"group\"", "config"]);
+        n.help = Some("config = { \"group.id\" = \"orders-service\" }".to_owned());
+        problems.push(n);
+    }
+    if client.config.contains_key("group.instance.id") {
+        let mut n = notice("one `group.instance.id` cannot serve several members", &["group.instance.id"]);
+        n.help = Some("member = { static = true } names each after its host".to_owned());
+        problems.push(n);
+    }
+    let Some(member) = member else { return };
+    one_of("processing", &member.processing, PROCESSING, problems);
+    one_of("commit", &member.commit, COMMITS, problems);
+    one_of("service-shape", &member.service_shape, SHAPES, problems);
+    let at_most_once = member.processing.extremes().into_iter().any(|p| p == "commit-then-finish");
+    if at_most_once && (!client.config.contains_key("enable.auto.commit") || says("enable.auto.commit", "true")) {
+        let mut n = notice("`commit-then-finish` commits by itself", &["\"group\"", "processing"]);
+        n.help = Some("set \"enable.auto.commit\" = \"false\"".to_owned());
+        problems.push(n);
     }
 }
 
@@ -207,7 +251,7 @@ pub fn hosts(s: &Scenario) -> Vec<String> {
     if s.cluster.clients_on_one_host {
         names.push("clients".to_owned());
     } else {
-        for (kind, letter) in [(ClientKind::Producer, 'p'), (ClientKind::Consumer, 'r')] {
+        for (kind, letter) in [(ClientKind::Producer, 'p'), (ClientKind::Consumer, 'r'), (ClientKind::Group, 'm')] {
             let count: u32 = s.clients.iter().filter(|c| c.kind == kind).map(|c| least(&c.count)).sum();
             names.extend((1..=count).map(|i| format!("{letter}{i}")));
         }
@@ -276,6 +320,15 @@ fn sizes(s: &Scenario, problems: &mut Vec<Notice>) {
         "`clock-offset` is over a day",
         &["clock-offset"],
     );
+    for topic in &s.topics {
+        let Some(grow) = &topic.grow else { continue };
+        let near = ["[[topic]]", topic.name.as_str(), "grow"];
+        let most = topic.partitions.extremes().into_iter().max().copied().unwrap_or(0);
+        let more = within(&grow.to, most + 1, 10_000);
+        demand(more, "a topic can only `grow` to more partitions than it has, and to 10000", &near);
+        let late = grow.at.extremes().into_iter().max() > s.duration.extremes().into_iter().min();
+        demand(!late, "a topic must `grow` within the scenario's `duration`", &near);
+    }
     for client in &s.clients {
         demand(within(&client.count, 0, 1000), "`count` must be at most 1000", &["[[clients]]", "count"]);
         let topic = client.topic.as_ref().map_or(s.topics.first(), |t| s.topics.iter().find(|x| x.name == *t));
@@ -287,6 +340,21 @@ fn sizes(s: &Scenario, problems: &mut Vec<Notice>) {
         let every = client.list_offsets_every.as_ref();
         let asks = every.is_none_or(|e| within(e, Span(Duration::from_millis(1)), day));
         demand(asks, "`list-offsets-every` must be at least 1ms", &["[[clients]]", "list-offsets-every"]);
+        if let Some(member) = &client.member {
+            let zero = Span(Duration::ZERO);
+            let near = |key: &'static str| ["[[clients]]", "member", key];
+            demand(within(&member.service_time, zero, day), "`service-time` is over a day", &near("service-time"));
+            let workers = within(&member.workers, 1, 1000);
+            demand(workers, "`workers` must lie between 1 and 1000", &near("workers"));
+            demand(within(&member.join_after, zero, day), "`join-after` is over a day", &near("join-after"));
+            let leaves = member.leave_after.as_ref().is_none_or(|l| within(l, moment, day));
+            demand(leaves, "`leave-after` must lie above 0 and within a day", &near("leave-after"));
+            if let Some(stall) = &member.stall {
+                let ms = Span(Duration::from_millis(1));
+                demand(within(&stall.every, ms, day), "`every` must be at least 1ms", &near("every"));
+                demand(within(&stall.lasts, moment, day), "`for` must lie above 0 and within a day", &near("for"));
+            }
+        }
         if let Some(load) = &client.load {
             let rate = load.rate.as_ref().is_none_or(|r| within(r, 1, 10_000_000));
             demand(rate, "`rate` must lie between 1 and 10000000", &["load", "rate"]);
@@ -332,6 +400,26 @@ fn faults(s: &Scenario, problems: &mut Vec<Notice>) {
 /// Convergence must outlast whatever may still be pending when the faults end.
 fn convergence(s: &Scenario, problems: &mut Vec<Notice>) {
     let within = s.converge_within.extremes().into_iter().min().map_or(0, |d| d.0.as_millis());
+    for client in s.clients.iter().filter(|c| c.kind == ClientKind::Group) {
+        let longest = |(k, v): (&String, &Draw<Setting>)| {
+            // Of spelled-out numbers the longest text is the largest.
+            let most = v.extremes().into_iter().max_by_key(|v| (v.0.len(), v.0.clone()));
+            (k.clone(), most.map_or(String::new(), |v| v.0.clone()))
+        };
+        let properties: Properties = client.config.iter().map(longest).collect();
+        let Ok((config, _)) = ConsumerConfig::parse(&properties) else { continue };
+        let silent = config.session_timeout.as_millis();
+        if silent >= within {
+            let message = format!(
+                "`converge-within` ({within} ms) must exceed a group member's `session.timeout.ms` ({silent} ms): a \
+                 dead member is waited for"
+            );
+            let mut n = notice(message, &["converge-within"]);
+            n.help = Some("set \"session.timeout.ms\" lower, or `converge-within` higher".to_owned());
+            problems.push(n);
+            return;
+        }
+    }
     for client in s.clients.iter().filter(|c| c.kind == ClientKind::Producer) {
         let properties: Properties = client
             .config

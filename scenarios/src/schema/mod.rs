@@ -162,9 +162,22 @@ pub struct TopicSpec {
     /// How many replicas of each.
     #[serde(default = "three")]
     pub replication: Draw<u32>,
+    /// Whether it gains partitions on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grow: Option<GrowSpec>,
     /// Its settings.
     #[serde(default)]
     pub config: Settings,
+}
+
+/// A topic that gains partitions.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct GrowSpec {
+    /// How many it has then.
+    pub to: Draw<u32>,
+    /// When, after the beginning of hardship.
+    pub at: Draw<Span>,
 }
 
 fn one() -> Draw<u32> {
@@ -183,6 +196,8 @@ pub enum ClientKind {
     Producer,
     /// Reads every partition of a topic, and asks for its offsets now and then.
     Consumer,
+    /// Members of the group that `group.id` names, on hosts `m1`, `m2`, ...
+    Group,
 }
 
 /// Some client applications of one kind.
@@ -206,9 +221,72 @@ pub struct ClientSpec {
     /// How often a consumer asks for the earliest and latest offsets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list_offsets_every: Option<Draw<Span>>,
+    /// What a group member does with its records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<MemberSpec>,
     /// Their settings.
     #[serde(default)]
     pub config: Settings,
+}
+
+/// What a group member does with its records.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct MemberSpec {
+    /// `finish-then-commit` (at least once), `commit-then-finish` (at most once) or `hand-off` (to workers, while
+    /// polling goes on).
+    pub processing: Draw<String>,
+    /// `sync` or `async`, unless `enable.auto.commit` leaves it to the consumer.
+    pub commit: Draw<String>,
+    /// The mean time a record takes.
+    pub service_time: Draw<Span>,
+    /// Its distribution: `constant`, `exponential` or `heavy-tailed`.
+    pub service_shape: Draw<String>,
+    /// Workers of each member, with `hand-off`.
+    pub workers: Draw<u32>,
+    /// Whether each record has an effect outside Kafka.
+    pub effects: bool,
+    /// Whether members are static (KIP-345), each under its host's name.
+    #[serde(rename = "static")]
+    pub fixed: bool,
+    /// Members that stay away from `poll` now and then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stall: Option<StallSpec>,
+    /// How long after the beginning of hardship members join; of a range, drawn for each.
+    pub join_after: Draw<Span>,
+    /// How long after their start members leave for good; of a range, drawn for each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leave_after: Option<Draw<Span>>,
+}
+
+impl Default for MemberSpec {
+    fn default() -> Self {
+        let fixed = |text: &str| Draw::Fixed(text.to_owned());
+        let none = Draw::Fixed(Span::parse("0s").expect("a time"));
+        MemberSpec {
+            processing: fixed("finish-then-commit"),
+            commit: fixed("sync"),
+            service_time: none.clone(),
+            service_shape: fixed("exponential"),
+            workers: Draw::Fixed(4),
+            effects: false,
+            fixed: false,
+            stall: None,
+            join_after: none,
+            leave_after: None,
+        }
+    }
+}
+
+/// Members that stay away from `poll` now and then, as if a handler hung. Their heartbeats go on.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StallSpec {
+    /// The mean time between two.
+    pub every: Draw<Span>,
+    /// How long each takes.
+    #[serde(rename = "for")]
+    pub lasts: Draw<Span>,
 }
 
 /// What a producer sends, and when.

@@ -60,6 +60,10 @@ pub fn resolve(scenario: &Scenario, seed: u64) -> (Scenario, Vec<Planned>) {
         topic.partitions = s.one(&format!("{place}.partitions"), &topic.partitions);
         topic.replication = s.one(&format!("{place}.replication"), &topic.replication);
         topic.config = s.settings(&place, &topic.config);
+        if let Some(grow) = &mut topic.grow {
+            grow.to = s.one(&format!("{place}.grow.to"), &grow.to);
+            grow.at = s.one(&format!("{place}.grow.at"), &grow.at);
+        }
     }
     for (i, client) in settled.clients.iter_mut().enumerate() {
         let place = format!("clients.{i}");
@@ -67,6 +71,9 @@ pub fn resolve(scenario: &Scenario, seed: u64) -> (Scenario, Vec<Planned>) {
         client.partition = s.maybe(&format!("{place}.partition"), &client.partition);
         client.list_offsets_every = s.maybe(&format!("{place}.list-offsets-every"), &client.list_offsets_every);
         client.config = s.settings(&place, &client.config);
+        if let Some(member) = &mut client.member {
+            settle_member(&s, &format!("{place}.member"), member);
+        }
         if let Some(load) = &mut client.load {
             load.rate = s.maybe(&format!("{place}.rate"), &load.rate);
             load.arrivals = s.one(&format!("{place}.arrivals"), &load.arrivals);
@@ -81,6 +88,25 @@ pub fn resolve(scenario: &Scenario, seed: u64) -> (Scenario, Vec<Planned>) {
     let mut schedule: Vec<Planned> = settled.faults.iter().map(FaultSpec::plan).collect();
     schedule.sort_by_key(|p| p.at);
     (settled, schedule)
+}
+
+/// Times of joining and leaving that are ranges stay so: they are drawn for each member.
+fn settle_member(s: &Settler, place: &str, member: &mut MemberSpec) {
+    member.processing = s.one(&format!("{place}.processing"), &member.processing);
+    member.commit = s.one(&format!("{place}.commit"), &member.commit);
+    member.service_time = s.one(&format!("{place}.service-time"), &member.service_time);
+    member.service_shape = s.one(&format!("{place}.service-shape"), &member.service_shape);
+    member.workers = s.one(&format!("{place}.workers"), &member.workers);
+    if let Some(stall) = &mut member.stall {
+        stall.every = s.one(&format!("{place}.stall.every"), &stall.every);
+        stall.lasts = s.one(&format!("{place}.stall.for"), &stall.lasts);
+    }
+    if !matches!(member.join_after, Draw::Range(..)) {
+        member.join_after = s.one(&format!("{place}.join-after"), &member.join_after);
+    }
+    if !matches!(member.leave_after, Some(Draw::Range(..))) {
+        member.leave_after = s.maybe(&format!("{place}.leave-after"), &member.leave_after);
+    }
 }
 
 /// A fault with `times` and `chance` becomes as many faults as happen.

@@ -5,6 +5,7 @@ use crate::load::{Purpose, draw};
 use klamm_model::client::admin::{Admin, AdminConfig, AdminEvent};
 use klamm_model::client::consumer::{Consumer, ConsumerEvent, StartAt};
 use klamm_model::config::ConsumerConfig;
+use klamm_model::defects::Defects;
 use klamm_model::history::{IsolationLevel, Op, ReadRecord, TopicPartition};
 use klamm_model::ids::ClientId;
 use klamm_model::inspect::{ClientInspection, Inspection};
@@ -23,6 +24,8 @@ pub struct ConsumerAppSpec {
     pub reach: Reach,
     /// Its settings.
     pub config: ConsumerConfig,
+    /// Defects switched on.
+    pub defects: Defects,
     /// What it reads, each from where.
     pub partitions: Vec<(TopicPartition, StartAt)>,
     /// How often it asks for offsets.
@@ -44,7 +47,7 @@ impl ConsumerApp {
     /// A new process.
     pub fn new(spec: ConsumerAppSpec) -> ConsumerApp {
         let reach = spec.reach.clone();
-        let consumer = Consumer::new(spec.config.clone(), reach.bootstrap.clone(), reach.caps.clone());
+        let consumer = Consumer::new(spec.config.clone(), reach.bootstrap.clone(), reach.caps.clone(), spec.defects);
         let admin = spec
             .list_offsets_every
             .map(|_| Admin::new(AdminConfig::kafka_defaults(), reach.bootstrap.clone(), reach.caps.clone()));
@@ -82,7 +85,7 @@ impl ConsumerApp {
                 AdminEvent::Failed { id, .. } => {
                     self.queries.remove(&id);
                 }
-                AdminEvent::TopicCreated { .. } | AdminEvent::Topic { .. } => {}
+                _ => {}
             }
         }
     }
@@ -94,7 +97,8 @@ pub(super) fn tell(consumer: &mut Consumer, isolation: IsolationLevel, now: Now,
         while let Some(event) = consumer.next_event() {
             match event {
                 ConsumerEvent::Position { source, offset, reason } => out.op(Op::Position { source, offset, reason }),
-                ConsumerEvent::Truncated { .. } | ConsumerEvent::Failed { .. } | ConsumerEvent::Error { .. } => {}
+                // The rest is news for people, or for members of groups.
+                _ => {}
             }
         }
         let mut batch: Option<(TopicPartition, Vec<ReadRecord>)> = None;

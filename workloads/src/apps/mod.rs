@@ -5,12 +5,16 @@
 
 mod consumer;
 mod final_reader;
+mod grower;
+mod member;
 mod probe;
 mod producer;
 mod setup;
 
 pub use consumer::{ConsumerApp, ConsumerAppSpec};
 pub use final_reader::{FinalPartition, FinalReaderApp, FinalReaderSpec};
+pub use grower::{GrowerApp, GrowerSpec};
+pub use member::{CommitStyle, GroupMemberApp, GroupMemberSpec, Stall};
 pub use probe::{ProbeApp, ProbeSpec};
 pub use producer::{Pace, PartitionChoice, ProducerApp, ProducerAppSpec};
 pub use setup::{SetupApp, SetupSpec};

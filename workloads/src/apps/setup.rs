@@ -61,12 +61,13 @@ impl SetupApp {
             AdminEvent::Failed { id, .. } => {
                 self.looks.set(now.mono + LOOK_AGAIN, id as usize);
             }
-            AdminEvent::Offset { .. } => {}
+            _ => {}
         }
     }
 
-    /// One input, or none; says the next deadlines either way.
-    pub(super) fn step(&mut self, now: Now, input: Option<Input>, out: &mut Outbox) {
+    /// One input, or none; says the next deadlines either way. Gives the input back if it is not its own.
+    pub(super) fn step(&mut self, now: Now, input: Option<Input>, out: &mut Outbox) -> Option<Input> {
+        let mut rest = None;
         match input {
             Some(Input::Start { mut rng, .. }) => {
                 self.admin.start(now, split(&mut rng));
@@ -76,7 +77,7 @@ impl SetupApp {
             }
             Some(Input::Shutdown) => out.push(Output::Exit),
             Some(other) => {
-                let _not_ours = self.admin.on_input(now, other, out);
+                rest = self.admin.on_input(now, other, out);
             }
             None => {}
         }
@@ -89,6 +90,7 @@ impl SetupApp {
         }
         self.admin.poll(now, out);
         self.looks.arm(out);
+        rest
     }
 
     /// Whether every topic is ready.
@@ -99,7 +101,7 @@ impl SetupApp {
 
 impl Node for SetupApp {
     fn handle(&mut self, now: Now, input: Input, out: &mut Outbox) {
-        self.step(now, Some(input), out);
+        let _not_ours = self.step(now, Some(input), out);
     }
 
     fn inspect(&self) -> Inspection {

@@ -109,7 +109,7 @@ fn ln_1p(a: i128, b: i128) -> u64 {
 
 /// An exponentially distributed number with mean 1, in 32.32 fixed point: -ln(u) for the u in (0, 1] that the draw
 /// stands for, by its leading zeros and a table of logarithms with straight lines in between.
-fn exponential(random: u64) -> u64 {
+pub(super) fn exponential(random: u64) -> u64 {
     let u = random | 1;
     let zeros = u.leading_zeros();
     // u = 2^-(zeros+1) (1 + rest / 2^64)

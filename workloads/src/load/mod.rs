@@ -10,10 +10,12 @@
 pub mod arrivals;
 pub mod keys;
 pub mod payload;
+pub mod service;
 
 pub use arrivals::{ArrivalKind, Arrivals};
 pub use keys::{KeyChooser, KeyError, Keys};
 pub use payload::{PayloadError, Sizes, decode_value, encode_value, key_bytes, key_hash};
+pub use service::ServiceTime;
 
 use klamm_model::ids::ClientId;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -32,6 +34,10 @@ pub enum Purpose {
     Partition = 4,
     /// Whatever else an application decides.
     Other = 5,
+    /// How long a record takes to process.
+    Service = 6,
+    /// When a group member stays away from `poll`.
+    Stall = 7,
 }
 
 /// A number uniform over `u64`, for this seed, purpose, client and index, always the same.
@@ -46,6 +52,12 @@ pub fn draw(seed: u64, purpose: Purpose, client: ClientId, index: u64) -> u64 {
 /// Maps a draw to `0..n`. The bias is below n / 2^64.
 pub fn below(draw: u64, n: u64) -> u64 {
     ((u128::from(draw) * u128::from(n)) >> 64) as u64
+}
+
+/// An exponentially distributed time with this mean.
+pub fn exponential_gap(mean: klamm_model::units::Duration, draw: u64) -> klamm_model::units::Duration {
+    let nanos = (u128::from(mean.as_nanos()) * u128::from(arrivals::exponential(draw))) >> 32;
+    klamm_model::units::Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The admin client: creates and describes topics, lists offsets.
+//! The admin client: creates, grows and describes topics, lists offsets, those of groups too.
 //!
 //! Every operation is one request for one thing, tried again until it succeeds, is refused for good, or
 //! `default.api.timeout.ms` is over. Follows Kafka's `KafkaAdminClient`, which also tries again after errors that
@@ -14,14 +14,19 @@ use crate::ids::{ApiKey, LeaderEpoch, NodeId, Offset, TopicId, TopicName};
 use crate::node::{Endpoint, Input, Outbox};
 use crate::units::{Duration, Instant, Now};
 use crate::versions::VersionCaps;
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
-use kafka_protocol::messages::{CreateTopicsRequest, ListOffsetsRequest, MetadataRequest, RequestKind, ResponseKind};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use kafka_protocol::messages::{
+    CreatePartitionsRequest, CreateTopicsRequest, FindCoordinatorRequest, GroupId, ListOffsetsRequest, MetadataRequest,
+    OffsetFetchRequest, RequestKind, ResponseKind,
+};
 use kafka_protocol::protocol::StrBytes;
 use rand_chacha::ChaCha8Rng;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// `AdminClientConfig` of Kafka's Java client, as far as needed.
@@ -107,6 +112,20 @@ pub enum AdminEvent {
         /// The topic's id, if the answer had it.
         topic_id: Option<TopicId>,
     },
+    /// A topic has that many partitions now (or had them already, after a repeated attempt).
+    PartitionsCreated {
+        /// The application's name for the operation.
+        id: u64,
+    },
+    /// What a group has committed.
+    GroupOffsets {
+        /// The application's name for the operation.
+        id: u64,
+        /// `group.id`.
+        group: Arc<str>,
+        /// By topic and partition.
+        offsets: BTreeMap<TopicPartition, Offset>,
+    },
     /// A topic's description.
     Topic {
         /// The application's name for the operation.
@@ -143,7 +162,21 @@ pub const API_TIMEOUT: &str = "API_TIMEOUT";
 enum Kind {
     Create(NewTopic),
     Describe(Arc<str>),
-    ListOffsets { source: TopicPartition, topic: TopicIndex, query: i64, isolation: IsolationLevel },
+    ListOffsets {
+        source: TopicPartition,
+        topic: TopicIndex,
+        query: i64,
+        isolation: IsolationLevel,
+    },
+    Grow {
+        topic: Arc<str>,
+        count: i32,
+    },
+    /// First of all the coordinator is looked for.
+    GroupOffsets {
+        group: Arc<str>,
+        coordinator: Option<NodeId>,
+    },
 }
 
 #[derive(Debug)]
@@ -239,6 +272,16 @@ impl Admin {
         self.begin(now, id, Kind::Describe(topic));
     }
 
+    /// Gives a topic more partitions: `count` in all.
+    pub fn create_partitions(&mut self, now: Now, topic: Arc<str>, count: i32, id: u64) {
+        self.begin(now, id, Kind::Grow { topic, count });
+    }
+
+    /// Asks what a group has committed, for all partitions.
+    pub fn group_offsets(&mut self, now: Now, group: Arc<str>, id: u64) {
+        self.begin(now, id, Kind::GroupOffsets { group, coordinator: None });
+    }
+
     /// Asks for an offset: `query` is -1 for latest, -2 for earliest, else a time in milliseconds.
     pub fn list_offsets(&mut self, now: Now, source: TopicPartition, query: i64, isolation: IsolationLevel, id: u64) {
         let topic = self.metadata.topic(&source.topic);
@@ -332,6 +375,7 @@ impl Admin {
                 };
                 node
             }
+            Kind::GroupOffsets { coordinator: Some(node), .. } => *node,
             _ => match self.net.least_loaded(now) {
                 Some(node) => node,
                 None => return self.net.next_retry().unwrap_or(Instant::MAX),
@@ -344,14 +388,19 @@ impl Admin {
             Kind::Create(_) => ApiKey::CreateTopics,
             Kind::Describe(_) => ApiKey::Metadata,
             Kind::ListOffsets { .. } => ApiKey::ListOffsets,
+            Kind::Grow { .. } => ApiKey::CreatePartitions,
+            Kind::GroupOffsets { coordinator: None, .. } => ApiKey::FindCoordinator,
+            Kind::GroupOffsets { .. } => ApiKey::OffsetFetch,
         };
         let Some(version) = self.net.version(node, api) else {
             return self.back_off(now, at);
         };
+        // Later versions of OffsetFetch name topics by id.
+        let version = if api == ApiKey::OffsetFetch { version.min(9) } else { version };
         let request = self.request(&self.operations[at].kind, version);
         let operation = &mut self.operations[at];
         operation.in_flight = true;
-        self.net.send(now, node, request, Tag::Operation(operation.id), out);
+        self.net.send_version(now, node, version, request, Tag::Operation(operation.id), out);
         Instant::MAX
     }
 
@@ -370,6 +419,33 @@ impl Admin {
                     .with_replication_factor(topic.replication)
                     .with_configs(configs.collect());
                 CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(timeout).into()
+            }
+            Kind::Grow { topic, count } => {
+                let topic = CreatePartitionsTopic::default().with_name(wire_name(topic)).with_count(*count);
+                CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(timeout).into()
+            }
+            Kind::GroupOffsets { group, coordinator: None } => {
+                let group = StrBytes::from_string(group.to_string());
+                if version >= 4 {
+                    FindCoordinatorRequest::default().with_coordinator_keys(vec![group]).into()
+                } else {
+                    FindCoordinatorRequest::default().with_key(group).into()
+                }
+            }
+            Kind::GroupOffsets { group, .. } => {
+                let group = GroupId(StrBytes::from_string(group.to_string()));
+                let mut request = OffsetFetchRequest::default();
+                if version >= 8 {
+                    let all = OffsetFetchRequestGroup::default().with_group_id(group).with_topics(None);
+                    request.groups = vec![all];
+                } else {
+                    request.group_id = group;
+                    request.topics = None;
+                }
+                if version >= 7 {
+                    request.require_stable = true;
+                }
+                request.into()
             }
             Kind::Describe(name) => {
                 let topic = MetadataRequestTopic::default().with_name(Some(wire_name(name)));
@@ -426,12 +502,21 @@ impl Admin {
             }
             NetworkEvent::Response { tag: Tag::Operation(id), response, .. } => {
                 let Some(at) = self.operations.iter().position(|o| o.id == id && o.in_flight) else { return };
+                if let Some(found) = self.found(now, at, &response, out) {
+                    if let Err(error) = found {
+                        self.ask_again(now, at, error);
+                    }
+                    return;
+                }
                 match self.judge(at, &response) {
                     Ok(event) => {
                         self.operations.remove(at);
                         self.events.push_back(event);
                     }
                     Err(error) if errors::is_retriable(error) => {
+                        if let Kind::GroupOffsets { coordinator, .. } = &mut self.operations[at].kind {
+                            *coordinator = None;
+                        }
                         if errors::is_stale_metadata(error) {
                             self.metadata.request_update();
                             self.operations[at].misled_by = Some(self.metadata.updates());
@@ -455,12 +540,49 @@ impl Admin {
                         Tag::Operation(id) => {
                             if let Some(at) = self.operations.iter().position(|o| o.id == id && o.in_flight) {
                                 self.operations[at].ambiguous = true;
+                                if let Kind::GroupOffsets { coordinator, .. } = &mut self.operations[at].kind {
+                                    *coordinator = None;
+                                }
                                 self.back_off(now, at);
                             }
                         }
                     }
                 }
             }
+        }
+    }
+
+    /// The answer to where a group's coordinator is; `None` if it was something else that was asked.
+    fn found(&mut self, now: Instant, at: usize, response: &ResponseKind, out: &mut Outbox) -> Option<Result<(), i16>> {
+        let (Kind::GroupOffsets { coordinator, .. }, ResponseKind::FindCoordinator(answer)) =
+            (&mut self.operations[at].kind, response)
+        else {
+            return None;
+        };
+        let (error, node, host, port) = match answer.coordinators.first() {
+            Some(c) => (c.error_code, c.node_id.0, c.host.as_str(), c.port),
+            None => (answer.error_code, answer.node_id.0, answer.host.as_str(), answer.port),
+        };
+        if error != errors::NONE || node < 0 {
+            return Some(Err(if error == errors::NONE { errors::COORDINATOR_NOT_AVAILABLE } else { error }));
+        }
+        *coordinator = Some(NodeId(node));
+        self.operations[at].in_flight = false;
+        let lost = self.net.set_broker(now, NodeId(node), Endpoint::new(host, port as u16), out);
+        lost.into_iter().for_each(|event| self.on_network(now, event, out));
+        Some(Ok(()))
+    }
+
+    /// The attempt failed with an error that may pass.
+    fn ask_again(&mut self, now: Instant, at: usize, error: i16) {
+        if let Kind::GroupOffsets { coordinator, .. } = &mut self.operations[at].kind {
+            *coordinator = None;
+        }
+        if errors::is_retriable(error) {
+            self.back_off(now, at);
+        } else {
+            let Operation { id, .. } = self.operations.remove(at);
+            self.events.push_back(AdminEvent::Failed { id, error: errors::name(error) });
         }
     }
 
@@ -480,6 +602,39 @@ impl Admin {
                     errors::TOPIC_ALREADY_EXISTS if *ambiguous => Ok(AdminEvent::TopicCreated { id, topic_id }),
                     error => Err(error),
                 }
+            }
+            (Kind::Grow { topic, .. }, ResponseKind::CreatePartitions(response)) => {
+                let answer = response.results.iter().find(|t| t.name.as_str() == &**topic);
+                match answer.map_or(errors::UNKNOWN_SERVER_ERROR, |a| a.error_code) {
+                    errors::NONE => Ok(AdminEvent::PartitionsCreated { id }),
+                    // An earlier attempt did it: it has them, and no number but a larger one is accepted.
+                    errors::INVALID_PARTITIONS if *ambiguous => Ok(AdminEvent::PartitionsCreated { id }),
+                    error => Err(error),
+                }
+            }
+            (Kind::GroupOffsets { group, .. }, ResponseKind::OffsetFetch(response)) => {
+                let own = response.groups.first();
+                let error = own.map_or(response.error_code, |g| g.error_code);
+                if error != errors::NONE {
+                    return Err(error);
+                }
+                let new = own.into_iter().flat_map(|g| &g.topics).flat_map(|t| {
+                    t.partitions.iter().map(|p| (&t.name, p.partition_index, p.error_code, p.committed_offset))
+                });
+                let old = response.topics.iter().flat_map(|t| {
+                    t.partitions.iter().map(|p| (&t.name, p.partition_index, p.error_code, p.committed_offset))
+                });
+                let mut offsets = BTreeMap::new();
+                for (topic, partition, error, offset) in new.chain(old) {
+                    if error != errors::NONE {
+                        return Err(error);
+                    }
+                    if offset >= 0 {
+                        let topic = Arc::from(topic.as_str());
+                        offsets.insert(TopicPartition { topic, partition }, Offset(offset));
+                    }
+                }
+                Ok(AdminEvent::GroupOffsets { id, group: group.clone(), offsets })
             }
             (Kind::Describe(name), ResponseKind::Metadata(response)) => {
                 let is = |t: &&MetadataResponseTopic| t.name.as_ref().is_some_and(|n| n.as_str() == &**name);

@@ -142,6 +142,10 @@ impl Metadata {
     pub fn updates(&self) -> u64 {
         self.updates
     }
+    /// Whether every topic that was ever asked for has been answered for, if only with an error.
+    pub fn knows_all(&self) -> bool {
+        self.additions == self.answered_additions
+    }
     /// Asks for an update as soon as the backoff allows.
     pub fn request_update(&mut self) {
         self.wanted = true;

@@ -7,7 +7,7 @@
 use crate::channel::{Channel, ChannelConfig, ChannelEvent, LostReason};
 use crate::ids::{ApiKey, NodeId};
 use crate::node::{ConnId, Endpoint, Input, Outbox};
-use crate::units::{Instant, Now};
+use crate::units::{Duration, Instant, Now};
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -127,6 +127,30 @@ impl<T> Network<T> {
         (!tags.is_empty()).then_some(NetworkEvent::Lost { node, tags, reason })
     }
 
+    /// Adds or moves a connection that serves one purpose only: what any node can answer is not asked over it. Returns
+    /// what was attached to requests under way to an old address.
+    pub fn set_apart(&mut self, now: Instant, node: NodeId, endpoint: Endpoint, out: &mut Outbox) -> Vec<T> {
+        let config = self.config.clone();
+        match self.link(node) {
+            Some(link) if *link.channel.endpoint() == endpoint => Vec::new(),
+            Some(link) => {
+                let tags = link.channel.close(now, out);
+                link.channel = Channel::new(endpoint, config);
+                tags
+            }
+            None => {
+                let channel = Channel::new(endpoint, config);
+                self.links.push(Link { node, channel, tried: Instant::ZERO, current: false });
+                Vec::new()
+            }
+        }
+    }
+
+    /// Closes the connection to `node`; returns what was attached to the requests under way.
+    pub fn disconnect(&mut self, now: Instant, node: NodeId, out: &mut Outbox) -> Vec<T> {
+        self.link(node).map_or_else(Vec::new, |link| link.channel.close(now, out))
+    }
+
     /// Before a full list of brokers is given by [`Network::set_broker`].
     pub fn forget_brokers(&mut self) {
         for link in &mut self.links {
@@ -186,6 +210,22 @@ impl<T> Network<T> {
         out: &mut Outbox,
     ) {
         self.link(node).expect("a known node").channel.send_version(now, version, request, tag, out);
+    }
+
+    /// Sends a request, with a timeout of its own.
+    ///
+    /// # Panics
+    /// As [`Network::send`].
+    pub fn send_with_timeout(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        timeout: Duration,
+        request: impl Into<RequestKind>,
+        tag: T,
+        out: &mut Outbox,
+    ) {
+        self.link(node).expect("a known node").channel.send_with_timeout(now, timeout, request, tag, out);
     }
 
     /// Sends a request that has no answer.

@@ -1,13 +1,19 @@
-//! The consumer of assigned partitions: there are no groups, no commits, and only full fetches without a session.
+//! The consumer, of assigned partitions or as a member of a group. There are only full fetches without a session.
 //!
 //! The rooms: [`positions`] (where to read next, validation and reset), [`fetcher`] (records between arrival and
-//! application), `requests` (what is asked of whom, and what the answers do). This file holds the face towards the
-//! application. Follows Kafka's `KafkaConsumer` with `assign`, but fetches ahead whenever nothing is buffered, as a
+//! application), `requests` (what is asked of whom, and what the answers do); for members, `group` (the parts'
+//! order), `coordinator`, `membership`, `commits`, `lookup`, [`assignor`] and [`embedded`]. This file holds the face
+//! towards the application. Follows Kafka's `KafkaConsumer`, but fetches ahead whenever nothing is buffered, as a
 //! broker's answer is awaited by `poll` there.
 
 pub mod assignor;
+mod commits;
+mod coordinator;
 pub mod embedded;
 pub mod fetcher;
+mod group;
+mod lookup;
+mod membership;
 pub mod positions;
 mod requests;
 #[cfg(test)]
@@ -19,12 +25,15 @@ use super::metadata::Metadata;
 use super::network::Network;
 use crate::channel::ChannelConfig;
 use crate::config::{AutoOffsetReset, ConsumerConfig};
-use crate::history::{PositionReason, TopicPartition};
-use crate::ids::{LeaderEpoch, NodeId, Offset};
+use crate::defects::Defects;
+use crate::history::{CommitTrigger, Outcome, PositionReason, TopicPartition};
+use crate::ids::{LeaderEpoch, NodeId, Offset, TopicName};
 use crate::node::{Endpoint, Input, Outbox};
 use crate::units::{Instant, Now, Timestamp};
 use crate::versions::VersionCaps;
 use fetcher::Handed;
+use group::Group;
+use kafka_protocol::protocol::StrBytes;
 use positions::{Assigned, AssignmentId, Position, State};
 use rand_chacha::ChaCha8Rng;
 use requests::Tag;
@@ -41,6 +50,8 @@ const MAX_IN_FLIGHT: usize = 100;
 /// Error of a partition whose records, once read, were truncated, with `auto.offset.reset` = `none`
 /// (Java: `LogTruncationException`).
 pub const LOG_TRUNCATION: &str = "LOG_TRUNCATION";
+
+pub use commits::COMMIT_FAILED;
 
 /// Where a newly assigned partition is read from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,6 +117,57 @@ pub enum ConsumerEvent {
         /// Kafka's name of the error.
         error: &'static str,
     },
+
+    // --- group members ---
+    /// A rebalance is over: these partitions are new, others stay.
+    Assigned {
+        /// The generation or member epoch.
+        generation: i32,
+        /// The new ones; may be empty.
+        partitions: Vec<TopicPartition>,
+    },
+    /// These partitions are to be given up: finish and commit what is theirs, then call
+    /// [`Consumer::revocation_done`].
+    Revoking {
+        /// The generation or member epoch they were held in.
+        generation: i32,
+        /// Which.
+        partitions: Vec<TopicPartition>,
+    },
+    /// These partitions are gone, and may be somebody else's already.
+    Lost {
+        /// The generation or member epoch they were held in.
+        generation: i32,
+        /// Which.
+        partitions: Vec<TopicPartition>,
+    },
+    /// A commit begins, by the application's wish or the consumer's own.
+    CommitSent {
+        /// Its name.
+        id: u64,
+        /// What made it.
+        trigger: CommitTrigger,
+        /// The generation or member epoch it is for; -1 outside the group.
+        generation: i32,
+        /// What is committed.
+        offsets: Vec<(TopicPartition, Offset)>,
+    },
+    /// A commit has ended.
+    Committed {
+        /// Its name.
+        id: u64,
+        /// How.
+        outcome: Outcome,
+        /// Kafka's name of the error, or [`COMMIT_FAILED`].
+        error: Option<&'static str>,
+    },
+    /// The consumer cannot be a member any more (Java: an exception out of `poll`).
+    GroupFailed {
+        /// Kafka's name of the error.
+        error: &'static str,
+    },
+    /// Leaving the group is done.
+    Left,
 }
 
 /// A consumer.
@@ -123,11 +185,14 @@ pub struct Consumer {
     events: VecDeque<ConsumerEvent>,
     dirty: bool,
     next_at: Instant,
+    defects: Defects,
+    /// Of a consumer that subscribes.
+    group: Option<Box<Group>>,
 }
 
 impl Consumer {
     /// A consumer that has not been started.
-    pub fn new(config: ConsumerConfig, bootstrap: Vec<Endpoint>, caps: VersionCaps) -> Consumer {
+    pub fn new(config: ConsumerConfig, bootstrap: Vec<Endpoint>, caps: VersionCaps, defects: Defects) -> Consumer {
         let channel = ChannelConfig {
             request_timeout: config.request_timeout,
             reconnect_backoff: config.reconnect_backoff,
@@ -146,6 +211,8 @@ impl Consumer {
             events: VecDeque::new(),
             dirty: true,
             next_at: Instant::MAX,
+            defects,
+            group: None,
             config,
         }
     }
@@ -168,6 +235,30 @@ impl Consumer {
             self.begin(self.assigned.len() - 1, *start, PositionReason::Assigned);
         }
         self.dirty = true;
+    }
+
+    /// Reads nothing of these partitions until [`Consumer::resume_partitions`].
+    pub fn pause(&mut self, partitions: &[TopicPartition]) {
+        self.set_paused(partitions, true);
+    }
+
+    /// Reads these partitions again.
+    pub fn resume_partitions(&mut self, partitions: &[TopicPartition]) {
+        self.set_paused(partitions, false);
+    }
+
+    fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) {
+        for a in self.assigned.iter_mut().filter(|a| partitions.contains(&a.source)) {
+            a.paused = paused;
+        }
+        self.dirty = true;
+    }
+
+    /// What is assigned, in the order of topics and partitions.
+    pub fn assignment(&self) -> Vec<TopicPartition> {
+        let mut assignment: Vec<TopicPartition> = self.assigned.iter().map(|a| a.source.clone()).collect();
+        assignment.sort();
+        assignment
     }
 
     /// Moves a position. Does nothing to a partition that is not assigned.
@@ -245,14 +336,18 @@ impl Consumer {
 
     /// Hands out up to `max.poll.records` records, partition by partition, and moves the positions past them.
     /// Returns how many. Call [`Consumer::poll`] afterwards.
-    pub fn poll_records(&mut self, _now: Now, mut each: impl FnMut(&TopicPartition, ConsumerRecord<'_>)) -> usize {
+    pub fn poll_records(&mut self, now: Now, mut each: impl FnMut(&TopicPartition, ConsumerRecord<'_>)) -> usize {
+        if self.withholds() {
+            return 0;
+        }
         let mut count = 0;
         let mut at = 0;
         let mut turns = self.assigned.len();
         while turns > 0 && count < self.config.max_poll_records {
             turns -= 1;
             let a = &mut self.assigned[at];
-            let (Some(buffered), Some(position), State::Fetching) = (&mut a.buffered, &mut a.position, a.state) else {
+            let fetchable = a.is_fetchable();
+            let (Some(buffered), Some(position), true) = (&mut a.buffered, &mut a.position, fetchable) else {
                 at += 1;
                 continue;
             };
@@ -276,12 +371,20 @@ impl Consumer {
             }
             self.dirty = true;
         }
+        if count > 0 {
+            self.leave_poll(now.mono);
+        }
         count
     }
 
     /// Whether [`Consumer::poll_records`] might hand out anything.
     pub fn has_records(&self) -> bool {
-        self.assigned.iter().any(|a| a.buffered.is_some() && a.state == State::Fetching)
+        !self.withholds() && self.assigned.iter().any(|a| a.buffered.is_some() && a.is_fetchable())
+    }
+
+    /// Whether [`Consumer::next_event`] has anything.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// The next event, in order of happening. Take them before polling records: a position event stands between
@@ -305,13 +408,18 @@ impl Consumer {
         self.assigned[self.find(source)?].log_start
     }
 
-    /// Closes every connection and gives the assignment up.
+    /// Closes every connection and gives the assignment up. A member is not heard of again: see [`Consumer::leave`].
     pub fn close(&mut self, now: Now, out: &mut Outbox) {
         self.net.close(now.mono, out);
+        self.group = None;
         self.assigned.clear();
         self.fetching.clear();
         self.metadata = Metadata::new(self.retry, self.config.metadata_max_age);
         self.next_at = Instant::MAX;
         self.dirty = false;
     }
+}
+
+fn wire_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
 }

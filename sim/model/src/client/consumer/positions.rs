@@ -39,6 +39,8 @@ pub enum State {
         /// What to tell the application.
         reason: PositionReason,
     },
+    /// The group's committed offset is asked for.
+    Committed,
     /// The leader is asked whether the position is in its history.
     Validating,
     /// Records are read.
@@ -58,7 +60,7 @@ pub struct Assigned {
     pub topic: TopicIndex,
     /// What is being done.
     pub state: State,
-    /// Where it is read next; `None` only while resetting.
+    /// Where it is read next; `None` only before the first position is known.
     pub position: Option<Position>,
     /// Rises whenever the position is set otherwise than by reading or validating, so that answers to older
     /// questions are known.
@@ -71,6 +73,10 @@ pub struct Assigned {
     pub failures: u32,
     /// Records that were fetched and not yet handed out.
     pub buffered: Option<Buffered>,
+    /// The application wants nothing of it for now.
+    pub paused: bool,
+    /// It is about to be given up: nothing more is handed out.
+    pub pending_revocation: bool,
     /// The leader that metadata last named.
     pub leader: Option<Leader>,
     /// As last heard.
@@ -93,10 +99,17 @@ impl Assigned {
             retry_at: Instant::ZERO,
             failures: 0,
             buffered: None,
+            paused: false,
+            pending_revocation: false,
             leader: None,
             high_watermark: None,
             log_start: None,
         }
+    }
+
+    /// Whether records may be fetched and handed out.
+    pub fn is_fetchable(&self) -> bool {
+        self.state == State::Fetching && !self.paused && !self.pending_revocation
     }
 
     fn changed(&mut self) {
@@ -119,6 +132,13 @@ impl Assigned {
         self.changed();
         self.position = None;
         self.state = State::Resetting { query, reason };
+    }
+
+    /// Waits for the group's committed offset.
+    pub fn await_committed(&mut self) {
+        self.changed();
+        self.position = None;
+        self.state = State::Committed;
     }
 
     /// Stops until the application says where to go on.

@@ -4,6 +4,7 @@
 //! error, unless its leader changes.
 
 use super::fetcher::Buffered;
+use super::group::GroupTag;
 use super::positions::{Assigned, AssignmentId, Position, State, Validation, validate};
 use super::{Consumer, ConsumerEvent, LOG_TRUNCATION};
 use crate::client::errors;
@@ -25,8 +26,8 @@ use kafka_protocol::messages::{
 /// A question about a partition, as it stood when it was asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Question {
-    id: AssignmentId,
-    generation: u64,
+    pub id: AssignmentId,
+    pub generation: u64,
 }
 
 /// What a request was for.
@@ -35,7 +36,12 @@ pub(super) enum Tag {
     Metadata,
     Reset(Vec<Question>),
     Validate(Vec<(Question, Position)>),
-    Fetch { node: NodeId, asked: Vec<(AssignmentId, Offset, TopicId)> },
+    Fetch {
+        node: NodeId,
+        asked: Vec<(AssignmentId, Offset, TopicId)>,
+    },
+    /// Anything of [`super::group`].
+    Group(GroupTag),
 }
 
 /// -1 for "a consumer" (replica ids are brokers').
@@ -46,6 +52,9 @@ impl Consumer {
     pub(super) fn run(&mut self, now: Instant, out: &mut Outbox) {
         self.dirty = false;
         let mut next = self.metadata.poll(now, &mut self.net, || Tag::Metadata, out);
+        if self.group.is_some() {
+            next = next.min(self.run_group(now, out));
+        }
         self.follow_leaders();
         next = next.min(self.ask(now, out));
         next = next.min(self.metadata.poll(now, &mut self.net, || Tag::Metadata, out));
@@ -72,8 +81,8 @@ impl Consumer {
         for a in &self.assigned {
             let idle = match a.state {
                 State::Resetting { .. } | State::Validating => !a.asked,
-                State::Fetching => a.buffered.is_none(),
-                State::Stuck => false,
+                State::Fetching => a.buffered.is_none() && a.is_fetchable(),
+                State::Committed | State::Stuck => false,
             };
             if !idle {
                 continue;
@@ -186,7 +195,7 @@ impl Consumer {
         if self.fetching.contains(&node) {
             return;
         }
-        let due = self.due(node, now, |a| a.state == State::Fetching && a.buffered.is_none());
+        let due = self.due(node, now, |a| a.is_fetchable() && a.buffered.is_none());
         let Some(version) = self.net.version(node, ApiKey::Fetch).filter(|_| !due.is_empty()) else { return };
         // Topics can be named by id only if every id is known, which a broker with old Metadata does not tell.
         let nameless = |&at: &usize| self.metadata.get(self.assigned[at].topic).id == TopicId::ZERO;
@@ -253,10 +262,12 @@ impl Consumer {
                     self.fetching.retain(|&n| n != node);
                     self.on_fetched(now, &asked, response, out);
                 }
+                (Tag::Group(tag), response) => self.on_group_answer(now, tag, version, response, out),
                 (tag, _) => self.lost(now, tag),
             },
-            NetworkEvent::Lost { tags, .. } => {
+            NetworkEvent::Lost { node, tags, .. } => {
                 self.metadata.request_update();
+                self.connection_lost(node);
                 tags.into_iter().for_each(|tag| self.lost(now, tag));
             }
         }
@@ -271,11 +282,12 @@ impl Consumer {
             Tag::Validate(questions) => questions.iter().for_each(|(q, _)| self.retry(now, *q)),
             // The reconnect backoff is pause enough.
             Tag::Fetch { node, .. } => self.fetching.retain(|&n| n != node),
+            Tag::Group(tag) => self.group_lost(now, tag),
         }
     }
 
     /// The partition a question was about, if nothing has happened to its position since.
-    fn about(&self, question: Question) -> Option<usize> {
+    pub(super) fn about(&self, question: Question) -> Option<usize> {
         let at = self.assigned.iter().position(|a| a.id == question.id)?;
         (self.assigned[at].generation == question.generation).then_some(at)
     }
@@ -450,7 +462,7 @@ fn isolation(level: IsolationLevel) -> i8 {
 }
 
 /// The entry of a topic in a request's list, added if it is not there.
-fn topic_of<T>(topics: &mut Vec<T>, is: impl Fn(&T) -> bool, new: impl FnOnce() -> T) -> &mut T {
+pub(super) fn topic_of<T>(topics: &mut Vec<T>, is: impl Fn(&T) -> bool, new: impl FnOnce() -> T) -> &mut T {
     let at = topics.iter().position(is).unwrap_or_else(|| {
         topics.push(new());
         topics.len() - 1

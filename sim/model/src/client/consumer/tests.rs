@@ -21,7 +21,7 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 fn consumer(settings: &[(&str, &str)]) -> Consumer {
     let properties: Properties = settings.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
     let (config, _) = ConsumerConfig::parse(&properties).unwrap();
-    let mut consumer = Consumer::new(config, bootstrap(), VersionCaps::default());
+    let mut consumer = Consumer::new(config, bootstrap(), VersionCaps::default(), Defects::NONE);
     consumer.start(Now::default(), ChaCha8Rng::seed_from_u64(1));
     consumer
 }
@@ -337,3 +337,8 @@ fn old_brokers_are_asked_in_their_own_versions() {
     let p = &request.topics[0].partitions[0];
     assert_eq!((asked.version, &request.topics[0].topic, p.current_leader_epoch), (4, &name(), -1));
 }
+
+mod group;
+mod members;
+mod modern;
+mod offsets;

@@ -182,7 +182,7 @@ fn run(seed: u64, truncation: Truncation, elr: bool, defects: Defects) -> Run {
             Box::new(App {
                 admin: Admin::new(AdminConfig::kafka_defaults(), bootstrap.clone(), VersionCaps::default()),
                 producer: Producer::new(producer, bootstrap.clone(), VersionCaps::default(), defects),
-                consumer: Consumer::new(consumer, bootstrap, VersionCaps::default()),
+                consumer: Consumer::new(consumer, bootstrap, VersionCaps::default(), Defects::NONE),
                 next: 0,
                 due: Instant::MAX,
                 until: Instant::ZERO + end,
