@@ -24,3 +24,10 @@ pub const SCAN_CHUNK_BYTES: u64 = 1 << 20;
 
 /// How many producer snapshots are tried, newest first, before a log is scanned from its start.
 pub const SNAPSHOTS_TRIED: usize = 3;
+
+/// How many expired offsets a coordinator takes back in one batch.
+pub const TOMBSTONES_PER_WRITE: usize = 1000;
+
+/// How often a coordinator's assignor looks at all topics for partitions that should move, when subscriptions differ. Each
+/// look that moves something makes the assignment more even.
+pub const ASSIGNOR_ROUNDS: usize = 100;

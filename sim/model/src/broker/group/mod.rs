@@ -59,6 +59,9 @@ use shard::Shard;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// When a write that nobody waits for is tried again after it was refused (Kafka: `CoordinatorTimer`'s retry backoff).
+const WRITE_RETRY: Duration = Duration::from_millis(500);
+
 /// Every partition of the offsets topic that this broker coordinates.
 #[derive(Debug)]
 pub(crate) struct Groups {
@@ -97,6 +100,8 @@ enum What {
     Join { group: Arc<str> },
     /// The time to sync is over.
     Sync { group: Arc<str>, generation: i32 },
+    /// That a classic group is empty could not be written.
+    Emptied { group: Arc<str>, generation: i32 },
     /// A write should have been committed by now.
     Write { base: Offset },
     /// Look for offsets that have expired.
@@ -153,6 +158,10 @@ enum Then {
     },
     /// A classic generation's assignment.
     Assigned {
+        generation: i32,
+    },
+    /// A classic group that has become empty.
+    Emptied {
         generation: i32,
     },
     /// A member of a KIP-848 group that is put out.

@@ -6,6 +6,7 @@ use super::{Ctx, Then, What, Write};
 use crate::broker::connections::Caller;
 use crate::defects::Defect;
 use crate::ids::*;
+use crate::limits::TOMBSTONES_PER_WRITE;
 use crate::record::schema::{GroupRecord, OffsetCommitValue};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestPartition;
@@ -16,8 +17,6 @@ use std::sync::Arc;
 
 /// From this version on a member of a KIP-848 group may commit, and a group that is not there is called so.
 const KNOWS_MEMBER_EPOCHS: i16 = 9;
-/// How many tombstones go into one batch.
-const TOMBSTONES_PER_WRITE: usize = 1000;
 
 /// A group's offsets, by topic and partition.
 #[derive(Debug, Default)]

@@ -370,7 +370,7 @@ impl Shard {
 
     fn finish(&mut self, id: &Arc<str>, then: Then, records: &[GroupRecord], ctx: &mut Ctx<'_>) {
         match then {
-            Then::Nothing | Then::NewGroup { .. } | Then::PutOut { .. } => {}
+            Then::Nothing | Then::NewGroup { .. } | Then::PutOut { .. } | Then::Emptied { .. } => {}
             Then::Reply { caller, response } => ctx.reply(caller, *response),
             Then::Assigned { generation } => {
                 if let Some(group) = self.groups.get_mut(id).and_then(Group::classic_mut) {
@@ -401,7 +401,12 @@ impl Shard {
                 }
             }
             Then::PutOut { member, reason } if !appended => self.put_out_again(id, &member, reason, ctx),
-            Then::NewGroup { .. } | Then::PutOut { .. } => {}
+            Then::Emptied { generation } if !appended => {
+                if let Some(group) = self.groups.get_mut(id).and_then(Group::classic_mut) {
+                    group.not_emptied(generation, ctx);
+                }
+            }
+            Then::NewGroup { .. } | Then::PutOut { .. } | Then::Emptied { .. } => {}
             Then::Assigned { generation } => {
                 if let Some(group) = self.groups.get_mut(id).and_then(Group::classic_mut) {
                     group.assigned(generation, Err(error), ctx);
@@ -435,6 +440,11 @@ impl Shard {
             What::Sync { group, generation } => {
                 if let Some(classic) = self.groups.get_mut(&group).and_then(Group::classic_mut) {
                     classic.sync_time_over(generation, ctx);
+                }
+            }
+            What::Emptied { group, generation } => {
+                if let Some(classic) = self.groups.get_mut(&group).and_then(Group::classic_mut) {
+                    classic.empty_again(generation, ctx);
                 }
             }
             What::Write { base } => self.write_timed_out(base, ctx),

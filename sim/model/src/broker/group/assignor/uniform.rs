@@ -8,11 +8,8 @@
 
 use super::{Candidate, Partitions};
 use crate::ids::TopicId;
+use crate::limits::ASSIGNOR_ROUNDS;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// How often all topics are looked at for partitions that should move. Each look that moves something makes it more
-/// even; a bound all the same.
-const ROUNDS: usize = 100;
 
 pub(super) fn assign(members: &[Candidate<'_>], sizes: &BTreeMap<TopicId, i32>) -> Vec<Partitions> {
     let Some(first) = members.first() else { return Vec::new() };
@@ -110,7 +107,7 @@ fn spread(members: &[Candidate<'_>], mut kept: Vec<Partitions>, free: Vec<(Topic
         counts[i] += 1;
         queue.1.insert((n + 1, i));
     }
-    for _ in 0..ROUNDS {
+    for _ in 0..ASSIGNOR_ROUNDS {
         let mut moved = false;
         for (topic, of_topic) in subscribers.iter().filter(|(_, s)| s.len() > 1) {
             moved |= even_out(*topic, of_topic, &mut kept, &mut counts);

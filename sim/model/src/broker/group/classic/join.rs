@@ -1,6 +1,6 @@
 //! JoinGroup, and the phase in which members come together.
 
-use super::super::{Ctx, Session, Then, What, Write};
+use super::super::{Ctx, Session, Then, WRITE_RETRY, What, Write};
 use super::{ClassicGroup, InitialDelay, Member, State, after, assignments, generation_of, millis, text};
 use crate::broker::connections::Caller;
 use crate::defects::Defect;
@@ -343,8 +343,7 @@ impl ClassicGroup {
             self.protocol = None;
             self.subscribed = self.compute_subscribed();
             self.become_state(State::Empty, "the last member is gone", ctx);
-            let record = self.record(&BTreeMap::new());
-            return ctx.write(Write::new(self.id.clone(), vec![record], Then::Nothing));
+            return self.write_emptied(ctx);
         }
         self.protocol = self.select_protocol();
         self.subscribed = self.compute_subscribed();
@@ -364,6 +363,25 @@ impl ClassicGroup {
         }
         let what = What::Sync { group: self.id.clone(), generation: self.generation };
         self.sync_timer = Some(ctx.timer(after(ctx, self.rebalance_timeout()), what));
+    }
+
+    /// That everybody is gone is written down; if it cannot be, it is tried again, or the next coordinator would wait for
+    /// them.
+    fn write_emptied(&mut self, ctx: &mut Ctx<'_>) {
+        let record = self.record(&BTreeMap::new());
+        let then = Then::Emptied { generation: self.generation };
+        ctx.write(Write::new(self.id.clone(), vec![record], then));
+    }
+    /// It could not be written.
+    pub fn not_emptied(&mut self, generation: i32, ctx: &mut Ctx<'_>) {
+        let what = What::Emptied { group: self.id.clone(), generation };
+        ctx.timer(after(ctx, WRITE_RETRY), what);
+    }
+    /// The time has come to try again.
+    pub fn empty_again(&mut self, generation: i32, ctx: &mut Ctx<'_>) {
+        if self.state == State::Empty && self.generation == generation {
+            self.write_emptied(ctx);
+        }
     }
 }
 

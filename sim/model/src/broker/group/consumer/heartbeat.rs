@@ -92,6 +92,9 @@ impl ConsumerGroup {
         records: Vec<GroupRecord>,
         ctx: &mut Ctx<'_>,
     ) -> Result<Decided, ResponseError> {
+        if let Some(response) = self.all_is_well(request, ctx) {
+            return Ok(Decided { records, events: Vec::new(), response, nothing_new: false });
+        }
         let mut records = records;
         let mut events = Vec::new();
         let joins = request.member_epoch == 0;
@@ -167,6 +170,27 @@ impl ConsumerGroup {
             response.assignment = Some(given(&after.assigned));
         }
         Ok(Decided { records, events, response, nothing_new })
+    }
+
+    /// The heartbeat of a member that is where it should be and has nothing to say: all but a few of them.
+    fn all_is_well(&self, request: &Request, ctx: &Ctx<'_>) -> Option<ConsumerGroupHeartbeatResponse> {
+        let member = self.members.get(request.member_id.as_str())?;
+        let says_nothing = request.rebalance_timeout_ms == -1 && request.subscribed_topic_names.is_none();
+        let known = |said: &Option<StrBytes>, known: &Option<String>| {
+            said.as_ref().is_none_or(|s| known.as_ref().is_some_and(|k| k.as_str() == s.as_str()))
+        };
+        let same = known(&request.rack_id, &member.said.rack_id)
+            && known(&request.server_assignor, &member.said.server_assignor)
+            && known(&request.instance_id, &member.said.instance_id);
+        let settled = request.member_epoch == member.epoch
+            && member.is_reconciled_to(self.target_epoch)
+            && self.epoch == self.target_epoch
+            && self.seen_metadata == ctx.metadata_version;
+        (says_nothing && same && settled).then(|| {
+            ConsumerGroupHeartbeatResponse::default()
+                .with_member_id(Some(request.member_id.clone()))
+                .with_member_epoch(member.epoch)
+        })
     }
 
     /// The member as it is, or as it would be if it is new; and whose place it takes.

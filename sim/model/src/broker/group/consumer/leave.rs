@@ -1,13 +1,10 @@
 //! Being put out: members that are silent for too long, or that do not give up what they have to.
 
 use super::super::shard::{Group, Shard};
-use super::super::{Ctx, Then, What, Write};
+use super::super::{Ctx, Then, WRITE_RETRY, What, Write};
 use super::*;
 use crate::trace::RemovalReason;
-use crate::units::{Duration, Instant};
-
-/// When a removal that could not be written is tried again (Kafka: `CoordinatorTimer`'s retry backoff).
-const RETRY: Duration = Duration::from_millis(500);
+use crate::units::Instant;
 
 impl Shard {
     /// A session may have ended; `at` tells which timer it is that says so.
@@ -37,9 +34,9 @@ impl Shard {
         let Some(member) = g.members.get_mut(id) else { return };
         if reason == RemovalReason::RebalanceExpired {
             let what = What::Rebalance { group: group.clone(), member: id.clone(), epoch: member.epoch };
-            member.rebalance = Some(ctx.timer(ctx.now.mono + RETRY, what));
+            member.rebalance = Some(ctx.timer(ctx.now.mono + WRITE_RETRY, what));
         } else if member.session.is_unset() {
-            ctx.watch(&mut member.session, group.clone(), id.clone(), RETRY);
+            ctx.watch(&mut member.session, group.clone(), id.clone(), WRITE_RETRY);
         }
     }
 }

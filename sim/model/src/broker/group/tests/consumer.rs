@@ -231,6 +231,29 @@ fn static_members_go_and_come_without_moving_anything() {
     assert_eq!(account(&c, next), before);
 }
 
+#[test]
+fn a_member_that_cannot_be_put_out_now_is_put_out_later() {
+    let (mut c, host) = cluster_with(Defects::NONE, short_sessions);
+    let mut a = Modern::new(&mut c, host, "a");
+    a.beat(&mut c);
+    let others: Vec<usize> = (1..=3).filter(|&h| h != host).collect();
+    for &h in &others {
+        c.kill(h);
+    }
+    for _ in 0..10 {
+        c.run(200);
+        assert_eq!(a.beat(&mut c), 0);
+    }
+    c.run(2000);
+    assert!(c.marked(host, "group-write-refused"));
+    assert_eq!(account(&c, host).members.len(), 1);
+    for &h in &others {
+        c.start(h);
+    }
+    c.run(4000);
+    assert_eq!(account(&c, host).members.len(), 0);
+}
+
 fn short_sessions(config: &mut BrokerConfig) {
     quick(config);
     config.group_consumer_session = Duration::from_millis(800);

@@ -53,6 +53,38 @@ fn whoever_waits_is_told_when_the_coordinator_resigns() {
     assert!(c.marked(host, "coordinator-unloaded"));
 }
 
+/// A log that takes nothing for a while: a group that has become empty meanwhile is empty for the next coordinator, too,
+/// and a KIP-848 member that has gone silent is put out when it can be written.
+#[test]
+fn what_could_not_be_written_is_written_later() {
+    let (mut c, host) = cluster_with(Defects::NONE, |config| {
+        quick(config);
+        config.group_consumer_session = Duration::from_millis(3000);
+    });
+    let mut a = Member::new(&mut c, host);
+    rebalance(&mut c, &mut [&mut a]);
+    let others: Vec<usize> = (1..=3).filter(|&h| h != host).collect();
+    for &h in &others {
+        c.kill(h);
+    }
+    for _ in 0..10 {
+        c.run(200);
+        a.heartbeat(&mut c);
+    }
+    assert_eq!(a.leave(&mut c), 0);
+    c.run(100);
+    assert!(c.marked(host, "group-write-refused"));
+    assert_eq!((account(&c, host).state, account(&c, host).generation), ("Empty", 2));
+    for &h in &others {
+        c.start(h);
+    }
+    c.run(4000);
+    assert!(coordinated(&c, host).quiet);
+    c.kill(host);
+    let next = find(&mut c, other(host));
+    assert_eq!((account(&c, next).state, account(&c, next).generation), ("Empty", 2));
+}
+
 fn tiny_chunks(config: &mut BrokerConfig) {
     quick(config);
     config.offsets_load_buffer = 200;
