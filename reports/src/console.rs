@@ -42,6 +42,9 @@ pub fn scenario(s: &ScenarioRecord, paint: Paint) -> String {
         let _ = write!(text, "   hazards {wanted}/{}", s.expected.len());
     }
     text.push('\n');
+    if let Some(groups) = s.groups.as_ref().filter(|g| g.rebalances > 0) {
+        let _ = writeln!(text, "        {}", crate::groups::line(groups));
+    }
     for f in &s.failures {
         let _ = writeln!(text, "        seed {} of {}  ({})", f.index, s.seeds.len(), f.seed);
         let _ = writeln!(text, "        {}  {}  at {}", paint.with("31", &f.check), f.message, time(f.at_ns));

@@ -74,6 +74,7 @@ pub fn run_page(run: &RunRecord, comparison: &Charts, charts: &[Charts]) -> Stri
             "All times are virtual, in a modelled cluster: response time from the intended send time, open loop, all \
              seeds together. Lost and twice count what the setting permits, too."
         }
+        (crate::groups::table(run))
         @for (i, (s, charts)) in run.scenarios.iter().zip(charts).enumerate() { (scenario(run.title(i), s, charts)) }
     };
     page(&format!("klamm {}", run.suite), &body)

@@ -6,6 +6,7 @@
 pub mod charts;
 pub mod compare;
 pub mod console;
+mod groups;
 pub mod histogram;
 pub mod html;
 pub mod junit;

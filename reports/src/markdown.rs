@@ -43,6 +43,7 @@ pub fn summary(run: &RunRecord) -> String {
         "\nTimes are virtual: response from the intended send time, all seeds together, in a modelled \
                  cluster. Lost and twice count permitted findings too.\n",
     );
+    md.push_str(&crate::groups::markdown(run));
     for s in run.scenarios.iter().filter(|s| s.verdict != Verdict::Held) {
         let _ = writeln!(md, "\n### {}\n", s.name);
         for f in &s.failures {

@@ -76,8 +76,59 @@ pub struct ScenarioRecord {
     /// When the cluster answered, and when it did not.
     #[serde(default)]
     pub availability: Availability,
+    /// What rebalances cost, if there were consumer groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<GroupFigures>,
     /// Failures, each with its folder.
     pub failures: Vec<FailureRecord>,
+}
+
+/// Consumer groups over all seeds. Times are nanoseconds of virtual time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct GroupFigures {
+    /// Rebalances that came to an end.
+    pub rebalances: u64,
+    /// From their beginning to a stable group.
+    pub duration: Spread,
+    /// Members at their ends, all together.
+    pub members: u64,
+    /// Partitions that changed hands.
+    pub moved: u64,
+    /// Stop-the-world time: how long a member that had partitions had none, for each member and rebalance.
+    pub stopped: Spread,
+    /// Records delivered to members, repetitions included.
+    pub delivered: u64,
+    /// Of those, delivered before.
+    pub redelivered: u64,
+}
+
+/// A few figures of many exact values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Spread {
+    /// How many.
+    pub count: u64,
+    /// The median: half are at or below.
+    pub p50: u64,
+    /// 99 in 100 are at or below.
+    pub p99: u64,
+    /// The greatest.
+    pub max: u64,
+    /// All together.
+    pub sum: u64,
+}
+
+impl Spread {
+    /// Of these values, in any order.
+    pub fn of(values: &mut [u64]) -> Spread {
+        values.sort_unstable();
+        // The least value that so many parts of a hundred do not exceed.
+        let at = |percent: usize| {
+            let place = (values.len() * percent).div_ceil(100).saturating_sub(1);
+            values.get(place).copied().unwrap_or(0)
+        };
+        let (count, sum) = (values.len() as u64, values.iter().sum());
+        Spread { count, p50: at(50), p99: at(99), max: at(100), sum }
+    }
 }
 
 /// When producers were answered, over all seeds. An outage is half a second or more in which something waited and
@@ -231,5 +282,18 @@ impl RunRecord {
             Some(n) => Err(format!("schema {n} is newer than this klamm knows ({SCHEMA})")),
             None => Err("no `schema`: this is not a run record".to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_is_exact() {
+        assert_eq!(Spread::of(&mut []), Spread::default());
+        assert_eq!(Spread::of(&mut [7]), Spread { count: 1, p50: 7, p99: 7, max: 7, sum: 7 });
+        let mut many: Vec<u64> = (1..=200).rev().collect();
+        assert_eq!(Spread::of(&mut many), Spread { count: 200, p50: 100, p99: 198, max: 200, sum: 20_100 });
     }
 }

@@ -4,7 +4,7 @@ use crate::run::{SeedOutcome, Timeline};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use klamm_reports::histogram::Latencies;
-use klamm_reports::record::{FailureRecord, ScenarioRecord, SeedRecord, Verdict};
+use klamm_reports::record::{FailureRecord, GroupFigures, ScenarioRecord, SeedRecord, Spread, Verdict};
 use klamm_world::faults::Planned;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +29,10 @@ pub struct Aggregate {
     /// Service times.
     pub service: Latencies,
     first: Option<First>,
+    groups: Option<GroupFigures>,
+    /// How long each rebalance took, and each member stood still.
+    durations: Vec<u64>,
+    stopped: Vec<u64>,
     nondeterministic: bool,
     violated: bool,
 }
@@ -53,6 +57,9 @@ impl Aggregate {
             response: Latencies::default(),
             service: Latencies::default(),
             first: None,
+            groups: None,
+            durations: Vec::new(),
+            stopped: Vec::new(),
             nondeterministic: false,
             violated: false,
         }
@@ -92,6 +99,18 @@ impl Aggregate {
         a.unavailable_ns += o.unavailable;
         a.longest_ns = a.longest_ns.max(o.longest);
         a.observed_ns += outcome.resolved.duration.get().0.as_nanos();
+        for group in outcome.groups.values() {
+            let g = self.groups.get_or_insert_with(GroupFigures::default);
+            g.delivered += group.delivered;
+            for rebalance in &group.rebalances {
+                g.rebalances += 1;
+                g.members += u64::from(rebalance.members);
+                g.moved += rebalance.moved;
+                g.redelivered += rebalance.redelivered;
+                self.durations.push(rebalance.to - rebalance.from);
+                self.stopped.extend(&rebalance.stopped);
+            }
+        }
         self.response.add_seed(&outcome.response);
         self.service.add_seed(&outcome.service);
         self.violated |= outcome.violations(scenario).next().is_some();
@@ -139,6 +158,11 @@ impl Aggregate {
         r.failures.sort_by_key(|f| f.index);
         r.response = self.response.figures();
         r.service = self.service.figures();
+        r.groups = self.groups.map(|g| GroupFigures {
+            duration: Spread::of(&mut self.durations.clone()),
+            stopped: Spread::of(&mut self.stopped.clone()),
+            ..g
+        });
         r.verdict = if self.nondeterministic {
             Verdict::Nondeterministic
         } else if self.violated {

@@ -3,13 +3,13 @@
 
 use crate::aggregate::Aggregate;
 use crate::campaign::{Plan, shown};
-use crate::run::{Found, Options, Recording, SeedOutcome, Timeline, TraceLine, Witness, run_resolved};
+use crate::run::{Found, GroupOverTime, Options, Recording, SeedOutcome, Timeline, TraceLine, Witness, run_resolved};
 use crate::schema::{Scenario, to_toml};
 use crate::seeds::Seed;
 use crate::shrink::{Shrunk, shrink};
 use klamm_model::defects::{Defect, Defects};
 use klamm_reports::charts::{
-    PercentileChart, PercentileSeries, TimelineChart, TradeoffChart, TradeoffPoint, svg, write,
+    GanttChart, LagChart, PercentileChart, PercentileSeries, TimelineChart, TradeoffChart, TradeoffPoint, svg, write,
 };
 use klamm_reports::html::{Charts, Story, failure_page, run_page};
 use klamm_reports::record::{FailureRecord, RunRecord};
@@ -320,6 +320,36 @@ fn timeline(scenario: &str, seed: &str, timeline: &Timeline) -> TimelineChart {
     }
 }
 
+/// One group over time, to be drawn: who had what, and how far behind it was.
+fn group_charts(scenario: &str, seed: &str, timeline: &Timeline, group: &GroupOverTime) -> (GanttChart, LagChart) {
+    let title = format!("{scenario} · group {} · seed {seed}", group.group);
+    let gantt = GanttChart {
+        title: title.clone(),
+        setting: "bars: generation · partitions held; grey: a rebalance; red: faults; virtual time, modelled cluster"
+            .to_owned(),
+        end: group.end,
+        lanes: group.lanes.clone(),
+        rebalances: group.rebalances.clone(),
+        bands: timeline.bands.clone(),
+    };
+    let lag = LagChart {
+        title,
+        setting: "committed records not delivered to any member; virtual time, modelled cluster".to_owned(),
+        end: group.end,
+        series: group.lag.clone(),
+        bands: timeline.bands.clone(),
+    };
+    (gantt, lag)
+}
+
+fn gantt_caption(group: &GroupOverTime) -> String {
+    format!("Who of group {} had partitions when: {} rebalances.", group.group, group.rebalances.len())
+}
+
+fn lag_caption(group: &GroupOverTime) -> String {
+    format!("How far behind group {} was, by partition.", group.group)
+}
+
 fn story(
     scenario: &Scenario,
     outcome: &SeedOutcome,
@@ -329,6 +359,11 @@ fn story(
 ) -> miette::Result<Story> {
     let over_time = outcome.timeline.as_ref().expect("a recorded seed has one");
     let chart = svg(&timeline(&scenario.name, &verdict.seed, over_time)).map_err(|e| miette::miette!("{e}"))?;
+    let mut charts = vec![("Acknowledged records and response times around the faults (red).".to_owned(), chart)];
+    for group in &over_time.groups {
+        let (gantt, _) = group_charts(&scenario.name, &verdict.seed, over_time, group);
+        charts.push((gantt_caption(group), svg(&gantt).map_err(|e| miette::miette!("{e}"))?));
+    }
     let moment = |ns: u64| format!("{:.6}s", ns as f64 / 1e9);
     let witness = verdict.findings.first().map_or(Vec::new(), |f| witness_lines(&f.witness, &recorded.trace));
     Ok(Story {
@@ -339,7 +374,7 @@ fn story(
         faults: outcome.fired.iter().map(|p| (text::time(p.at), fault_in_words(p))).collect(),
         witness: witness.into_iter().map(|(at, place, what)| (moment(at), place, what)).collect(),
         replay: replay.to_owned(),
-        charts: vec![("Acknowledged records and response times around the faults (red).".to_owned(), chart)],
+        charts,
     })
 }
 
@@ -394,6 +429,20 @@ pub fn finish(folder: &Path, record: &RunRecord, aggregates: &[Aggregate]) -> mi
             write(&chart, &folder.join("charts").join(format!("{}-timeline", s.name))).map_err(report)?;
             let caption = format!("Seed {} over time: {}.", first.seed, in_words(&first.fired));
             of_scenario.push((caption, svg(&chart).map_err(report)?));
+            for (n, group) in first.timeline.groups.iter().enumerate() {
+                let (gantt, lag) = group_charts(record.title(charts.len()), &first.seed, &first.timeline, group);
+                let file = |what: &str| {
+                    let name =
+                        if n == 0 { format!("{}-{what}", s.name) } else { format!("{}-{what}-{}", s.name, n + 1) };
+                    folder.join("charts").join(name)
+                };
+                write(&gantt, &file("rebalances")).map_err(report)?;
+                of_scenario.push((gantt_caption(group), svg(&gantt).map_err(report)?));
+                if group.lag.iter().any(|l| !l.points.is_empty()) {
+                    write(&lag, &file("lag")).map_err(report)?;
+                    of_scenario.push((lag_caption(group), svg(&lag).map_err(report)?));
+                }
+            }
         }
         charts.push(of_scenario);
     }

@@ -1,10 +1,14 @@
 //! Charts, each as SVG and PNG from one drawing.
 
+mod gantt;
+mod lag;
 mod percentile;
 mod style;
 mod timeline;
 mod tradeoff;
 
+pub use gantt::{GanttChart, Lane, LaneSpan};
+pub use lag::{LagChart, LagSeries};
 pub use percentile::{PercentileChart, PercentileSeries};
 pub use timeline::{Band, Moment, TimelineChart, Window};
 pub use tradeoff::{TradeoffChart, TradeoffPoint};

@@ -97,7 +97,7 @@ impl Chart for TimelineChart {
             .map_err(failed)?;
         let area_below = AreaSeries::new(self.windows.iter().map(rate), 0.0, style::series(0).mix(0.25));
         chart.draw_series(area_below.border_style(style::series(0).stroke_width(2))).map_err(failed)?;
-        chart.draw_series(labels.into_iter().map(|l| l.text(top))).map_err(failed)?;
+        chart.draw_series(labels.into_iter().map(|l| l.text(top, ROW))).map_err(failed)?;
         chart.draw_series(self.moments.iter().map(|m| moment(m, 0.0, top))).map_err(failed)?;
 
         let seen: Vec<&Window> = self.windows.iter().filter(|w| w.acknowledged > 0).collect();
@@ -148,7 +148,7 @@ impl Chart for TimelineChart {
     }
 }
 
-fn band(b: &Band, low: f64, high: f64) -> Rectangle<(f64, f64)> {
+pub(super) fn band(b: &Band, low: f64, high: f64) -> Rectangle<(f64, f64)> {
     // A fault of no length still shows.
     let to = (b.to as f64).max(b.from as f64 + 2e7);
     Rectangle::new([(b.from as f64 / 1e9, low), (to / 1e9, high)], style::FAULT.mix(0.14).filled())
@@ -170,21 +170,21 @@ const LABEL_SIZE: u32 = 12;
 
 /// Where the name of a fault stands.
 #[derive(Clone, PartialEq, Debug)]
-struct Label {
-    text: String,
-    seconds: f64,
-    row: usize,
+pub(super) struct Label {
+    pub(super) text: String,
+    pub(super) seconds: f64,
+    pub(super) row: usize,
 }
 
 impl Label {
-    fn text(self, top: f64) -> Text<'static, (f64, f64), String> {
+    pub(super) fn text(self, top: f64, row: f64) -> Text<'static, (f64, f64), String> {
         let font = (style::FONT, LABEL_SIZE).into_font().color(&style::FAULT);
-        Text::new(self.text, (self.seconds, top * (0.99 - ROW * self.row as f64)), font)
+        Text::new(self.text, (self.seconds, top * (0.99 - row * self.row as f64)), font)
     }
 }
 
 /// Gives each name the first row in which it covers no other.
-fn place_labels(bands: &[Band], end: f64) -> Vec<Label> {
+pub(super) fn place_labels(bands: &[Band], end: f64) -> Vec<Label> {
     let mut taken = [f64::NEG_INFINITY; ROWS];
     let mut placed = Vec::new();
     let mut in_order: Vec<&Band> = bands.iter().collect();

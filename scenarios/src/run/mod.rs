@@ -6,17 +6,20 @@
 mod build;
 mod declare;
 mod measure;
+mod rebalances;
 mod story;
 mod watch;
 
 pub use build::{Built, Options, build};
 pub use measure::{Measure, OUTAGE_NS, Outages, WINDOW_NS};
+pub use rebalances::{GroupCost, GroupOverTime, Rebalance};
 pub use watch::{Recording, TraceLine};
 
 use crate::schema::{Scenario, resolve};
 
 use hdrhistogram::Histogram;
 use klamm_model::config::BrokerConfig;
+use klamm_model::ids::ClientId;
 use klamm_model::inspect::Inspection;
 use klamm_model::units::{Duration, Instant};
 use klamm_reports::charts::{Band, Moment, Window};
@@ -105,6 +108,8 @@ pub struct SeedOutcome {
     pub resolved: Scenario,
     /// The schedule before it was fired.
     pub schedule: Vec<Planned>,
+    /// What rebalances cost, by group.
+    pub groups: BTreeMap<String, GroupCost>,
     /// If it was kept: the run over time.
     pub timeline: Option<Timeline>,
     /// If it was recorded: history and trace.
@@ -120,6 +125,8 @@ pub struct Timeline {
     pub bands: Vec<Band>,
     /// Elections.
     pub moments: Vec<Moment>,
+    /// Consumer groups.
+    pub groups: Vec<GroupOverTime>,
 }
 
 impl SeedOutcome {
@@ -417,10 +424,15 @@ impl Run<'_> {
         findings.extend(self.watch.invariants.findings().iter().map(|f| declare::from_invariant(f, &declared)));
         findings.sort_by_key(|f| f.at);
         let (from, to) = (self.hardship.0.as_nanos(), now.as_nanos());
+        let groups = self.watch.rebalances.finish();
+        let names: BTreeMap<ClientId, String> = self.watch.client_names(&self.built.sim);
+        let name = |client: ClientId| names.get(&client).cloned().unwrap_or_default();
+        let groups_over_time = self.watch.rebalances.over_time(from, to, name);
         let timeline = self.watch.measure.timeline(from, to).map(|windows| Timeline {
             windows,
             bands: declare::bands(&self.watch),
             moments: declare::moments(&declared, from),
+            groups: groups_over_time,
         });
         let recording = self.watch.take_recording();
         let watch = self.watch;
@@ -439,6 +451,7 @@ impl Run<'_> {
             service: watch.measure.service,
             outages: watch.measure.outages,
             declared,
+            groups,
             resolved: self.scenario.clone(),
             schedule: Vec::new(),
             timeline,

@@ -2,6 +2,7 @@
 
 use super::build::Options;
 use super::measure::Measure;
+use super::rebalances::Rebalances;
 use super::story;
 use klamm_model::history::{Entry, Op, TopicPartition};
 use klamm_model::ids::{ClientId, Incarnation, TopicIdPartition};
@@ -58,6 +59,8 @@ pub struct Watch {
     pub judge: Judge,
     /// Figures.
     pub measure: Measure,
+    /// What rebalances cost.
+    pub rebalances: Rebalances,
     /// Marks seen, and how often.
     pub marks: BTreeMap<&'static str, u64>,
     /// The last event.
@@ -88,12 +91,19 @@ impl Watch {
             invariants,
             judge,
             measure: Measure::new(options.record || options.timeline),
+            rebalances: Rebalances::new(options.record || options.timeline),
             marks: BTreeMap::new(),
             last: Ordinal(0),
             incarnations: vec![Incarnation(0); clients.len()],
             clients,
             recorder,
         }
+    }
+
+    /// The names of client applications.
+    pub fn client_names(&self, sim: &Sim) -> BTreeMap<ClientId, String> {
+        let named = sim.nodes().zip(&self.clients);
+        named.filter_map(|(node, client)| Some(((*client)?, sim.node_name(node).to_owned()))).collect()
     }
 
     /// What was recorded, if anything was.
@@ -107,13 +117,24 @@ impl Watch {
         let entry = Entry { at: event.at.as_nanos(), client, incarnation: self.incarnations[place], op: op.clone() };
         self.judge.entry(&entry);
         self.measure.entry(&entry);
+        self.rebalances.entry(&entry);
         if let Some(r) = &mut self.recorder {
             r.recording.history.push(entry);
         }
     }
 
-    fn trace(&mut self, event: &TraceEvent) {
+    fn trace(&mut self, at: u64, event: &TraceEvent) {
         match event {
+            TraceEvent::GroupState { .. } => self.rebalances.state(at, event),
+            TraceEvent::HighWatermark { partition, leading: true, high_watermark, .. }
+                if self.rebalances.follows_ends() =>
+            {
+                if let Some(topic) = self.injector.facts().topics.get(&partition.topic) {
+                    let source = TopicPartition { topic: topic.as_str().into(), partition: partition.partition };
+                    self.rebalances.end(source, high_watermark.0);
+                    self.rebalances.lag(at);
+                }
+            }
             TraceEvent::Mark { mark } => *self.marks.entry(mark).or_default() += 1,
             TraceEvent::LogStart { partition, log_start, .. } => self.log_start(*partition, *log_start),
             _ => {}
@@ -135,8 +156,13 @@ impl Observer for Watch {
         self.invariants.event(event);
         match (&event.what, event.node) {
             (What::Op(op), Some(node)) => self.op(event, node, op),
-            (What::Trace(trace), _) => self.trace(trace),
+            (What::Trace(trace), _) => self.trace(event.at.as_nanos(), trace),
             (What::Started { incarnation }, Some(node)) => self.incarnations[usize::from(node.0)] = *incarnation,
+            (What::Ended { .. }, Some(node)) => {
+                if let Some(client) = self.clients[usize::from(node.0)] {
+                    self.rebalances.ended(client, event.at.as_nanos());
+                }
+            }
             _ => {}
         }
         if let Some(r) = &mut self.recorder {
