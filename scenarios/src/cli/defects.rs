@@ -106,7 +106,7 @@ fn tell(hunt: &Hunt, hunted: &Hunted, scenarios: &[Scenario]) {
         Some(c) => {
             let faults = hunt::shrunk(hunt.defect, &scenarios[c.scenario], c);
             let faults = faults.map_or("-".to_owned(), |(all, few)| format!("{all}->{few}"));
-            let others = hunted.named.iter().filter(|(check, _)| *check != c.check).map(|(check, s)| {
+            let others = hunted.named.iter().filter(|(check, _)| !c.is_of(check)).map(|(check, s)| {
                 let after = s.as_ref().map_or(format!("not in {}", hunted.seeds), |s| format!("after {}", s.seeds));
                 format!("{check} {after}")
             });
