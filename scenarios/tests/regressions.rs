@@ -7,11 +7,18 @@ use klamm_scenarios::run::{Options, run_seed};
 use klamm_scenarios::{catalog, seeds::Seed};
 
 /// Scenario, derived seed, what was wrong.
-const CONVICTED: &[(&str, &str, &str)] = &[(
-    "isr-changes-in-flight",
-    "0x6870ab09132de8eb",
-    "an answer to a deposed leader's AlterPartition was taken for one to what it asked as a leader again",
-)];
+const CONVICTED: &[(&str, &str, &str)] = &[
+    (
+        "isr-changes-in-flight",
+        "0x6870ab09132de8eb",
+        "an answer to a deposed leader's AlterPartition was taken for one to what it asked as a leader again",
+    ),
+    (
+        "write-fails",
+        "0xea950475fc09b102",
+        "an append under way behind one that failed was held against the broker, which halted",
+    ),
+];
 
 #[test]
 fn what_was_fixed_stays_fixed() {

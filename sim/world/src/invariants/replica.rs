@@ -60,6 +60,9 @@ pub(crate) struct Segment {
     /// Appends asked for and not completed: the number of batches of each, and the batches.
     appends: VecDeque<u32>,
     in_flight: VecDeque<Batch>,
+    /// How many of these were asked for before an earlier append failed: whatever becomes of them, they continue
+    /// nothing.
+    void: usize,
     /// What each fsync asked for will make durable.
     fsyncs: VecDeque<u64>,
 }
@@ -257,6 +260,7 @@ impl Replica {
         for segment in &mut self.segments {
             self.uncertain.extend(segment.in_flight.drain(..));
             segment.appends.clear();
+            segment.void = 0;
             segment.fsyncs.clear();
         }
         self.uncertain.sort_by_key(|b| b.base);
@@ -478,11 +482,17 @@ impl Replicas {
                     // The process is dead, and the world says that this reached the file all the same.
                     return ok.then(|| self.late(ix, base, data)).flatten();
                 };
-                if !ok {
-                    // A failed write may have left a part of itself, or all: the next load settles it.
+                let void = segment.void > 0;
+                segment.void = segment.void.saturating_sub(1);
+                if !ok || void {
+                    // A failed write may have left a part of itself, or all, and what was under way behind it lies
+                    // behind a hole: the next load settles it.
                     let failed: Vec<Batch> = segment.in_flight.drain(..count as usize).collect();
                     replica.uncertain.extend(failed);
                     replica.uncertain.sort_by_key(|b| b.base);
+                    if !ok {
+                        replica.segments[at..].iter_mut().for_each(|s| s.void = s.appends.len());
+                    }
                     let end = replica.end();
                     replica.forget_producers_from(end);
                     return None;

@@ -231,6 +231,39 @@ fn appends_in_flight_at_a_crash_are_settled_by_the_load() {
 }
 
 #[test]
+fn what_was_under_way_behind_a_failed_append_is_held_by_nobody() {
+    let append = |data: &[u8]| DiskOp::Append {
+        file: Path::new("t-0/00000000000000000000.log"),
+        data: Bytes::copy_from_slice(data),
+    };
+    let (first, second) = (batch(0, 2, 0, (5, 0, 0), b"a"), batch(2, 1, 0, (6, 0, 0), b"b"));
+    let both = || {
+        let mut w = World::new();
+        w.produce(1, -1, &first);
+        w.produce(1, -1, &second);
+        w.asked(1, &append(&first));
+        w.asked(1, &append(&second));
+        w.event(1, What::DiskDone { op: &append(&first), result: &Err(DiskError::Io) });
+        w.event(1, What::DiskDone { op: &append(&second), result: &Ok(DiskReply::Done) });
+        w
+    };
+    // The process ends; recovery finds nothing that continues the log.
+    let mut w = both();
+    w.end_process(1, Ending::Killed);
+    w.load(1, 0, 0);
+    w.silent();
+    // Or it goes on as if it had them.
+    let mut w = both();
+    w.watermark(1, 0, true, 0, 3);
+    w.only("trace-contradicted");
+    // What is asked for after the failure is judged as ever.
+    let mut w = both();
+    w.append(1, &batch(0, 1, 0, (7, 0, 0), b"c"));
+    w.append(1, &batch(2, 1, 0, (7, 0, 1), b"d"));
+    w.fires("batch-integrity");
+}
+
+#[test]
 fn a_panic_is_a_crash() {
     let mut w = World::new();
     w.end_process(2, Ending::Panicked { message: "broken".into() });
