@@ -24,7 +24,7 @@ figure svg{border-radius:6px}}
 @media print{body{max-width:none}figure,tr{break-inside:avoid}a{color:inherit}}
 ";
 
-fn page(title: &str, body: &Markup) -> String {
+pub(crate) fn page(title: &str, body: &Markup) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {

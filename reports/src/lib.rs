@@ -3,6 +3,7 @@
 //! Nothing here knows of the simulator: everything is drawn from plain, versioned records, so old runs can be
 //! drawn again.
 
+pub mod audit;
 pub mod charts;
 pub mod compare;
 pub mod console;

@@ -156,9 +156,17 @@ pub fn run_folder(plan: &Plan) -> miette::Result<PathBuf> {
         content.push_str(&to_toml(s));
     }
     content.push_str(&format!("{:?} {} {:?}", plan.defects, plan.seeds, plan.time));
-    let folder = plan.out.join(short_id(&content));
+    fresh_folder(&plan.out, &content, "charts")
+}
+
+/// Makes an empty folder with one folder in it, named by the content it is for.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn fresh_folder(out: &Path, content: &str, within: &str) -> miette::Result<PathBuf> {
+    let folder = out.join(short_id(content));
     discard(&folder)?;
-    io(&folder, std::fs::create_dir_all(folder.join("charts")))?;
+    io(&folder, std::fs::create_dir_all(folder.join(within)))?;
     Ok(folder)
 }
 

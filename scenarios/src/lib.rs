@@ -1,10 +1,11 @@
 //! Scenarios, campaigns over seeds, shrinking, what a run leaves behind, and the `klamm` command.
 //!
 //! In reading order: [`schema`] (what a file says), [`catalog`] (where files are), [`run`] (one seed),
-//! [`campaign`] (many), [`shrink`], [`artefacts`] (what is left on disk), [`cli`].
+//! [`campaign`] (many), [`audit`] (settings on trial), [`shrink`], [`artefacts`] (what is left on disk), [`cli`].
 
 pub mod aggregate;
 pub mod artefacts;
+pub mod audit;
 pub mod campaign;
 pub mod catalog;
 pub mod cli;

@@ -1,5 +1,6 @@
 //! The command line: what the user types, and what the shell gets back.
 
+mod audit;
 mod check;
 mod compare;
 mod defects;
@@ -54,6 +55,8 @@ enum Command {
     Replay(replay::Args),
     /// Run the variants of one scenario under the same seeds, and draw what each costs and loses.
     Compare(compare::Args),
+    /// Put a team's own properties files on trial under every class of fault.
+    Audit(audit::Args),
     /// Find the smallest schedule of faults that still fails.
     Shrink(replay::ShrinkArgs),
     /// Judge a recorded history.
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Compare(args) => compare::compare(&args),
+        Command::Audit(args) => audit::audit(&args),
         Command::Shrink(args) => replay::shrink(&args),
         Command::Check(args) => check::check(&args),
         Command::Defects(args) => defects::defects(&args),

@@ -1,0 +1,319 @@
+//! The audit of a set of settings: what each class of fault did to them, and what one change would do.
+
+use crate::record::Latency;
+use crate::text::{number, time};
+use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The version of [`AuditRecord`].
+pub const SCHEMA: u32 = 1;
+
+/// An audit.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Klamm's version.
+    pub klamm: String,
+    /// The master seed, in hexadecimal.
+    pub master: String,
+    /// Settings given, by place.
+    pub settings: BTreeMap<String, BTreeMap<String, String>>,
+    /// The settings as they are, by class of fault.
+    pub classes: Vec<ClassRecord>,
+    /// Changes of one setting.
+    pub changes: Vec<ChangeRecord>,
+    /// What was given and not acted on.
+    pub not_modelled: Vec<String>,
+}
+
+/// How often something happened.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Cell {
+    /// How often, over all seeds.
+    pub count: u64,
+    /// In how many seeds.
+    pub seeds: u64,
+    /// The first seed that shows it, in hexadecimal.
+    pub seed: Option<String>,
+}
+
+/// One class of fault. Times are virtual nanoseconds.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ClassRecord {
+    /// Its name.
+    pub name: String,
+    /// What happens.
+    pub summary: String,
+    /// Seeds run.
+    pub seeds: u64,
+    /// Records sent.
+    pub sends: u64,
+    /// Records acknowledged.
+    pub acknowledged: u64,
+    /// Acknowledged records lost; with acks=0, records never seen again.
+    pub lost: Cell,
+    /// Records twice in the log.
+    pub repeated: Cell,
+    /// Records out of order.
+    pub reordered: Cell,
+    /// Sends that failed for certain.
+    pub refused: Cell,
+    /// Sends without an end, and conditions that never became true again.
+    pub stalled: Cell,
+    /// Half a second or more in which something waited and nothing was acknowledged.
+    pub outages: Cell,
+    /// The longest of them.
+    pub longest_outage_ns: u64,
+    /// The seed that shows it.
+    pub longest_outage_seed: Option<String>,
+    /// All of them together.
+    pub unavailable_ns: u64,
+    /// Hardship observed.
+    pub observed_ns: u64,
+    /// Response times from the intended send time.
+    pub response: Option<Latency>,
+}
+
+/// One changed setting, under the same seeds.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ChangeRecord {
+    /// `producer acks = all`.
+    pub setting: String,
+    /// What it is now.
+    pub now: String,
+    /// Why it helps.
+    pub why: String,
+    /// Every class, with the change.
+    pub classes: Vec<ClassRecord>,
+}
+
+/// What matters of all classes together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Sum {
+    lost: u64,
+    repeated: u64,
+    reordered: u64,
+    refused: u64,
+    unavailable_ns: u64,
+    quiet: Option<Latency>,
+}
+
+fn sum(classes: &[ClassRecord]) -> Sum {
+    let total = |pick: fn(&ClassRecord) -> u64| classes.iter().map(pick).sum();
+    Sum {
+        lost: total(|c| c.lost.count),
+        repeated: total(|c| c.repeated.count),
+        reordered: total(|c| c.reordered.count),
+        refused: total(|c| c.refused.count),
+        unavailable_ns: total(|c| c.unavailable_ns),
+        quiet: classes.first().and_then(|c| c.response),
+    }
+}
+
+impl AuditRecord {
+    /// Whether nothing acknowledged was lost, repeated or reordered under any class.
+    pub fn is_safe(&self) -> bool {
+        let s = sum(&self.classes);
+        s.lost + s.repeated + s.reordered == 0
+    }
+
+    /// The verdict in plain words, one sentence each.
+    pub fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        for c in &self.classes {
+            let mut say = |cell: &Cell, what: &str| {
+                if let Some(seed) = &cell.seed {
+                    words.push(format!(
+                        "{}: {} {what}, in {} of {} seeds (seed {seed}).",
+                        c.name,
+                        number(cell.count),
+                        cell.seeds,
+                        c.seeds
+                    ));
+                }
+            };
+            say(&c.lost, "records that the producer took for sent are gone");
+            say(&c.repeated, "records are in the log twice");
+            say(&c.reordered, "records of one producer stand in another order than they were sent");
+            say(&c.stalled, "sends or partitions never came to an end again");
+        }
+        if words.is_empty() {
+            words.push(format!(
+                "Nothing that was acknowledged was lost, repeated or reordered in {} seeds of {} classes of fault.",
+                number(self.classes.iter().map(|c| c.seeds).sum()),
+                self.classes.len()
+            ));
+        }
+        words
+    }
+
+    /// What a verdict of this kind does not cover.
+    pub fn caveats(&self) -> Vec<String> {
+        let mut caveats = vec![
+            "Seeds are samples: what did not show is unlikely under these faults, not impossible.".to_owned(),
+            "Latencies are virtual, of a modelled cluster of three brokers: they compare settings, they do not predict \
+             hardware."
+                .to_owned(),
+            "Consumers, transactions, compaction and deletion are not part of this audit.".to_owned(),
+        ];
+        if !self.not_modelled.is_empty() {
+            caveats.push(format!("Given, but not acted on: {}.", self.not_modelled.join(", ")));
+        }
+        caveats
+    }
+
+    /// As JSON.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a record is JSON")
+    }
+}
+
+const CLASSES: [&str; 9] = ["lost", "repeated", "reordered", "refused", "stalled", "outages", "longest", "p50", "p99"];
+
+fn class_row(c: &ClassRecord) -> [String; 9] {
+    let latency = |pick: fn(&Latency) -> u64| c.response.map_or("-".to_owned(), |l| time(pick(&l)));
+    let longest = if c.longest_outage_ns == 0 { "-".to_owned() } else { time(c.longest_outage_ns) };
+    let n = |cell: &Cell| number(cell.count);
+    [
+        n(&c.lost),
+        n(&c.repeated),
+        n(&c.reordered),
+        n(&c.refused),
+        n(&c.stalled),
+        n(&c.outages),
+        longest,
+        latency(|l| l.p50),
+        latency(|l| l.p99),
+    ]
+}
+
+const CHANGES: [&str; 7] = ["lost", "repeated", "reordered", "refused", "unavailable", "quiet p50", "quiet p99"];
+
+fn change_row(classes: &[ClassRecord]) -> [String; 7] {
+    let s = sum(classes);
+    let latency = |pick: fn(&Latency) -> u64| s.quiet.map_or("-".to_owned(), |l| time(pick(&l)));
+    [
+        number(s.lost),
+        number(s.repeated),
+        number(s.reordered),
+        number(s.refused),
+        time(s.unavailable_ns),
+        latency(|l| l.p50),
+        latency(|l| l.p99),
+    ]
+}
+
+/// Rows of the second table: the settings as they are, then each change.
+fn change_rows(a: &AuditRecord) -> Vec<(String, [String; 7])> {
+    let mut rows = vec![("as it is".to_owned(), change_row(&a.classes))];
+    rows.extend(a.changes.iter().map(|c| (format!("{} (now {})", c.setting, c.now), change_row(&c.classes))));
+    rows
+}
+
+fn console_table<const N: usize>(head: &str, columns: [&str; N], rows: &[(String, [String; N])]) -> String {
+    let name = rows.iter().map(|r| r.0.chars().count()).max().unwrap_or(0).max(head.len());
+    let width = |c: usize| rows.iter().map(|r| r.1[c].len()).max().unwrap_or(0).max(columns[c].len());
+    let mut text = format!("  {head:<name$}");
+    for (c, column) in columns.iter().enumerate() {
+        let _ = write!(text, "  {column:>w$}", w = width(c));
+    }
+    text.push('\n');
+    for (label, row) in rows {
+        let _ = write!(text, "  {label:<name$}");
+        for (c, value) in row.iter().enumerate() {
+            let _ = write!(text, "  {value:>w$}", w = width(c));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn class_rows(a: &AuditRecord) -> Vec<(String, [String; 9])> {
+    a.classes.iter().map(|c| (c.name.clone(), class_row(c))).collect()
+}
+
+/// For a terminal.
+pub fn console(a: &AuditRecord) -> String {
+    let mut text = console_table("fault", CLASSES, &class_rows(a));
+    text.push('\n');
+    for line in a.words() {
+        let _ = writeln!(text, "  {line}");
+    }
+    if !a.changes.is_empty() {
+        text.push_str("\n  One change at a time, under the same seeds, all faults together:\n");
+        text.push_str(&console_table("change", CHANGES, &change_rows(a)));
+    }
+    text.push('\n');
+    for line in a.caveats() {
+        let _ = writeln!(text, "  {line}");
+    }
+    text
+}
+
+fn markdown_table<const N: usize>(md: &mut String, head: &str, columns: [&str; N], rows: &[(String, [String; N])]) {
+    let _ = writeln!(md, "| {head} | {} |", columns.join(" | "));
+    let _ = writeln!(md, "|---|{}", "--:|".repeat(N));
+    for (label, row) in rows {
+        let _ = writeln!(md, "| {label} | {} |", row.join(" | "));
+    }
+}
+
+/// `summary.md`.
+pub fn markdown(a: &AuditRecord) -> String {
+    let mut md = format!("## klamm audit · {}\n\n", if a.is_safe() { "nothing was lost" } else { "**not safe**" });
+    for line in a.words() {
+        let _ = writeln!(md, "- {line}");
+    }
+    md.push('\n');
+    markdown_table(&mut md, "fault", CLASSES, &class_rows(a));
+    if !a.changes.is_empty() {
+        md.push_str("\nOne change at a time, under the same seeds, all faults together:\n\n");
+        markdown_table(&mut md, "change", CHANGES, &change_rows(a));
+    }
+    md.push('\n');
+    for line in a.caveats() {
+        let _ = writeln!(md, "- {line}");
+    }
+    md
+}
+
+fn html_table<const N: usize>(head: &str, columns: [&str; N], rows: &[(String, [String; N])]) -> Markup {
+    html! { div.scroll { table {
+        thead { tr { th { (head) } @for (i, c) in columns.iter().enumerate() {
+            th style=[(i == 0).then_some("text-align:right")] { (c) }
+        } } }
+        tbody { @for (label, row) in rows { tr {
+            td { (label) } @for value in row { td style="text-align:right" { (value) } }
+        } } }
+    } } }
+}
+
+/// `index.html`. `folder` is where the classes' scenario files lie.
+pub fn page(a: &AuditRecord) -> String {
+    let body = html! {
+        h1 { "klamm audit · " @if a.is_safe() { span.ok { "nothing was lost" } } @else { span.bad { "not safe" } } }
+        @for (place, settings) in &a.settings {
+            p { b { (place) } ": " @for (key, value) in settings { code { (key) "=" (value) } " " } }
+        }
+        @if a.settings.is_empty() { p { "Kafka's defaults." } }
+        @for line in a.words() { p { (line) } }
+        h2 { "What each fault did" }
+        (html_table("fault", CLASSES, &class_rows(a)))
+        @for c in &a.classes { p.small { b { (c.name) } ": " (c.summary) } }
+        p.small {
+            "Replay a seed: " code { "klamm replay scenarios/<fault>.toml --seed <seed>" } ", in this folder."
+        }
+        @if !a.changes.is_empty() {
+            h2 { "One change at a time" }
+            p { "Under the same seeds, all faults together; the last two columns are the price when nothing is wrong." }
+            (html_table("change", CHANGES, &change_rows(a)))
+            @for c in &a.changes { p.small { b { (c.setting) } ": " (c.why) "." } }
+        }
+        h2 { "What this does not say" }
+        @for line in a.caveats() { p { (line) } }
+    };
+    crate::html::page("klamm audit", &body)
+}

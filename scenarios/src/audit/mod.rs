@@ -1,0 +1,142 @@
+//! `klamm audit`: a team's own settings under every class of fault, and what the safest changes would cost.
+//!
+//! Each class is a scenario of the catalogue (tag `audit`) that sets nothing of what is audited. Seeds are the same for
+//! the settings as they are and for every change of one of them, so the difference is the change's and nothing else's.
+
+mod properties;
+mod subject;
+
+pub use subject::{Place, Subject};
+
+use crate::catalog;
+use crate::run::{Options, SeedOutcome, run_seed};
+use crate::schema::Scenario;
+use crate::seeds::Seed;
+use klamm_reports::audit::{Cell, ChangeRecord, ClassRecord};
+use klamm_reports::histogram::Latencies;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Changes of one setting that make losses, repetitions or disorder less likely, and why.
+const CHANGES: &[(Place, &str, &str, &str)] = &[
+    (Place::Producer, "acks", "all", "a record counts only when every in-sync replica has it"),
+    (Place::Topic, "min.insync.replicas", "2", "at least one replica besides the leader has every acknowledged record"),
+    (Place::Topic, "unclean.leader.election.enable", "false", "a replica that is behind never leads"),
+    (Place::Topic, "flush.messages", "1", "what is acknowledged is on the disk, not in the page cache"),
+    (Place::Producer, "enable.idempotence", "true", "a repeated batch is recognised, and order survives retries"),
+    (Place::Producer, "max.in.flight.requests.per.connection", "1", "a retry cannot be overtaken"),
+    (Place::Producer, "delivery.timeout.ms", "120000", "a send outlives the failures of a broker"),
+];
+
+/// How an audit is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep<'a> {
+    /// The seed that all others derive from.
+    pub master: Seed,
+    /// Seeds of each class.
+    pub seeds: u64,
+    /// Threads.
+    pub jobs: usize,
+    /// Raised from elsewhere to stop.
+    pub stop: &'a AtomicBool,
+}
+
+/// The classes of fault.
+pub fn classes() -> Vec<Scenario> {
+    let mut classes = catalog::find("audit").expect("the catalogue has the tag");
+    // What nothing happens to comes first: everything else is measured against it.
+    classes.sort_by_key(|c| (!c.faults.is_empty(), c.name.clone()));
+    classes
+}
+
+/// What one class came to.
+#[derive(Default)]
+struct Tally {
+    record: ClassRecord,
+    response: Latencies,
+}
+
+impl Tally {
+    fn add(&mut self, seed: Seed, outcome: &SeedOutcome) {
+        let (r, s) = (&mut self.record, &outcome.summary);
+        let add = |cell: &mut Cell, n: u64| {
+            cell.count += n;
+            if n > 0 {
+                cell.seeds += 1;
+                cell.seed.get_or_insert_with(|| seed.to_string());
+            }
+        };
+        r.seeds += 1;
+        r.sends += s.sends;
+        r.acknowledged += s.acknowledged;
+        add(&mut r.lost, s.lost() + s.acks0_missing);
+        add(&mut r.repeated, s.duplicates());
+        add(&mut r.reordered, s.reordered());
+        add(&mut r.refused, s.failed);
+        let stalled = outcome.findings.iter().filter(|f| f.check == "convergence").count() as u64;
+        add(&mut r.stalled, stalled + s.unresolved);
+        add(&mut r.outages, outcome.outages.count);
+        if outcome.outages.longest > r.longest_outage_ns {
+            r.longest_outage_ns = outcome.outages.longest;
+            r.longest_outage_seed = Some(seed.to_string());
+        }
+        r.unavailable_ns += outcome.outages.unavailable;
+        r.observed_ns += outcome.resolved.duration.get().0.as_nanos();
+        self.response.add_seed(&outcome.response);
+    }
+}
+
+/// Every class under these settings; `None` if it was stopped. `done` is told of each seed.
+pub fn sweep(subject: &Subject, how: &Sweep<'_>, done: &(dyn Fn() + Sync)) -> Option<Vec<ClassRecord>> {
+    let classes = classes();
+    let scenarios: Vec<Scenario> = classes.iter().map(|c| subject.onto(c)).collect();
+    let total = scenarios.len() * how.seeds as usize;
+    let next = AtomicUsize::new(0);
+    let outcomes: Mutex<Vec<Option<(Seed, SeedOutcome)>>> = Mutex::new((0..total).map(|_| None).collect());
+    std::thread::scope(|scope| {
+        for _ in 0..how.jobs {
+            scope.spawn(|| {
+                while !how.stop.load(Ordering::Relaxed) {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= total {
+                        break;
+                    }
+                    let (class, index) = (n / how.seeds as usize, n as u64 % how.seeds);
+                    let seed = how.master.derive(&scenarios[class].name, index);
+                    let outcome = run_seed(&scenarios[class], seed.0, &Options::default());
+                    outcomes.lock().expect("no thread panics while it holds this")[n] = Some((seed, outcome));
+                    done();
+                }
+            });
+        }
+    });
+    let outcomes = outcomes.into_inner().expect("no thread panics while it holds this");
+    let mut tallies: Vec<Tally> = classes.iter().map(|_| Tally::default()).collect();
+    // In order of seeds, whatever thread was faster: which seed shows a cell is part of the answer.
+    for (n, outcome) in outcomes.into_iter().enumerate() {
+        let (seed, outcome) = outcome?;
+        tallies[n / how.seeds as usize].add(seed, &outcome);
+    }
+    let record = |(class, t): (&Scenario, Tally)| ClassRecord {
+        name: class.name.trim_start_matches("audit-").to_owned(),
+        summary: class.summary.clone(),
+        response: t.response.figures(),
+        ..t.record
+    };
+    Some(classes.iter().zip(tallies).map(record).collect())
+}
+
+/// The changes worth trying with these settings: each with what is set now.
+pub fn changes(subject: &Subject) -> Vec<(ChangeRecord, Subject)> {
+    let change = |&(place, key, value, why): &(Place, &str, &str, &str)| {
+        let changed = subject.with(place, key, value)?;
+        let record = ChangeRecord {
+            setting: format!("{} {key} = {value}", place.name()),
+            now: subject.current(place, key),
+            why: why.to_owned(),
+            classes: Vec::new(),
+        };
+        Some((record, changed))
+    };
+    CHANGES.iter().filter_map(change).collect()
+}

@@ -1,0 +1,206 @@
+//! What is audited: a team's own settings, read from its files and checked, each error with file and line.
+
+use super::properties::{self, Entry};
+use crate::schema::{ClientKind, Draw, Scenario, Setting, Settings, Span};
+use klamm_model::config::{BrokerConfig, ConfigError, ProducerConfig, Properties, TopicConfig, Warning};
+use klamm_model::units::Duration;
+use std::path::Path;
+
+/// Which file a setting belongs in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Place {
+    /// A producer's.
+    Producer,
+    /// A topic's.
+    Topic,
+    /// A broker's.
+    Broker,
+}
+
+impl Place {
+    /// Its name on the command line and in words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Place::Producer => "producer",
+            Place::Topic => "topic",
+            Place::Broker => "broker",
+        }
+    }
+
+    fn check(self, properties: &Properties) -> Result<Vec<Warning>, ConfigError> {
+        match self {
+            Place::Producer => ProducerConfig::parse(properties).map(|r| r.1),
+            Place::Topic => TopicConfig::parse(properties).map(|r| r.1),
+            Place::Broker => BrokerConfig::parse(properties).map(|r| r.1),
+        }
+    }
+}
+
+/// Settings that every file has and that say nothing about losses or latencies.
+const BESIDE_THE_POINT: &[&str] = &["bootstrap.servers", "key.serializer", "value.serializer", "client.id"];
+
+/// The settings on trial; what is not set is Kafka's default.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Subject {
+    /// Of every producer.
+    pub producer: Properties,
+    /// Of the topic.
+    pub topic: Properties,
+    /// Of every broker.
+    pub broker: Properties,
+    /// Settings given that Klamm does not act on: what they would change is not in the verdict.
+    pub not_modelled: Vec<String>,
+}
+
+impl Subject {
+    /// The settings of one place.
+    pub fn of(&self, place: Place) -> &Properties {
+        match place {
+            Place::Producer => &self.producer,
+            Place::Topic => &self.topic,
+            Place::Broker => &self.broker,
+        }
+    }
+
+    fn of_mut(&mut self, place: Place) -> &mut Properties {
+        match place {
+            Place::Producer => &mut self.producer,
+            Place::Topic => &mut self.topic,
+            Place::Broker => &mut self.broker,
+        }
+    }
+
+    /// Takes a properties file.
+    ///
+    /// # Errors
+    /// With file and line, if it cannot be read or Kafka would refuse it.
+    pub fn read(&mut self, place: Place, path: &Path) -> miette::Result<()> {
+        let name = path.display();
+        let bytes = std::fs::read(path).map_err(|e| miette::miette!("{name}: {e}"))?;
+        let text = String::from_utf8(bytes).map_err(|_| miette::miette!("{name}: not text: it is not UTF-8"))?;
+        let entries =
+            properties::parse(&text).map_err(|(line, message)| miette::miette!("{name}:{line}: {message}"))?;
+        self.take(place, &entries).map_err(|(line, e)| miette::miette!("{name}:{line}: {e}"))
+    }
+
+    fn take(&mut self, place: Place, entries: &[Entry]) -> Result<(), (usize, ConfigError)> {
+        let mut given: Properties = entries.iter().map(|e| (e.key.clone(), e.value.clone())).collect();
+        given.retain(|key, _| !BESIDE_THE_POINT.contains(&key.as_str()));
+        let line = |e: &ConfigError| {
+            let (ConfigError::UnknownKey { key, .. }
+            | ConfigError::BadValue { key, .. }
+            | ConfigError::Conflict { key, .. }) = e;
+            entries.iter().rfind(|entry| entry.key == *key).map_or(1, |entry| entry.line)
+        };
+        for warning in place.check(&given).map_err(|e| (line(&e), e))? {
+            given.remove(&warning.key);
+            self.not_modelled.push(format!("{} `{}`", place.name(), warning.key));
+        }
+        self.of_mut(place).extend(given);
+        Ok(())
+    }
+
+    /// The same with one setting changed; `None` if that changes nothing, or if Kafka would refuse the whole.
+    pub fn with(&self, place: Place, key: &str, value: &str) -> Option<Subject> {
+        let mut changed = self.clone();
+        changed.of_mut(place).insert(key.to_owned(), value.to_owned());
+        place.check(changed.of(place)).ok()?;
+        (changed.effective() != self.effective()).then_some(changed)
+    }
+
+    /// What is in force, defaults included.
+    fn effective(&self) -> Option<(ProducerConfig, BrokerConfig)> {
+        let broker = BrokerConfig::parse(&self.broker).ok()?.0;
+        let topic = TopicConfig::parse(&self.topic).ok()?.0.over(&broker);
+        Some((ProducerConfig::parse(&self.producer).ok()?.0, topic))
+    }
+
+    /// A setting in force, as a properties file would say it.
+    pub fn current(&self, place: Place, key: &str) -> String {
+        let fallback = |keys: &[(&str, &str)]| {
+            keys.iter().find(|(k, _)| *k == key).map_or_else(String::new, |(_, default)| (*default).to_owned())
+        };
+        let broker = |key: &str| self.broker.get(key).cloned();
+        match place {
+            Place::Producer => self.producer.get(key).cloned().unwrap_or_else(|| fallback(ProducerConfig::KEYS)),
+            Place::Broker => broker(key).unwrap_or_else(|| fallback(BrokerConfig::KEYS)),
+            Place::Topic => {
+                let of_brokers =
+                    || broker(key).or_else(|| Some(fallback(BrokerConfig::KEYS)).filter(|v| !v.is_empty()));
+                self.topic.get(key).cloned().or_else(of_brokers).unwrap_or_else(|| "not set".to_owned())
+            }
+        }
+    }
+
+    /// A fault class, with these settings in place of its own.
+    pub fn onto(&self, class: &Scenario) -> Scenario {
+        let put = |into: &mut Settings, from: &Properties| {
+            into.extend(from.iter().map(|(k, v)| (k.clone(), Draw::Fixed(Setting(v.clone())))));
+        };
+        let mut scenario = class.clone();
+        put(&mut scenario.broker, &self.broker);
+        scenario.topics.iter_mut().for_each(|t| put(&mut t.config, &self.topic));
+        for client in scenario.clients.iter_mut().filter(|c| c.kind == ClientKind::Producer) {
+            put(&mut client.config, &self.producer);
+        }
+        // Whatever may still be pending when the faults end must be able to end.
+        if let Ok((config, _)) = ProducerConfig::parse(&self.producer) {
+            let least = config.delivery_timeout.saturating_add(Duration::from_secs(60));
+            let within = scenario.converge_within.extremes()[0].0;
+            scenario.converge_within = Draw::Fixed(Span(within.max(least)));
+        }
+        scenario
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog;
+
+    fn entries(text: &str) -> Vec<Entry> {
+        properties::parse(text).unwrap()
+    }
+
+    #[test]
+    fn settings_are_taken_and_what_is_not_modelled_is_named() {
+        let mut s = Subject::default();
+        s.take(Place::Producer, &entries("bootstrap.servers=b:9092\nacks=1\ncompression.type=zstd\n")).unwrap();
+        assert_eq!(s.producer.get("acks").map(String::as_str), Some("1"));
+        assert_eq!(s.not_modelled, ["producer `compression.type`"]);
+    }
+
+    #[test]
+    fn a_slip_has_its_line_and_a_suggestion() {
+        let mut s = Subject::default();
+        let (line, e) = s.take(Place::Producer, &entries("# ours\nacks=all\nlinger.sm=5\n")).unwrap_err();
+        assert_eq!(line, 3);
+        assert!(e.to_string().contains("did you mean `linger.ms`"), "{e}");
+        let (line, _) = s.take(Place::Topic, &entries("\nmin.insync.replicas=zero\n")).unwrap_err();
+        assert_eq!(line, 2);
+    }
+
+    #[test]
+    fn a_change_that_changes_nothing_is_none() {
+        let mut s = Subject::default();
+        assert!(s.with(Place::Producer, "acks", "all").is_none(), "the default");
+        assert!(s.with(Place::Topic, "min.insync.replicas", "2").is_some());
+        s.broker.insert("min.insync.replicas".to_owned(), "2".to_owned());
+        assert!(s.with(Place::Topic, "min.insync.replicas", "2").is_none(), "the brokers say so already");
+        s.producer.insert("acks".to_owned(), "1".to_owned());
+        assert!(s.with(Place::Producer, "enable.idempotence", "true").is_none(), "Kafka refuses it with acks=1");
+        assert_eq!(s.current(Place::Topic, "min.insync.replicas"), "2");
+        assert_eq!(s.current(Place::Producer, "acks"), "1");
+    }
+
+    #[test]
+    fn every_class_takes_every_subject() {
+        let mut s = Subject::default();
+        s.producer.insert("delivery.timeout.ms".to_owned(), "600000".to_owned());
+        for class in catalog::find("audit").unwrap() {
+            let scenario = s.onto(&class);
+            assert!(crate::schema::check(&scenario).is_ok(), "{}", class.name);
+            assert!(scenario.converge_within.extremes()[0].0 >= Duration::from_secs(660));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `klamm audit`: a team's own properties files on trial.
+
+use super::run;
+use crate::audit::{self, Place, Subject, Sweep};
+use crate::schema::to_toml;
+use crate::{artefacts, campaign};
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use klamm_reports::audit::{AuditRecord, SCHEMA};
+use klamm_reports::write_whole;
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The producers' settings, as a Java properties file; Kafka's defaults, if not given.
+    #[arg(long, value_name = "FILE")]
+    producer: Option<PathBuf>,
+    /// The topic's settings.
+    #[arg(long, value_name = "FILE")]
+    topic: Option<PathBuf>,
+    /// The brokers' settings (`server.properties`).
+    #[arg(long, value_name = "FILE")]
+    broker: Option<PathBuf>,
+    /// Seeds of each class of fault.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    seeds: u64,
+    /// Do not try changes.
+    #[arg(long)]
+    no_changes: bool,
+    /// The seed that all others derive from: a number, 0x..., a git hash, or `random` [default: 0x5eed].
+    #[arg(long, value_name = "S")]
+    master: Option<String>,
+    /// Threads; as many as there are cores, if not said.
+    #[arg(short = 'j', long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Where to leave the audit's folder.
+    #[arg(long, value_name = "DIR", default_value = "target/klamm")]
+    out: PathBuf,
+}
+
+/// Audits, prints the verdict, and leaves a folder.
+///
+/// # Errors
+/// Bad input, or a folder that cannot be written.
+pub fn audit(args: &Args) -> miette::Result<u8> {
+    let mut subject = Subject::default();
+    for (place, file) in [(Place::Producer, &args.producer), (Place::Topic, &args.topic), (Place::Broker, &args.broker)]
+    {
+        if let Some(file) = file {
+            subject.read(place, file)?;
+        }
+    }
+    if args.seeds == 0 {
+        return Err(miette::miette!("--seeds 0 runs nothing"));
+    }
+    let master = run::master(args.master.as_deref())?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = stop.clone();
+    let _ = ctrlc::set_handler(move || {
+        if raised.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping; an audit cut short says nothing");
+    });
+    let how = Sweep { master, seeds: args.seeds, jobs: run::threads(args.jobs), stop: &stop };
+    let mut changes = if args.no_changes { Vec::new() } else { audit::changes(&subject) };
+    let classes = audit::classes();
+    let all = (1 + changes.len() as u64) * classes.len() as u64 * args.seeds;
+    println!(
+        "klamm {} · audit · {} classes of fault x {} seeds, {} changes · master {master} · des · -j {}",
+        env!("CARGO_PKG_VERSION"),
+        classes.len(),
+        args.seeds,
+        changes.len(),
+        how.jobs
+    );
+    let bar = ProgressBar::new(all);
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let done = || bar.inc(1);
+    let cut_short = || miette::miette!("the audit was cut short, and nothing is left of it");
+    let found = audit::sweep(&subject, &how, &done).ok_or_else(cut_short)?;
+    for (record, changed) in &mut changes {
+        record.classes = audit::sweep(changed, &how, &done).ok_or_else(cut_short)?;
+    }
+    bar.finish_and_clear();
+    let settings = [Place::Producer, Place::Topic, Place::Broker].map(|p| (p.name().to_owned(), subject.of(p).clone()));
+    let record = AuditRecord {
+        schema: SCHEMA,
+        klamm: env!("CARGO_PKG_VERSION").to_owned(),
+        master: master.to_string(),
+        settings: settings.into_iter().filter(|(_, s)| !s.is_empty()).collect::<BTreeMap<_, _>>(),
+        classes: found,
+        changes: changes.into_iter().map(|(record, _)| record).collect(),
+        not_modelled: subject.not_modelled.clone(),
+    };
+    let folder =
+        artefacts::fresh_folder(&args.out, &format!("audit {master} {} {subject:?}", args.seeds), "scenarios")?;
+    let put = |name: &str, content: &str| {
+        write_whole(&folder.join(name), content.as_bytes()).map_err(|e| miette::miette!("{e}"))
+    };
+    for class in &classes {
+        let name = class.name.trim_start_matches("audit-");
+        put(&format!("scenarios/{name}.toml"), &to_toml(&subject.onto(class)))?;
+    }
+    put("summary.md", &klamm_reports::audit::markdown(&record))?;
+    put("index.html", &klamm_reports::audit::page(&record))?;
+    put("audit.json", &record.to_json())?;
+    print!("{}", klamm_reports::audit::console(&record));
+    println!("  report: {}/index.html", campaign::shown(&folder));
+    println!("  replay: klamm replay {}/scenarios/<fault>.toml --seed <seed>", campaign::shown(&folder));
+    Ok(if record.is_safe() { super::HELD } else { super::VIOLATED })
+}
