@@ -72,7 +72,7 @@ impl Tally {
         add(&mut r.lost, s.lost() + s.acks0_missing);
         add(&mut r.repeated, s.duplicates());
         // Not `realtime-order`: what was lost lets later records take its offsets, and is counted as lost.
-        let of = |check: &str| s.checks.get(check).map_or(0, |c| c.permitted.values().sum::<u64>() + c.violations);
+        let of = |check: &str| s.checks.get(check).map_or(0, klamm_workloads::oracles::Count::total);
         add(&mut r.reordered, of("nonmonotonic-send") + of("int-nonmonotonic-send"));
         add(&mut r.refused, s.failed);
         let stalled = outcome.findings.iter().filter(|f| f.check == "convergence").count() as u64;
