@@ -21,17 +21,20 @@ pub struct GrowerSpec {
 pub struct GrowerApp {
     spec: GrowerSpec,
     admin: Admin,
-    started: Instant,
-    /// Of each topic: whether it was asked for, and whether it is done.
-    state: Vec<(bool, bool)>,
+    /// When each topic is asked for, again or for the first time; `None` while a request is under way.
+    due: Vec<Option<Instant>>,
+    open: usize,
 }
+
+/// The operator's patience, after a refusal.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl GrowerApp {
     /// A new process.
     pub fn new(spec: GrowerSpec) -> GrowerApp {
         let reach = spec.reach.clone();
         let admin = Admin::new(AdminConfig::kafka_defaults(), reach.bootstrap, reach.caps);
-        GrowerApp { state: vec![(false, false); spec.topics.len()], spec, admin, started: Instant::ZERO }
+        GrowerApp { due: vec![None; spec.topics.len()], open: spec.topics.len(), spec, admin }
     }
 }
 
@@ -39,7 +42,7 @@ impl Node for GrowerApp {
     fn handle(&mut self, now: Now, input: Input, out: &mut Outbox) {
         match input {
             Input::Start { mut rng, .. } => {
-                self.started = now.mono;
+                self.due = self.spec.topics.iter().map(|(_, _, after)| Some(now.mono + *after)).collect();
                 self.admin.start(now, split(&mut rng));
             }
             Input::Shutdown => out.push(Output::Exit),
@@ -47,28 +50,25 @@ impl Node for GrowerApp {
                 let _not_ours = self.admin.on_input(now, other, out);
             }
         }
-        for (at, (topic, count, after)) in self.spec.topics.iter().enumerate() {
-            let due = self.started + *after;
-            if !self.state[at].0 && now.mono >= due {
-                self.state[at].0 = true;
+        for (at, (topic, count, _)) in self.spec.topics.iter().enumerate() {
+            if self.due[at].is_some_and(|due| now.mono >= due) {
+                self.due[at] = None;
                 self.admin.create_partitions(now, topic.clone(), *count, at as u64);
-            } else if !self.state[at].0 {
-                out.wake_at(due);
             }
         }
         self.admin.poll(now, out);
         while let Some(event) = self.admin.next_event() {
             match event {
-                AdminEvent::PartitionsCreated { id } => self.state[id as usize].1 = true,
+                AdminEvent::PartitionsCreated { .. } => self.open -= 1,
                 // A cluster in trouble may take longer than the client's patience; the operator does not give up.
-                AdminEvent::Failed { id, .. } => self.state[id as usize].0 = false,
+                AdminEvent::Failed { id, .. } => self.due[id as usize] = Some(now.mono + TRY_AGAIN),
                 _ => {}
             }
         }
+        self.due.iter().flatten().for_each(|&due| out.wake_at(due));
     }
 
     fn inspect(&self) -> Inspection {
-        let done = self.state.iter().all(|(_, done)| *done);
-        Inspection::Client(ClientInspection { done, ..ClientInspection::default() })
+        Inspection::Client(ClientInspection { done: self.open == 0, ..ClientInspection::default() })
     }
 }

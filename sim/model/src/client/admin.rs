@@ -422,6 +422,8 @@ impl Admin {
             }
             Kind::Grow { topic, count } => {
                 let topic = CreatePartitionsTopic::default().with_name(wire_name(topic)).with_count(*count);
+                // The cluster places them.
+                let topic = topic.with_assignments(None);
                 CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(timeout).into()
             }
             Kind::GroupOffsets { group, coordinator: None } => {

@@ -89,6 +89,10 @@ fn partition_unmet(partition: &ControllerPartition, brokers: &BTreeMap<NodeId, &
             format!("{name}: leader in epoch {}, controller in {}", leader.leader_epoch, partition.leader_epoch),
         );
     }
+    if partition.topic == OFFSETS_TOPIC {
+        // Members go on committing: it is never idle.
+        return unmet;
+    }
     if leader.high_watermark != leader.log_end {
         let (hw, end) = (leader.high_watermark, leader.log_end);
         say("high-watermark-at-end", format!("{name}: the leader's high watermark is {hw}, its log ends at {end}"));
