@@ -98,7 +98,7 @@ impl GroupsView {
 /// Where Kafka keeps a group: Java's `String.hashCode`, without its sign, over the partitions of the offsets topic.
 fn home_of(group: &str, partitions: i32) -> i32 {
     let hash = group.encode_utf16().fold(0i32, |h, c| h.wrapping_mul(31).wrapping_add(i32::from(c)));
-    (hash & i32::MAX) % partitions
+    hash.checked_abs().unwrap_or(0) % partitions
 }
 
 impl View {

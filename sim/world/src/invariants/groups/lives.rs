@@ -34,6 +34,11 @@ impl Invariants {
         let Some(watched) = self.groups.watched.get_mut(group) else { return };
         let life = watched.lives.remove(member);
         watched.synced.remove(member);
+        if reason != RemovalReason::Replaced {
+            // Whoever comes with its instance id or member id comes anew.
+            watched.instances.retain(|_, (_, id)| id != member);
+            watched.topics.remove(member);
+        }
         let (Some(life), Some(coordinator)) = (life, coordinator) else { return };
         let since = life.at.max(coordinator.at);
         let (limit, what) = match reason {

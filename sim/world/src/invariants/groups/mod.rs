@@ -141,14 +141,15 @@ impl Groups {
     }
     /// Nobody waits for an answer on that connection any more.
     pub(crate) fn disconnected(&mut self, node: NodeRef, conn: ConnId) {
-        self.open.remove(&(node, conn));
+        let Some(asked) = self.open.remove(&(node, conn)) else { return };
+        asked.given_up(self);
     }
 }
 
-/// Java's `String.hashCode`, made positive as `Utils.abs` does: where a group lives.
+/// Java's `String.hashCode`, without its sign as `Utils.abs` takes it: where a group lives.
 fn home_of(group: &str, partitions: i32) -> i32 {
     let hash = group.encode_utf16().fold(0i32, |h, c| h.wrapping_mul(31).wrapping_add(i32::from(c)));
-    (hash & i32::MAX) % partitions
+    hash.checked_abs().unwrap_or(0) % partitions
 }
 
 impl Invariants {
@@ -296,7 +297,8 @@ impl Invariants {
         for ix in led {
             self.coordinator_gone(ctx, ix, node);
         }
-        self.groups.open.retain(|(n, _), _| *n != node);
+        let gone: Vec<(NodeRef, ConnId)> = self.groups.open.keys().filter(|(n, _)| *n == node).copied().collect();
+        gone.into_iter().for_each(|(node, conn)| self.groups.disconnected(node, conn));
         if let Some(client) = self.groups.clients.remove(&node) {
             let watched = self.groups.watched(&client.facts.group);
             for holders in watched.holders.values_mut() {

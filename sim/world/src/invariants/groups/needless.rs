@@ -21,8 +21,10 @@ use std::collections::BTreeSet;
 /// Whether the next rebalance has a reason.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Suspicion {
-    /// What happened since the group became stable.
+    /// What happened last since the group became stable.
     cause: Option<(&'static str, Ordinal)>,
+    /// When the last rebalance began.
+    begun: Ordinal,
     /// A rebalance began without a reason known; the removal that is it may be told a moment later.
     pending: Option<(Ctx, Ordinal)>,
 }
@@ -34,7 +36,7 @@ impl Invariants {
     /// Something happened to a group that may make it rebalance.
     pub(super) fn group_cause(&mut self, ctx: Ctx, group: &str, cause: &'static str) {
         let suspicion = &mut self.groups.watched(group).needless;
-        suspicion.cause.get_or_insert((cause, ctx.ordinal));
+        suspicion.cause = Some((cause, ctx.ordinal));
         if suspicion.pending.is_some_and(|(begun, _)| begun.at == ctx.at) {
             suspicion.pending = None;
         }
@@ -105,12 +107,19 @@ impl Invariants {
             return;
         }
         let settled = self.settled(group);
+        let replayed = self.replayed(group).and_then(|(_, log)| log.replayed.groups.get(group));
+        let consumer = replayed.is_some_and(|g| g.epoch.is_some());
         let watched = self.groups.watched(group);
         (watched.state, watched.since) = (to, Some(ctx.at));
         if to == STABLE {
             watched.stable = ctx.ordinal;
-            watched.needless = Suspicion::default();
+            // What came while a KIP-848 group was reconciled may be decided already, and committed after this.
+            let later = watched.needless.cause.filter(|(_, at)| consumer && *at > watched.needless.begun);
+            watched.needless = Suspicion { cause: later, begun: watched.needless.begun, pending: None };
             return;
+        }
+        if from == STABLE || from == "Empty" {
+            watched.needless.begun = ctx.ordinal;
         }
         let begins = from == STABLE && matches!(to, "PreparingRebalance" | "Assigning" | "Reconciling");
         if begins && settled && watched.needless.cause.is_none() {

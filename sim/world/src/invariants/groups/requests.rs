@@ -42,6 +42,15 @@ pub(super) struct Asked {
     what: Kind,
 }
 
+impl Asked {
+    /// Whoever asked is not there any more to be answered: its waiting is no sign of life.
+    pub(super) fn given_up(&self, groups: &mut super::Groups) {
+        if let Some(life) = groups.watched.get_mut(&self.group).and_then(|w| w.lives.get_mut(&self.member)) {
+            life.waits = false;
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Kind {
     Join {
