@@ -94,6 +94,8 @@ struct Watched {
     told: Option<(Coordinator, i32, Ordinal)>,
     /// Which generation each member has its assignment of.
     synced: BTreeMap<String, i32>,
+    /// When each member last asked to join.
+    joined: BTreeMap<String, Ordinal>,
     /// Static members: topics, and their member id.
     instances: BTreeMap<String, (Vec<String>, String)>,
     /// What each member subscribes to.

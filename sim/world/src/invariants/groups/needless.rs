@@ -6,7 +6,7 @@
 //!   neither does the restart of a static member with the same subscription.
 //! - needless-revocation: a member of a cooperative group gives up what it keeps (found when it gets it back).
 //! - needless-move: a sticky assignor moves more than the optimum, where all members subscribe to the same topics and
-//!   everybody who stays had learned what it owned.
+//!   everybody who stays had learned what it owned and came to say so.
 
 use super::reader::Classic;
 use super::{Invariants, Source};
@@ -24,7 +24,7 @@ pub(super) struct Suspicion {
     /// What happened last since the group became stable.
     cause: Option<(&'static str, Ordinal)>,
     /// When the last rebalance began.
-    begun: Ordinal,
+    pub(super) begun: Ordinal,
     /// A rebalance began without a reason known; the removal that is it may be told a moment later.
     pending: Option<(Ctx, Ordinal)>,
 }
@@ -189,7 +189,9 @@ impl Invariants {
             return;
         }
         let Some(watched) = self.groups.watched.get(group) else { return };
-        let learned = |id: &str| watched.synced.get(id).is_some_and(|g| *g == before.generation);
+        // A static member that did not come to this rebalance is in it with what it said long ago (KIP-345).
+        let came = |id: &str| watched.joined.get(id).is_some_and(|at| *at > watched.stable);
+        let learned = |id: &str| watched.synced.get(id).is_some_and(|g| *g == before.generation) && came(id);
         let stay = before.members.iter().filter(|m| now.members.iter().any(|n| n.id == m.id));
         if before.protocol != now.protocol || !stay.clone().all(|m| learned(&m.id)) {
             return;

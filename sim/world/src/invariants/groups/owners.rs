@@ -2,7 +2,8 @@
 //!
 //! Classic: one record says the whole generation. KIP-848: a partition is assigned or pending revocation to one current
 //! member, across all member epochs; judged after the whole batch. A client may go on with a partition that is another's
-//! only if it was removed from the group, or its static id taken over, and has not heard of it.
+//! only if it was removed from the group, or its static id taken over, and has not heard of it. A classic static member
+//! that misses a rebalance is not removed (KIP-345): it goes on with what it had until it hears.
 
 use super::log::GroupState;
 use super::reader::{Classic, Said};
@@ -136,7 +137,9 @@ impl Invariants {
             .unwrap_or_default();
         for (other, as_member, since) in others {
             let replayed = self.replayed(&group).and_then(|(_, l)| l.replayed.groups.get(&group));
-            if !as_member.is_empty() && as_member != member && replayed.is_some_and(|g| g.has(&as_member)) {
+            let missed = self.missed_rebalance(other, &group, &as_member);
+            let known = !as_member.is_empty() && as_member != member;
+            if known && !missed && replayed.is_some_and(|g| g.has(&as_member)) {
                 let name = self.cluster.name(other);
                 let detail = format!(
                     "{}-{} comes to {member} while {name} has it, as {as_member}, which is still a member",
@@ -147,6 +150,13 @@ impl Invariants {
         }
         let holders = self.groups.watched(&group).holders.entry(source).or_default();
         holders.insert(node, (member, ctx.ordinal));
+    }
+
+    /// Whether a static member of a classic group has not come to the last rebalance.
+    fn missed_rebalance(&self, node: NodeRef, group: &str, member: &str) -> bool {
+        let is_static = self.groups.clients.get(&node).is_some_and(|c| c.facts.instance.is_some());
+        let missed = |w: &super::Watched| w.joined.get(member).is_none_or(|at| *at < w.needless.begun);
+        is_static && self.groups.watched.get(group).is_some_and(missed)
     }
 
     /// A client says that it has a partition no more.

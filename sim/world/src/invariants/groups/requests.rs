@@ -154,6 +154,9 @@ impl Invariants {
                     (life.session, life.rebalance) = (session, rebalance);
                 }
             }
+            if let Kind::Join { .. } = asked.what {
+                self.groups.watched(&asked.group).joined.insert(asked.member.clone(), ctx.ordinal);
+            }
             if let Some(client) = self.groups.clients.get_mut(&from.node) {
                 client.member.clone_from(&asked.member);
             }
@@ -338,6 +341,7 @@ impl Invariants {
         watched.lives.insert(member.clone(), life);
         if good {
             watched.topics.insert(member.clone(), topics.clone());
+            watched.joined.insert(member.clone(), asked.taken);
             if let Some(instance) = instance {
                 let before = watched.instances.insert(instance.clone(), (topics.clone(), member.clone()));
                 if let Some((_, old)) = before.filter(|(_, old)| *old != member) {

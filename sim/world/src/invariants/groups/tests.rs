@@ -754,6 +754,33 @@ fn clients_do_not_overlap() {
     w.silent();
 }
 
+#[test]
+fn a_static_member_that_misses_a_rebalance_is_not_removed() {
+    let overlap = |came: bool| {
+        let mut w = World::settled(EAGER, "range");
+        let facts = MemberFacts {
+            group: G.into(),
+            protocol: EAGER,
+            instance: Some("i".into()),
+            auto_commit: true,
+            processing: Processing::FinishThenCommit,
+            effects: false,
+            resets_to_latest: false,
+        };
+        w.judge.groups.clients.get_mut(&NodeRef(4)).expect("is a member").facts = facts;
+        w.join(5, "", "m3", 2);
+        w.state("Stable", "PreparingRebalance", 1);
+        if came {
+            w.join(4, "m1", "m1", 2);
+        }
+        w.appends(&[generation(2, "range", &[("m1", &[]), ("m3", &[0, 1])])], true);
+        w.comes(5, 2, &[0]);
+        w
+    };
+    overlap(false).silent();
+    overlap(true).only("single-owner");
+}
+
 fn consumer_group() -> World {
     let mut w = World::new();
     w.appends(
@@ -1067,8 +1094,15 @@ fn sticky_assignors_move_no_more_than_they_must() {
     w.silent();
     w.sync(4, "m1", 2, &[0]);
     let mut w = World::settled(EAGER, "sticky");
+    w.join(4, "m1", "m1", 2);
+    w.join(5, "m2", "m2", 2);
     w.appends(&[generation(2, "sticky", &[("m1", &[1]), ("m2", &[0])])], true);
     w.only("needless-move");
+    // Whoever did not come cannot say what it has.
+    let mut w = World::settled(EAGER, "sticky");
+    w.join(4, "m1", "m1", 2);
+    w.appends(&[generation(2, "sticky", &[("m1", &[1]), ("m2", &[0])])], true);
+    w.silent();
     // Somebody goes: the rest keep what they had.
     let mut w = World::settled(EAGER, "sticky");
     w.appends(&[generation(2, "sticky", &[("m2", &[0, 1])])], true);
