@@ -95,10 +95,9 @@ impl ConsumerApp {
 pub(super) fn tell(consumer: &mut Consumer, isolation: IsolationLevel, now: Now, out: &mut Outbox) {
     loop {
         while let Some(event) = consumer.next_event() {
-            match event {
-                ConsumerEvent::Position { source, offset, reason } => out.op(Op::Position { source, offset, reason }),
-                // The rest is news for people, or for members of groups.
-                _ => {}
+            // The rest is news for people, or for members of groups.
+            if let ConsumerEvent::Position { source, offset, reason } = event {
+                out.op(Op::Position { source, offset, reason });
             }
         }
         let mut batch: Option<(TopicPartition, Vec<ReadRecord>)> = None;

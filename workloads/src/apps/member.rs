@@ -523,7 +523,7 @@ impl GroupMemberApp {
                 }
                 out.op(Op::Finished { source, from: offset, to: Offset(offset.0 + 1) });
                 let takes = self.service();
-                self.workers[at].due = self.workers[at].due + takes;
+                self.workers[at].due += takes;
             }
             if !self.workers[at].queue.is_empty() {
                 out.wake_at(self.workers[at].due);

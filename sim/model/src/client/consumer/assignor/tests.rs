@@ -220,7 +220,7 @@ proptest! {
             prop_assert!(max - min <= 1, "{:?}: {}..{}", assignor, min, max);
         }
         // Ranges are even topic by topic.
-        for (topic, _) in &partitions {
+        for topic in partitions.keys() {
             let of = |list: &Vec<TopicPartition>| list.iter().filter(|p| p.topic == *topic).cloned().collect();
             let each: Vec<Vec<_>> = assign(Range, &partitions, &members, Defects::NONE).iter().map(of).collect();
             let (min, max) = sizes(&each);
@@ -318,5 +318,33 @@ proptest! {
         }
         let wrong = Defects::NONE.with(Defect::StickyStaleOwnership);
         assign(CooperativeSticky, &partitions, &members, wrong);
+    }
+}
+
+/// Large groups, of equal and of different subscriptions, come and go without anybody noticing the size.
+#[test]
+fn a_thousand_members_share_ten_thousand_partitions() {
+    let names: Vec<String> = (0..10).map(|t| format!("t{t}")).collect();
+    let partitions: Partitions = names.iter().map(|name| (Arc::from(name.as_str()), 1_000)).collect();
+    for uniform in [true, false] {
+        let members: Vec<GroupMember> = (0..1_000)
+            .map(|m| {
+                let wanted: Vec<&str> =
+                    (0..10).filter(|t| uniform || *t != m % 10).map(|t| names[t].as_str()).collect();
+                fresh(&format!("m{m:04}"), &wanted.join(" "))
+            })
+            .collect();
+        for assignor in Assignor::ALL {
+            check_valid(&partitions, &members, &assign(assignor, &partitions, &members, Defects::NONE));
+        }
+        let first = assign(Sticky, &partitions, &members, Defects::NONE);
+        let mut members = owning(&members, &first, 1);
+        members.iter_mut().step_by(100).for_each(|m| *m = fresh(&format!("n{}", m.id), &names.join(" ")));
+        let second = assign(Sticky, &partitions, &members, Defects::NONE);
+        check_valid(&partitions, &members, &second);
+        let (min, max) = sizes(&second);
+        assert!(max - min <= 1);
+        let kept = members.iter().zip(&second).all(|(m, s)| m.owned.iter().all(|p| s.contains(p)));
+        assert!(kept, "ten members' partitions move, and no others");
     }
 }

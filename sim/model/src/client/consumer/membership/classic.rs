@@ -79,6 +79,9 @@ struct Heartbeat {
     answered: Instant,
 }
 
+/// Topics and their places in the client's metadata.
+type Topics = Vec<(Arc<str>, TopicIndex)>;
+
 /// A classic membership.
 #[derive(Debug)]
 pub(in crate::client::consumer) struct Classic {
@@ -95,7 +98,7 @@ pub(in crate::client::consumer) struct Classic {
     retry_at: Instant,
     pub failures: u32,
     /// What the leader assigned, by numbers: it watches for changes.
-    watched: Option<(Vec<(Arc<str>, TopicIndex)>, Partitions)>,
+    watched: Option<(Topics, Partitions)>,
     /// The metadata that was last compared with it.
     compared: u64,
     /// What the assignor remembers of the last assignment, whatever has become of it.
@@ -504,8 +507,7 @@ impl Consumer {
         let assignor = group.classic().assignor.unwrap_or(Assignor::Range);
         let known: Vec<GroupMember> = members.iter().map(|m| claim(m, assignor)).collect();
         let names: BTreeSet<Arc<str>> = known.iter().flat_map(|m| m.topics.iter().cloned()).collect();
-        let topics: Vec<(Arc<str>, TopicIndex)> =
-            names.into_iter().map(|name| (name.clone(), self.metadata.topic(&name))).collect();
+        let topics: Topics = names.into_iter().map(|name| (name.clone(), self.metadata.topic(&name))).collect();
         let partitions = self.counts(&topics);
         let shares = assignor::assign(assignor, &partitions, &known, self.defects);
         let assignments = members.into_iter().zip(&shares).map(|(member, share)| {
