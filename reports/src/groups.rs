@@ -12,7 +12,7 @@ const HEADS: [&str; 9] =
 /// Scenarios with groups.
 fn rows(run: &RunRecord) -> Vec<[String; 9]> {
     let row = |i: usize, g: &GroupFigures| {
-        let members = if g.rebalances == 0 { 0 } else { g.members * 10 / g.rebalances };
+        let members = (g.members * 10).checked_div(g.rebalances).unwrap_or(0);
         let still = |ns: u64| if g.stopped.count == 0 { "-".to_owned() } else { time(ns) };
         [
             run.title(i).to_owned(),
