@@ -39,11 +39,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A topic's partition by name.
 pub(crate) type Source = (String, i32);
 
+/// What a batch says, record by record with its offset; `None` if it cannot be read.
+type Appended = Option<Vec<(i64, Said)>>;
+
 /// One partition of the offsets topic.
 #[derive(Debug, Default)]
 struct GroupLog {
     /// What leaders appended and no high watermark has passed, by base offset and epoch.
-    appended: BTreeMap<(i64, i32), Option<Vec<(i64, Said)>>>,
+    appended: BTreeMap<(i64, i32), Appended>,
     /// Everything below is replayed.
     end: i64,
     replayed: Replayed,
@@ -191,8 +194,7 @@ impl Invariants {
     pub(super) fn offsets_advanced(&mut self, ctx: Ctx, node: NodeRef, id: TopicIdPartition, to: Offset) {
         let Some(ix) = self.cluster.find(id) else { return };
         let Some(rx) = self.cluster.parts[ix.0].seat(node).and_then(|s| s.replica) else { return };
-        loop {
-            let Some(log) = self.groups.logs.get_mut(&ix).filter(|log| !log.lost && log.end < to.0) else { break };
+        while let Some(log) = self.groups.logs.get_mut(&ix).filter(|log| !log.lost && log.end < to.0) {
             let Some(batch) = self.replicas.get(rx).find(log.end).copied() else { break };
             if batch.next() > to.0 {
                 break;

@@ -138,7 +138,10 @@ fn record(key: &[u8], value: Option<&[u8]>) -> Option<Said> {
             let value = match v {
                 Some(mut v) => {
                     let instance = v.compact()?;
-                    (v.compact()?, v.compact()?, v.compact()?);
+                    // Rack, client and host.
+                    for _ in 0..3 {
+                        v.compact()?;
+                    }
                     let mut topics = Vec::new();
                     for _ in 0..v.compact_len()? {
                         topics.push(v.compact()??);
@@ -188,7 +191,9 @@ fn classic(v: &mut Bytes<'_>, version: i16) -> Option<Classic> {
     for _ in 0..count {
         let id = text(v)??;
         let instance = if version >= 3 { text(v)? } else { None };
-        (text(v)?, text(v)?);
+        // Client and host.
+        text(v)?;
+        text(v)?;
         if version >= 1 {
             v.i32()?;
         }
