@@ -153,7 +153,10 @@ pub fn run_resolved(resolved: Scenario, schedule: Vec<Planned>, seed: u64, optio
     let injector =
         Injector::new(Schedule { faults: schedule.clone() }, &built.sim, seed, min_insync.min_insync_replicas as usize)
             .unwrap_or_else(|e| panic!("checked: {e}"));
-    let judge = Judge::new(JudgeConfig { resolve_slack: RESOLVE_SLACK_NS, max_findings: MAX_FINDINGS });
+    let mut judge = Judge::new(JudgeConfig { resolve_slack: RESOLVE_SLACK_NS, max_findings: MAX_FINDINGS });
+    for topic in resolved.topics.iter().filter(|t| t.grow.is_some()) {
+        judge.partitions_change(&topic.name.as_str().into());
+    }
     let invariants = Invariants::new(built.invariants.clone());
     let watch = Watch::new(&built.sim, injector, invariants, judge, options);
     let each_minute = options.each_minute;

@@ -19,6 +19,7 @@ use klamm_model::history::{
     Acks, Entry, IsolationLevel, Op, Outcome, PositionReason, ReadRecord, TopicPartition, ValueId,
 };
 use klamm_model::ids::{Offset, ProducerId};
+use std::sync::Arc;
 
 /// What a judge cannot learn from the history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -448,11 +449,10 @@ impl Judge {
         self.groups.trim(part, offset.0);
     }
 
-    /// The topic's number of partitions changed: keys may go elsewhere from now on.
-    pub fn partitions_changed(&mut self, topic: &str) {
-        if let Some(topic) = self.store.known_topic(topic) {
-            self.keys.forget(topic);
-        }
+    /// The topic's number of partitions changes: its keys may go elsewhere from now on.
+    pub fn partitions_change(&mut self, topic: &Arc<str>) {
+        let topic = self.store.topic(topic);
+        self.keys.stop(topic);
     }
 
     /// How many sends and offsets are remembered: the size of the judge's memory.

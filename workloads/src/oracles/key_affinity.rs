@@ -5,6 +5,7 @@ use super::report::{Findings, Report};
 use super::sends::{CHOSEN, KEYED, NOWHERE};
 use super::store::Store;
 use klamm_model::history::ValueId;
+use std::collections::BTreeSet;
 
 #[derive(Clone, Copy)]
 struct Seat {
@@ -20,11 +21,13 @@ const FREE: Seat = Seat { topic: NOWHERE, part: NOWHERE, key: 0, value: 0 };
 pub(super) struct Keys {
     seats: Vec<Seat>,
     used: usize,
+    /// Topics whose number of partitions changes: producers learn of it one by one, and go by the old number until then.
+    moving: BTreeSet<u32>,
 }
 
 impl Keys {
     pub(super) fn new() -> Keys {
-        Keys { seats: vec![FREE; 64], used: 0 }
+        Keys { seats: vec![FREE; 64], used: 0, moving: BTreeSet::new() }
     }
 
     /// The seat of a key, or the free one that is to be its own.
@@ -53,17 +56,16 @@ impl Keys {
         self.used += 1;
     }
 
-    /// The topic's number of partitions changed.
-    pub(super) fn forget(&mut self, topic: u32) {
-        let old = std::mem::replace(self, Keys::new());
-        old.seats.into_iter().filter(|s| s.part != NOWHERE && s.topic != topic).for_each(|s| self.put(s));
+    /// The topic's number of partitions changes: its keys are not judged from now on.
+    pub(super) fn stop(&mut self, topic: u32) {
+        self.moving.insert(topic);
     }
 }
 
 /// The partition of this send has become known.
 pub(super) fn placed(store: &Store, keys: &mut Keys, out: &mut Findings, value: u64, at: u64) {
     let Some(send) = store.send(value) else { return };
-    if !send.is(KEYED) || send.is(CHOSEN) || send.part == NOWHERE {
+    if !send.is(KEYED) || send.is(CHOSEN) || send.part == NOWHERE || keys.moving.contains(&send.topic) {
         return;
     }
     let first = keys.seats[keys.find(send.topic, send.key)];
@@ -110,9 +112,11 @@ mod tests {
         h.push(1, send).on(1).ack(1, 0).silent();
         let mut judge = Judge::new(JudgeConfig { resolve_slack: 0, max_findings: 9 });
         h.entries.iter().for_each(|e| judge.entry(e));
-        judge.partitions_changed("t");
+        judge.partitions_change(&"t".into());
         let before = h.entries.len();
         keyed(&mut h, 2, 5, 1);
+        // A producer that has not heard of it.
+        keyed(&mut h, 3, 5, 0);
         h.entries[before..].iter().for_each(|e| judge.entry(e));
         assert_eq!(judge.finish(h.clock, &h.declared).findings, []);
     }

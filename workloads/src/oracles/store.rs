@@ -122,11 +122,6 @@ impl Store {
         number
     }
 
-    /// The number of a topic, if it was ever named.
-    pub(super) fn known_topic(&self, name: &str) -> Option<u32> {
-        self.topic_numbers.get(name).copied()
-    }
-
     /// The number of a topic's partition.
     pub(super) fn part(&mut self, topic: u32, partition: i32) -> u32 {
         let entry = &mut self.topics[topic as usize];
