@@ -117,7 +117,7 @@ pub enum TraceEvent {
         /// Why.
         reason: TruncationReason,
     },
-    /// A log's start moved up.
+    /// A log's start moved up, in memory: fetches are answered by it from now on, whatever the disk is at.
     LogStart {
         /// The partition.
         partition: TopicIdPartition,

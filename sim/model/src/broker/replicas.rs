@@ -14,7 +14,7 @@ use crate::ids::*;
 use crate::inspect::PartitionInspection;
 use crate::log::{Log, LogConfig, LogEvent};
 use crate::node::Outbox;
-use crate::trace::{LogStartReason, TraceEvent};
+use crate::trace::TraceEvent;
 use crate::units::{Instant, Now};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TopicName;
@@ -100,8 +100,7 @@ impl Replicas {
     pub fn apply_retention(&mut self, now: Now, out: &mut Outbox) {
         for owner in self.owners() {
             if let Some(p) = self.get_mut(owner).filter(|p| p.ready) {
-                let high_watermark = p.high_watermark();
-                p.log.delete_old_segments(now, high_watermark, out);
+                p.apply_retention(now, out);
             }
             self.note_deadline(owner);
         }
@@ -407,13 +406,7 @@ impl Process {
                 self.closing_settled(now, owner, out);
             }
             LogEvent::Flushed { .. } => self.closing_flushed(owner, out),
-            LogEvent::SegmentsDeleted { log_start } => {
-                if let Some(p) = self.replicas.get(owner) {
-                    let reason = LogStartReason::Retention;
-                    out.trace(TraceEvent::LogStart { partition: p.id, log_start, reason });
-                    out.trace(TraceEvent::Mark { mark: "segments-deleted" });
-                }
-            }
+            LogEvent::SegmentsDeleted => out.trace(TraceEvent::Mark { mark: "segments-deleted" }),
             LogEvent::AppendForgotten { base, last } => {
                 self.forget_produces(owner, base, last, out);
                 // A follower fetches again what it could not append.

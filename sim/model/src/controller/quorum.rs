@@ -317,7 +317,7 @@ impl Quorum {
                 self.log.cut_recorded(out, &mut events);
                 Ok(())
             }
-            LogEvent::Truncated | LogEvent::SegmentsDeleted { .. } | LogEvent::AppendForgotten { .. } => Ok(()),
+            LogEvent::Truncated | LogEvent::SegmentsDeleted | LogEvent::AppendForgotten { .. } => Ok(()),
         }
     }
 

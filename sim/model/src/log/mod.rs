@@ -68,11 +68,8 @@ pub enum LogEvent {
     Cut,
     /// A truncation is through: the log takes appends again.
     Truncated,
-    /// Old segments are gone; `log_start()` had moved when this was asked for.
-    SegmentsDeleted {
-        /// The new log start.
-        log_start: Offset,
-    },
+    /// Files of old segments are gone. [`Log::log_start`] moved when that was asked for, not now.
+    SegmentsDeleted,
     /// With `append-after-io-error` only: these offsets were forgotten, and will be given again.
     AppendForgotten {
         /// First offset.
@@ -166,7 +163,7 @@ enum Purpose {
     /// Part of loading or truncating: a change.
     Step,
     /// The last operation of a deletion of segments.
-    SegmentsDeleted(Offset),
+    SegmentsDeleted,
 }
 
 /// One partition's log.
@@ -301,7 +298,7 @@ impl Log {
             }
             Some(Purpose::Scan(_)) => {}
             Some(Purpose::Step) => self.stepped(out, events),
-            Some(Purpose::SegmentsDeleted(log_start)) => events.push(LogEvent::SegmentsDeleted { log_start }),
+            Some(Purpose::SegmentsDeleted) => events.push(LogEvent::SegmentsDeleted),
         }
     }
 

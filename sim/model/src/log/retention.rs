@@ -22,8 +22,8 @@ impl Log {
     }
 
     /// Applies retention by time and size, and drops segments wholly below the log start; never at or above the high
-    /// watermark. True: the log start has moved, or at least segments are gone;
-    /// [`super::LogEvent::SegmentsDeleted`] follows.
+    /// watermark. True: segments are no part of the log any more, and the log start may have moved;
+    /// [`super::LogEvent::SegmentsDeleted`] follows when their files are gone.
     pub fn delete_old_segments(&mut self, now: Now, high_watermark: Offset, out: &mut Outbox) -> bool {
         if !matches!(self.phase, Phase::Ready) {
             return false;
@@ -65,7 +65,7 @@ impl Log {
         self.flush.snapshots.retain(|s| s.offset >= start);
         self.tail.forget_below(start);
         self.set_log_start(start, out);
-        self.ask(DiskOp::FsyncDir { dir: self.dir.clone() }, Purpose::SegmentsDeleted(self.log_start), out);
+        self.ask(DiskOp::FsyncDir { dir: self.dir.clone() }, Purpose::SegmentsDeleted, out);
         true
     }
 

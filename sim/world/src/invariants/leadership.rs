@@ -72,8 +72,10 @@ impl Invariants {
             since: ctx.ordinal,
             isr_since: ctx.ordinal,
         }));
-        let Some(rx) = seat.replica else { return };
-        let log_start = seat.log_start;
+        let (replica, log_start) = (seat.replica, seat.log_start);
+        // Whoever follows it, however it was elected, may learn of its log start.
+        part.log_start = part.log_start.max(log_start);
+        let Some(rx) = replica else { return };
         let replica = self.replicas.get_mut(rx);
         replica.last_cut.clear();
         if epoch_start.0 > replica.asked_end() && !replica.damaged() {
@@ -96,9 +98,6 @@ impl Invariants {
         }
         if epoch < part.floor {
             return;
-        }
-        if part.log_start < log_start {
-            part.log_start = log_start;
         }
         if let Some(missing) = part.ghost.missing_in(replica, epoch.0) {
             let election = part.elections.get(&epoch).map_or(Default::default(), |e| e.ordinal);

@@ -111,7 +111,7 @@ pub(crate) struct Replica {
     /// A fault changed bytes that had been written (by segment, from this byte on): what they hold is not the node's
     /// doing.
     damage: Vec<(i64, u64)>,
-    /// Where an emptied log began anew.
+    /// Where an emptied log began anew, or what is left of it starts.
     pub(crate) empty_at: i64,
     /// Batches cut off by operations whose reason the node has not told yet.
     pub(crate) last_cut: Vec<Batch>,
@@ -154,16 +154,16 @@ impl Replica {
             s.batches[at..].iter()
         })
     }
-    /// Bytes of batches whose base is at or above an offset.
-    pub(crate) fn bytes_from(&self, offset: i64) -> u64 {
+    /// Bytes of batches whose base is at or above an offset, those whose append is under way included: a log counts
+    /// a batch from when it was asked for, and may decide by it what to keep.
+    pub(crate) fn asked_bytes_from(&self, offset: i64) -> u64 {
         self.segments
             .iter()
             .map(|s| {
-                if s.base >= offset {
-                    s.len
-                } else {
-                    s.batches.iter().filter(|b| b.base >= offset).map(|b| u64::from(b.size)).sum()
-                }
+                let above = |b: &&Batch| b.base >= offset;
+                let size = |b: &Batch| u64::from(b.size);
+                let held = if s.base >= offset { s.len } else { s.batches.iter().filter(above).map(size).sum() };
+                held + s.in_flight.iter().filter(above).map(size).sum::<u64>()
             })
             .sum()
     }
@@ -548,8 +548,9 @@ impl Replicas {
         let Some(ix) = self.find(host, dir) else { return };
         let replica = &mut self.list[ix.0];
         let Some(at) = replica.segments.iter().position(|s| s.base == base) else { return };
-        // The head of a log may go without touching its end.
-        let head = at == 0 && replica.segments.len() > 1;
+        // The head of a log may go without touching its end; it may be all that was appended.
+        let last = replica.segments[at].batches.last();
+        let head = at == 0 && (replica.segments.len() > 1 || last.is_some_and(|b| b.next() <= replica.empty_at));
         let segment = &mut replica.segments[at];
         if !head {
             replica.last_cut.extend_from_slice(&segment.batches);

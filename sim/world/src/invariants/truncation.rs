@@ -20,6 +20,11 @@ impl Invariants {
     ) {
         let ix = self.cluster.part(partition);
         let part = &mut self.cluster.parts[ix.0];
+        // A log given up wholly, to begin where its leader's does.
+        let anew = reason == TruncationReason::OutOfRange && to >= from;
+        if let Some(seat) = part.seats.iter_mut().find(|s| s.node == node) {
+            seat.log_start = if anew { to } else { seat.log_start.min(to) };
+        }
         let seat = part.seat(node);
         let host = ctx.host;
         let Some(rx) = seat.and_then(|s| s.replica).or_else(|| {
@@ -30,13 +35,10 @@ impl Invariants {
             return;
         };
         let replica = self.replicas.get_mut(rx);
-        let anew = reason == TruncationReason::OutOfRange && to >= from;
-        // A log given up wholly is judged by its last batch: only if that is below the leader's log start, all is.
+        // Judged by its last batch: only if that is below the leader's log start, all is.
         let first = if anew { replica.last_or_cut() } else { replica.first_cut(to.0) };
         replica.last_cut.clear();
-        if anew {
-            replica.empty_at = to.0;
-        }
+        replica.empty_at = if anew { to.0 } else { replica.empty_at.min(to.0) };
         if reason == TruncationReason::Recovery || (from <= to && !anew) {
             return;
         }
@@ -97,7 +99,10 @@ impl Invariants {
         let before = std::mem::replace(&mut seat.log_start, new);
         let high_watermark = seat.high_watermark;
         if let Some(rx) = seat.replica {
-            self.replicas.get_mut(rx).last_cut.clear();
+            let replica = self.replicas.get_mut(rx);
+            replica.last_cut.clear();
+            // Files may go from here on; it is no cut of the tail if they are all there are.
+            replica.empty_at = replica.empty_at.max(new.0);
         }
         let replica = seat.replica.map(|rx| self.replicas.get(rx));
         let report = |check, detail: String| ctx.finding(check, detail).about(partition).offset(new);
@@ -116,7 +121,7 @@ impl Invariants {
                 self.findings.report(report("deletion-legal", detail));
             }
             LogStartReason::Retention if topic.retention_bytes >= 0 && topic.retention_ms < 0 => {
-                let kept = replica.map_or(u64::MAX, |r| r.bytes_from(new.0));
+                let kept = replica.map_or(u64::MAX, |r| r.asked_bytes_from(new.0));
                 if kept < topic.retention_bytes as u64 {
                     let detail = format!(
                         "offsets {before}-{new} were deleted by size, leaving {kept} bytes of the {} to be kept",

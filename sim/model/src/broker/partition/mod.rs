@@ -24,7 +24,7 @@ use crate::disk::Path;
 use crate::ids::*;
 use crate::log::Log;
 use crate::node::Outbox;
-use crate::trace::{TraceEvent, TruncationReason};
+use crate::trace::{LogStartReason, TraceEvent, TruncationReason};
 use crate::units::{Duration, Instant, Now};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TopicName;
@@ -300,15 +300,25 @@ impl Partition {
     pub fn follow_watermarks(&mut self, high_watermark: Offset, log_start: Offset, out: &mut Outbox) -> bool {
         let clamped = self.clamp(high_watermark);
         let moved = self.set_high_watermark(clamped, out);
-        if log_start > self.log.log_start() && log_start <= self.high_watermark {
-            self.log.set_log_start(log_start, out);
-            out.trace(TraceEvent::LogStart {
-                partition: self.id,
-                log_start,
-                reason: crate::trace::LogStartReason::Leader,
-            });
+        if log_start <= self.high_watermark && self.log.set_log_start(log_start, out) {
+            self.trace_log_start(LogStartReason::Leader, out);
         }
         moved
+    }
+
+    /// Deletes what retention does not keep. The log start moves at once (Kafka: `UnifiedLog.deleteSegments`, under
+    /// the log's lock): whoever fetches next is told of it, while the disk may be at the files still. Segments below a
+    /// log start that a follower has from its leader go without moving it.
+    pub fn apply_retention(&mut self, now: Now, out: &mut Outbox) {
+        let before = self.log.log_start();
+        self.log.delete_old_segments(now, self.high_watermark, out);
+        if self.log.log_start() > before {
+            self.trace_log_start(LogStartReason::Retention, out);
+        }
+    }
+
+    fn trace_log_start(&self, reason: LogStartReason, out: &mut Outbox) {
+        out.trace(TraceEvent::LogStart { partition: self.id, log_start: self.log.log_start(), reason });
     }
 
     /// Cuts the log at `to`, if it is longer.

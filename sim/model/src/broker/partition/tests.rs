@@ -422,3 +422,61 @@ fn a_followers_high_watermark_stays_within_its_log_and_falls_with_it() {
     s.settle();
     assert_eq!((s.hw(), s.p.log.log_start(), s.p.log.log_end()), (7, Offset(7), Offset(7)));
 }
+
+#[test]
+fn retention_moves_the_log_start_before_the_disk_is_done() {
+    let moved = |traces: &[TraceEvent]| -> Vec<_> {
+        let start = |t: &TraceEvent| match t {
+            TraceEvent::LogStart { log_start, reason, .. } => Some((*log_start, *reason)),
+            _ => None,
+        };
+        traces.iter().filter_map(start).collect()
+    };
+    let mut s = Story::new(Defects::NONE, 1);
+    let _ = s.lead(0, 0, &[1]);
+    s.append(1);
+    let batch = s.p.log.size();
+    let mut config = s.p.log.config().clone();
+    (config.segment_bytes, config.retention_bytes) = (2 * batch, 2 * batch as i64 + 1);
+    s.p.log.set_config(config);
+    s.append(5);
+    s.p.apply_retention(s.now, &mut s.out);
+    // Nothing has completed, and a follower that fetches now is told 2.
+    assert_eq!(s.p.log.log_start(), Offset(2));
+    let mut outputs = Vec::new();
+    s.out.take(&mut outputs);
+    let asked = outputs.iter().any(|o| matches!(o, Output::Disk { .. }));
+    for output in outputs {
+        match output {
+            Output::Disk { token, op } => s.held.push((token, op)),
+            Output::Trace(event) => s.traces.push(*event),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(asked);
+    assert_eq!(moved(&s.traces), [(Offset(2), LogStartReason::Retention)]);
+    s.release();
+    // A follower's log start moves as its leader's; what lies below goes later, and moves nothing.
+    s.follow(2, 1, 1);
+    s.p.follow_watermarks(Offset(6), Offset(4), &mut s.out);
+    s.settle();
+    let size = s.p.log.size();
+    s.p.apply_retention(s.now, &mut s.out);
+    s.settle();
+    assert_eq!((s.p.log.log_start(), s.p.log.size()), (Offset(4), size - 2 * batch));
+    assert_eq!(moved(&s.traces)[1..], [(Offset(4), LogStartReason::Leader)]);
+}
+
+#[test]
+fn a_log_being_cut_does_not_follow_its_leaders_log_start_and_does_not_say_so() {
+    let mut s = Story::new(Defects::NONE, 1);
+    let _ = s.lead(0, 0, &[1]);
+    s.append(4);
+    s.follow(2, 1, 1);
+    s.p.truncate(s.now, Offset(3), TruncationReason::Divergence, &mut s.out);
+    assert!(!s.p.log.is_ready());
+    s.p.follow_watermarks(Offset(3), Offset(2), &mut s.out);
+    s.settle();
+    assert_eq!(s.p.log.log_start(), Offset(0));
+    assert!(!s.traces.iter().any(|t| matches!(t, TraceEvent::LogStart { .. })));
+}

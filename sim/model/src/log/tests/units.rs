@@ -270,7 +270,7 @@ fn retention_by_size_and_time() {
     assert!(!host.log.delete_old_segments(host.now, Offset(3), &mut host.out), "not above the high watermark");
     assert!(host.log.delete_old_segments(host.now, Offset(20), &mut host.out));
     host.settle();
-    assert_eq!(host.events.last(), Some(&LogEvent::SegmentsDeleted { log_start: Offset(8) }));
+    assert_eq!(host.events.last(), Some(&LogEvent::SegmentsDeleted));
     assert_eq!((host.log.log_start(), host.log.epochs()), (Offset(8), &[(LeaderEpoch(0), Offset(8))][..]));
     assert!(host.log.read(Offset(7), 10, Offset(20), true).is_err());
     assert_eq!(host.read_all(100).len(), 12);

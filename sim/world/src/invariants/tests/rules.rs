@@ -198,6 +198,64 @@ fn deletions() {
     w.only("deletion-legal");
 }
 
+/// A leader with one batch of three records committed and one under way in a second segment; `spare` bytes more than
+/// that one are to be kept.
+fn with_retention(spare: usize) -> World {
+    let mut w = World::new();
+    w.three_committed();
+    let second = batch(3, 1, 0, (5, 0, 3), b"second");
+    let value = Some((second.len() + spare).to_string());
+    let (resource_name, name) = ("t".to_owned(), "retention.bytes".to_owned());
+    w.commit(vec![MetadataRecord::Config { resource_type: 2, resource_name, name, value }]);
+    w.produce(1, -1, &second);
+    w.asked(1, &DiskOp::Append { file: Path::new("t-0/00000000000000000003.log"), data: second.into() });
+    w
+}
+
+fn start_moves(w: &mut World, node: u16, reason: LogStartReason) {
+    w.trace(node, TraceEvent::LogStart { partition: P, log_start: Offset(3), reason });
+}
+
+#[test]
+fn deletions_by_size_leave_what_is_to_be_kept() {
+    let mut w = with_retention(0);
+    start_moves(&mut w, 1, LogStartReason::Retention);
+    w.silent();
+    let mut w = with_retention(1);
+    start_moves(&mut w, 1, LogStartReason::Retention);
+    w.only("deletion-legal");
+}
+
+#[test]
+fn a_followers_log_start_moves_after_its_leaders() {
+    let mut w = with_retention(0);
+    start_moves(&mut w, 1, LogStartReason::Retention);
+    start_moves(&mut w, 2, LogStartReason::Leader);
+    w.silent();
+    let mut w = with_retention(0);
+    start_moves(&mut w, 2, LogStartReason::Leader);
+    w.only("deletion-legal");
+}
+
+#[test]
+fn a_log_that_lost_all_to_retention_still_ends_where_it_did() {
+    let gone = DiskOp::Rename {
+        from: Path::new("t-0/00000000000000000000.log"),
+        to: Path::new("t-0/00000000000000000000.log.deleted"),
+    };
+    let mut w = with_retention(0);
+    start_moves(&mut w, 1, LogStartReason::Retention);
+    start_moves(&mut w, 2, LogStartReason::Leader);
+    w.disk(2, gone.clone());
+    w.watermark(2, 0, false, 3, 3);
+    w.silent();
+    // Without a log start it is a tail that went.
+    let mut w = with_retention(0);
+    w.disk(2, gone);
+    w.watermark(2, 0, false, 3, 3);
+    w.only("trace-contradicted");
+}
+
 #[test]
 fn claims_beyond_the_disk() {
     let mut w = World::new();
