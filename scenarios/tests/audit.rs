@@ -7,7 +7,7 @@ use std::fs;
 
 fn audit(place: &Place, args: &[&str]) -> (i32, serde_json::Value) {
     let out = format!("out-{}", args.join("-").replace(['/', '.'], ""));
-    let said = place.klamm(&[&["audit", "--seeds", "2", "--no-changes", "--out", &out], args].concat());
+    let said = place.klamm(&[&["audit", "--seeds", "5", "--no-changes", "--out", &out], args].concat());
     assert!(said.code < 2, "{said:?}");
     let folder = place.run_folder(&out);
     for name in ["index.html", "summary.md", "scenarios/leader-crash.toml"] {

@@ -137,6 +137,9 @@ impl<E: IndexEntry> Index<E> {
             return None;
         }
         self.written = self.entries.len();
+        // The cut is durable only once the file is fsynced, and nothing else may ever be added to it: without this a
+        // power loss could bring back entries that lead astray in a segment that counts as flushed.
+        self.rewrite = true;
         Some(DiskOp::Truncate { file: self.file.clone(), len: (self.written * E::SIZE) as u64 })
     }
 }

@@ -59,6 +59,50 @@ fn assert_prefix(host: &mut Host, written: &BTreeMap<Offset, Bytes>, at_least: O
     assert_eq!(expected, end);
 }
 
+/// Cuts, flushes, and then the power goes.
+fn cut_and_lose_power(seed: u64) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut host = Host::created(small());
+    let mut written = BTreeMap::new();
+    for _ in 0..3 {
+        let more = live(&mut host, &mut rng, true);
+        let kept = host.log.next_offset();
+        written.retain(|&base, _| base < kept);
+        written.extend(more);
+        if rng.random() {
+            host.settle();
+            host.log.flush(host.now, &mut host.out);
+            host.settle();
+        }
+    }
+    let (durable, checkpoint) = (host.log.recovery_point(), host.checkpoint);
+    let ever = std::mem::take(&mut host.ever);
+    host.disk.power_loss(&mut rng);
+    // The checkpoint is of the last cut, or was written since.
+    let checkpoint = Offset(rng.random_range(checkpoint.0.min(durable.0)..=durable.0));
+    let mut host = host.restart(false, checkpoint);
+    assert!(host.loaded().0);
+    let end = host.log.log_end();
+    assert!(end >= durable, "flushed up to {durable}, recovered up to {end}");
+    let mut expected = Offset(0);
+    for (header, bytes) in host.read_all(300) {
+        assert_eq!(header.base_offset, expected);
+        if header.base_offset < durable {
+            assert_eq!(&bytes, &written[&header.base_offset]);
+        } else {
+            assert!(ever.contains(&bytes), "never written: {header:?}");
+        }
+        expected = header.next_offset();
+    }
+    assert_eq!(expected, end);
+}
+
+/// Index entries that a truncation had cut came back, in a segment that was flushed since.
+#[test]
+fn what_an_index_lost_does_not_come_back() {
+    cut_and_lose_power(6917946868000171509);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -90,40 +134,7 @@ proptest! {
     /// behind it nothing that was never written, though perhaps what had been cut.
     #[test]
     fn a_cut_and_a_power_loss_leave_a_valid_log(seed: u64) {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut host = Host::created(small());
-        let mut written = BTreeMap::new();
-        for _ in 0..3 {
-            let more = live(&mut host, &mut rng, true);
-            let kept = host.log.next_offset();
-            written.retain(|&base, _| base < kept);
-            written.extend(more);
-            if rng.random() {
-                host.settle();
-                host.log.flush(host.now, &mut host.out);
-                host.settle();
-            }
-        }
-        let (durable, checkpoint) = (host.log.recovery_point(), host.checkpoint);
-        let ever = std::mem::take(&mut host.ever);
-        host.disk.power_loss(&mut rng);
-        // The checkpoint is of the last cut, or was written since.
-        let checkpoint = Offset(rng.random_range(checkpoint.0.min(durable.0)..=durable.0));
-        let mut host = host.restart(false, checkpoint);
-        assert!(host.loaded().0);
-        let end = host.log.log_end();
-        assert!(end >= durable, "flushed up to {durable}, recovered up to {end}");
-        let mut expected = Offset(0);
-        for (header, bytes) in host.read_all(300) {
-            assert_eq!(header.base_offset, expected);
-            if header.base_offset < durable {
-                assert_eq!(&bytes, &written[&header.base_offset]);
-            } else {
-                assert!(ever.contains(&bytes), "never written: {header:?}");
-            }
-            expected = header.next_offset();
-        }
-        assert_eq!(expected, end);
+        cut_and_lose_power(seed);
     }
 
     /// Truncations, also with appends in flight and one after another, leave what replay says; a kill in the middle too.
