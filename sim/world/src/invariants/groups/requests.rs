@@ -148,7 +148,9 @@ impl Invariants {
         }
         if !asked.member.is_empty() {
             let waits = matches!(asked.what, Kind::Join { .. } | Kind::Sync);
-            if let Some(life) = self.groups.watched(&asked.group).lives.get_mut(&asked.member) {
+            // A commit prolongs the session of a classic member only.
+            let alive = !matches!(asked.what, Kind::Commit { .. }) || !self.beats_for_itself(&asked);
+            if let Some(life) = self.groups.watched(&asked.group).lives.get_mut(&asked.member).filter(|_| alive) {
                 (life.at, life.ordinal, life.waits) = (ctx.at, ctx.ordinal, waits);
                 if let Kind::Join { session, rebalance, .. } = asked.what {
                     (life.session, life.rebalance) = (session, rebalance);
@@ -162,6 +164,12 @@ impl Invariants {
             }
         }
         self.groups.open.insert((node, to.conn), asked);
+    }
+
+    /// Whether the log knows the member as one of KIP-848.
+    fn beats_for_itself(&self, asked: &Asked) -> bool {
+        let state = self.replayed(&asked.group).and_then(|(_, log)| log.replayed.groups.get(&asked.group));
+        state.is_some_and(|s| s.members.contains_key(&asked.member))
     }
 
     fn commit_parts(&self, node: NodeRef, r: &OffsetCommitRequest) -> Vec<(Source, i64, Option<Stale>)> {
