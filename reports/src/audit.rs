@@ -1,7 +1,7 @@
 //! The audit of a set of settings: what each class of fault did to them, and what one change would do.
 
 use crate::record::Latency;
-use crate::text::{number, time};
+use crate::text::{self, number, time};
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -213,44 +213,26 @@ fn change_rows(a: &AuditRecord) -> Vec<(String, [String; 7])> {
     rows
 }
 
-fn console_table<const N: usize>(head: &str, columns: [&str; N], rows: &[(String, [String; N])]) -> String {
-    let name = rows.iter().map(|r| r.0.chars().count()).max().unwrap_or(0).max(head.len());
-    let width = |c: usize| rows.iter().map(|r| r.1[c].len()).max().unwrap_or(0).max(columns[c].len());
-    let mut text = format!("  {head:<name$}");
-    for (c, column) in columns.iter().enumerate() {
-        let _ = write!(text, "  {column:>w$}", w = width(c));
-    }
-    text.push('\n');
-    for (label, row) in rows {
-        let _ = write!(text, "  {label:<name$}");
-        for (c, value) in row.iter().enumerate() {
-            let _ = write!(text, "  {value:>w$}", w = width(c));
-        }
-        text.push('\n');
-    }
-    text
-}
-
 fn class_rows(a: &AuditRecord) -> Vec<(String, [String; 9])> {
     a.classes.iter().map(|c| (c.name.clone(), class_row(c))).collect()
 }
 
 /// For a terminal.
 pub fn console(a: &AuditRecord) -> String {
-    let mut text = console_table("fault", CLASSES, &class_rows(a));
-    text.push('\n');
+    let mut out = text::table("fault", CLASSES, &class_rows(a));
+    out.push('\n');
     for line in a.words() {
-        let _ = writeln!(text, "  {line}");
+        let _ = writeln!(out, "  {line}");
     }
     if !a.changes.is_empty() {
-        text.push_str("\n  One change at a time, under the same seeds, all faults together:\n");
-        text.push_str(&console_table("change", CHANGES, &change_rows(a)));
+        out.push_str("\n  One change at a time, under the same seeds, all faults together:\n");
+        out.push_str(&text::table("change", CHANGES, &change_rows(a)));
     }
-    text.push('\n');
+    out.push('\n');
     for line in a.caveats() {
-        let _ = writeln!(text, "  {line}");
+        let _ = writeln!(out, "  {line}");
     }
-    text
+    out
 }
 
 fn markdown_table<const N: usize>(md: &mut String, head: &str, columns: [&str; N], rows: &[(String, [String; N])]) {

@@ -1,7 +1,7 @@
 //! A comparison of variants that ran under the same seeds: what each lost, and what it cost.
 
 use crate::record::{RunRecord, ScenarioRecord};
-use crate::text::{number, time};
+use crate::text::{self, number, time};
 use maud::{Markup, html};
 use std::fmt::Write;
 
@@ -60,21 +60,7 @@ pub(crate) fn markdown(run: &RunRecord) -> String {
 
 /// The table for a terminal.
 pub fn console(run: &RunRecord) -> String {
-    let rows: Vec<[String; 10]> = run.scenarios.iter().map(figures).collect();
-    let names = (0..rows.len()).map(|i| run.title(i).chars().count()).max().unwrap_or(0).max(7);
-    let width = |c: usize| rows.iter().map(|r| r[c].len()).max().unwrap_or(0).max(COLUMNS[c].len());
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
-    let mut text = format!("  {:<names$}", "variant");
-    for (c, w) in COLUMNS.iter().zip(&widths) {
-        let _ = write!(text, "  {c:>w$}");
-    }
-    text.push('\n');
-    for (i, row) in rows.iter().enumerate() {
-        let _ = write!(text, "  {:<names$}", run.title(i));
-        for (value, w) in row.iter().zip(&widths) {
-            let _ = write!(text, "  {value:>w$}");
-        }
-        text.push('\n');
-    }
-    text
+    let row = |(i, s): (usize, &ScenarioRecord)| (run.title(i).to_owned(), figures(s));
+    let rows: Vec<(String, [String; 10])> = run.scenarios.iter().enumerate().map(row).collect();
+    text::table("variant", COLUMNS, &rows)
 }

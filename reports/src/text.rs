@@ -1,5 +1,7 @@
 //! Figures as people read them.
 
+use std::fmt::Write;
+
 /// A time in nanoseconds, to three digits: `850us`, `12.4ms`, `3.20s`.
 pub fn time(ns: u64) -> String {
     let (value, unit) = match ns {
@@ -24,6 +26,25 @@ pub fn number(n: u64) -> String {
             text.push(',');
         }
         text.push(c);
+    }
+    text
+}
+
+/// A table for a terminal: names to the left, figures to the right.
+pub fn table<const N: usize>(head: &str, columns: [&str; N], rows: &[(String, [String; N])]) -> String {
+    let name = rows.iter().map(|r| r.0.chars().count()).max().unwrap_or(0).max(head.len());
+    let width = |c: usize| rows.iter().map(|r| r.1[c].len()).max().unwrap_or(0).max(columns[c].len());
+    let mut text = format!("  {head:<name$}");
+    for (c, column) in columns.iter().enumerate() {
+        let _ = write!(text, "  {column:>w$}", w = width(c));
+    }
+    text.push('\n');
+    for (label, row) in rows {
+        let _ = write!(text, "  {label:<name$}");
+        for (c, value) in row.iter().enumerate() {
+            let _ = write!(text, "  {value:>w$}", w = width(c));
+        }
+        text.push('\n');
     }
     text
 }

@@ -10,8 +10,6 @@ use klamm_reports::write_whole;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -57,14 +55,7 @@ pub fn audit(args: &Args) -> miette::Result<u8> {
         return Err(miette::miette!("--seeds 0 runs nothing"));
     }
     let master = run::master(args.master.as_deref())?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let raised = stop.clone();
-    let _ = ctrlc::set_handler(move || {
-        if raised.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("stopping; an audit cut short says nothing");
-    });
+    let stop = run::stop_on_ctrl_c("stopping; an audit cut short says nothing");
     let how = Sweep { master, seeds: args.seeds, jobs: run::threads(args.jobs), stop: &stop };
     let mut changes = if args.no_changes { Vec::new() } else { audit::changes(&subject) };
     let classes = audit::classes();

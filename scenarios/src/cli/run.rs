@@ -204,11 +204,8 @@ pub fn run(args: &Args) -> miette::Result<u8> {
     Ok(code)
 }
 
-/// Carries a plan out and shows how it goes. Ctrl-C finishes the seeds in flight.
-///
-/// # Errors
-/// A folder that cannot be written.
-pub(super) fn carry_out(plan: &Plan, json: bool) -> miette::Result<Done> {
+/// Raised by Ctrl-C, which also says `what` happens then.
+pub(super) fn stop_on_ctrl_c(what: &'static str) -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = stop.clone();
     // A second Ctrl-C ends at once, as ever.
@@ -216,8 +213,17 @@ pub(super) fn carry_out(plan: &Plan, json: bool) -> miette::Result<Done> {
         if raised.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("finishing the seeds in flight; Ctrl-C again ends at once");
+        eprintln!("{what}");
     });
+    stop
+}
+
+/// Carries a plan out and shows how it goes. Ctrl-C finishes the seeds in flight.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub(super) fn carry_out(plan: &Plan, json: bool) -> miette::Result<Done> {
+    let stop = stop_on_ctrl_c("finishing the seeds in flight; Ctrl-C again ends at once");
     let mut progress: Box<dyn Progress> =
         if json { Box::new(Json) } else { Box::new(Console::new(plan, super::paint())) };
     let done = campaign::run(plan, &stop, progress.as_mut())?;
