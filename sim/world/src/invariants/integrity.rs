@@ -32,7 +32,7 @@ impl Invariants {
                 continue;
             }
             if of_groups && led_in.is_some() {
-                self.offsets_appended(ix, &head, bytes);
+                self.offsets_appended(ctx, ix, &head, bytes);
             }
             self.producer_appends(ctx, rx, ix, &head, led_in.is_some());
             let Some((epoch, since)) = led_in else { continue };

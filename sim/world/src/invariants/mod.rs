@@ -448,10 +448,14 @@ impl Observer for Invariants {
         self.last = ctx;
         // Half of what happens concerns no invariant.
         match &event.what {
-            What::RequestSent { .. } | What::TimerFired => return,
+            What::TimerFired => return,
+            What::RequestSent { request, .. } if !matches!(request, RequestKind::SyncGroup(_)) => return,
             What::Op(op) if !matches!(op, Op::Member { .. } | Op::Assigned { .. } | Op::Revoked { .. }) => return,
             What::ResponseTaken { response, .. }
-                if !matches!(response, ResponseKind::AlterPartition(_) | ResponseKind::SyncGroup(_)) =>
+                if !matches!(
+                    response,
+                    ResponseKind::AlterPartition(_) | ResponseKind::SyncGroup(_) | ResponseKind::Metadata(_)
+                ) =>
             {
                 return;
             }
@@ -471,6 +475,12 @@ impl Observer for Invariants {
             }
             (What::ResponseTaken { to, response: ResponseKind::SyncGroup(sync), .. }, ..) if sync.error_code == 0 => {
                 self.sync_heard(to.node);
+            }
+            (What::ResponseTaken { to, response: ResponseKind::Metadata(answer), .. }, ..) => {
+                self.metadata_heard(to.node, answer);
+            }
+            (What::RequestSent { from, request: RequestKind::SyncGroup(sync), .. }, ..) => {
+                self.sync_asked(from.node, &sync.group_id.0);
             }
             (What::Op(op), Some(node), _) => self.group_op(ctx, node, op),
             (What::DiskAsked { op }, Some(node), Some(host)) => self.disk_asked(ctx, host, node, op),

@@ -8,7 +8,7 @@ use super::lives::at_most;
 use super::log::{GroupState, Replayed};
 use super::reader::said;
 use super::requests::listed;
-use super::{Invariants, Source};
+use super::{Invariants, Source, Waits};
 use crate::event::Ordinal;
 use crate::invariants::batch::heads;
 use crate::invariants::finding::Ctx;
@@ -123,19 +123,23 @@ impl Invariants {
             let Some(coordinator) = self.coordinates(account.node, name) else { continue };
             let Some(watched) = self.groups.watched.get(name) else { continue };
             for member in group.members.keys() {
-                let Some(life) = watched.lives.get(member).filter(|l| !l.waits) else { continue };
-                let Some(heard) = watched.heard(member, coordinator.at) else { continue };
+                let Some(life) = watched.lives.get(member) else { continue };
+                let Some((heard, limit)) = watched.heard(member, coordinator.at) else { continue };
                 let silent = ctx.at.since(heard);
-                if silent > at_most(life.session) {
+                if silent > at_most(limit) {
                     dead.push((name.clone(), member.clone(), silent, *life));
                 }
             }
         }
         for (group, member, silent, life) in dead {
+            let (what, limit) = match life.waits {
+                Waits::No => ("session", life.session),
+                _ => ("rebalance timeout", life.rebalance),
+            };
             let detail = format!(
-                "{member} is still a member {} ms after its last sign of life; its session is {} ms",
+                "{member} is still a member {} ms after its last sign of life; its {what} is {} ms",
                 silent.as_millis(),
-                life.session.as_millis()
+                limit.as_millis()
             );
             self.about_group(ctx, "liveness-verdicts", &group, detail, &[life.ordinal]);
         }

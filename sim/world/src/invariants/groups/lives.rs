@@ -1,13 +1,20 @@
 //! liveness-verdicts: a heartbeating, polling member is not expelled; a dead one is, within its session.
 //!
-//! Whatever a member asks of its coordinator is a sign of life, and so is waiting for its answer. A new coordinator
-//! gives everybody a whole session. Clocks drift: a tenth of a session either way is nobody's fault.
+//! What a member asks of its coordinator and is not refused is a sign of life. A classic member that waits for an answer
+//! to JoinGroup or SyncGroup is excused, and has a whole session from when everybody has joined, or the assignment is
+//! there. Its coordinator cannot see that it died while it waited: then it stays until the rebalance gets on, and for a
+//! session more (Kafka: `ClassicGroupMember.hasSatisfiedHeartbeat`; KAFKA-7610 for new members). A new coordinator gives
+//! everybody a whole session. Clocks drift: a tenth of a session either way is nobody's fault.
 
-use super::{Invariants, Watched};
+use super::reader::Current;
+use super::{Invariants, Waits, Watched};
 use crate::event::NodeRef;
 use crate::invariants::finding::Ctx;
 use klamm_model::trace::RemovalReason;
 use klamm_model::units::{Duration, Instant};
+
+/// How long a new member may wait for its first rebalance (Kafka: `CLASSIC_GROUP_NEW_MEMBER_JOIN_TIMEOUT_MS`).
+const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What a clock that runs a tenth too fast makes of a time.
 fn at_least(time: Duration) -> Duration {
@@ -20,9 +27,52 @@ pub(super) fn at_most(time: Duration) -> Duration {
 }
 
 impl Watched {
-    /// When a member was last heard of by a coordinator that is there since `loaded`.
-    pub(super) fn heard(&self, member: &str, loaded: Instant) -> Option<Instant> {
-        self.lives.get(member).map(|life| life.at.max(loaded))
+    /// The last that a coordinator, there since `loaded`, may have heard of a member, and how long it may be silent.
+    pub(super) fn heard(&self, member: &str, loaded: Instant) -> Option<(Instant, Duration)> {
+        let life = self.lives.get(member)?;
+        let slowest = self.lives.values().map(|l| l.rebalance).max().unwrap_or(Duration::ZERO);
+        // What it waits for comes within the time of a rebalance. From then on its session counts.
+        let limit = if life.waits == Waits::No { life.session } else { slowest };
+        Some((life.latest.max(loaded), limit))
+    }
+
+    /// Members have joined, or the assignment they waited for came or is given up: everybody has a whole session, also
+    /// those who have gone meanwhile.
+    pub(super) fn sessions_begin(&mut self, ctx: Ctx, from: &str, to: &str) {
+        let joined = to == "CompletingRebalance";
+        for life in self.lives.values_mut() {
+            if joined || from == "CompletingRebalance" && life.waits == Waits::Sync {
+                (life.at, life.latest, life.ordinal, life.waits) = (ctx.at, ctx.at, ctx.ordinal, Waits::No);
+            }
+        }
+        if joined {
+            self.together = Some(ctx.at);
+        }
+    }
+
+    /// A coordinator writes down what a KIP-848 member has: its time to give up partitions begins with that (Kafka:
+    /// `scheduleConsumerGroupRebalanceTimeout`). `None`: it is put out.
+    pub(super) fn reconciles(&mut self, at: Instant, member: &str, current: Option<&Current>) {
+        match (current, self.revoking.get_mut(member)) {
+            (Some(current), _) if !current.pending.is_empty() => {
+                self.revoking.insert(member.to_owned(), (at, None));
+            }
+            (Some(_), _) => {
+                self.revoking.remove(member);
+            }
+            (None, Some((_, out))) => *out = Some(at),
+            (None, None) => {}
+        }
+    }
+
+    /// When the rebalance began that a member did not come to the end of, and when it was put out.
+    fn rebalance_of(&self, member: &str, now: Instant) -> (Option<Instant>, Instant) {
+        match self.revoking.get(member) {
+            Some((began, out)) => (Some(*began), out.unwrap_or(now)),
+            // To join, or to ask for what the leader assigned.
+            None if self.state == "PreparingRebalance" => (self.since, now),
+            None => (self.together, now),
+        }
     }
 }
 
@@ -39,35 +89,34 @@ impl Invariants {
             watched.instances.retain(|_, (_, id)| id != member);
             watched.topics.remove(member);
         }
+        let (began, out) = watched.rebalance_of(member, ctx.at);
+        watched.revoking.remove(member);
         let (Some(life), Some(coordinator)) = (life, coordinator) else { return };
-        let since = life.at.max(coordinator.at);
-        let (limit, what) = match reason {
-            RemovalReason::SessionExpired => (life.session, "session"),
+        let (early, detail) = match reason {
+            RemovalReason::SessionExpired => {
+                let silent = ctx.at.since(life.at.max(coordinator.at));
+                // Whoever waits is excused, at most for as long as a new member may wait.
+                let limit = if life.waits == Waits::No { life.session } else { NEW_MEMBER_JOIN_TIMEOUT };
+                let detail = format!(
+                    "{member} is expelled {} ms after its last sign of life; its session is {} ms",
+                    silent.as_millis(),
+                    life.session.as_millis()
+                );
+                (silent < at_least(limit), detail)
+            }
             RemovalReason::RebalanceExpired => {
-                let began = watched.since.unwrap_or(ctx.at);
-                let slowest = watched.lives.values().map(|l| l.rebalance).max().unwrap_or(Duration::ZERO);
-                let limit = life.rebalance.max(slowest);
-                let waited = ctx.at.since(began.max(coordinator.at));
-                // Which of its timers ran out is its own affair; the shortest it may have is its own.
-                if life.rebalance > Duration::ZERO && waited < at_least(life.rebalance) {
-                    let detail = format!(
-                        "{member} is expelled from a rebalance {} ms after it began; it had {} ms",
-                        waited.as_millis(),
-                        limit.as_millis()
-                    );
-                    self.about_group(ctx, "liveness-verdicts", group, detail, &[life.ordinal]);
-                }
-                return;
+                // Which of its members' timers ran out is the group's affair; the shortest it may have is its own.
+                let waited = out.since(began.unwrap_or(coordinator.at).max(coordinator.at));
+                let detail = format!(
+                    "{member} is expelled from a rebalance {} ms after it began; it had {} ms",
+                    waited.as_millis(),
+                    life.rebalance.as_millis()
+                );
+                (waited < at_least(life.rebalance), detail)
             }
             RemovalReason::Left | RemovalReason::Replaced | RemovalReason::Evicted => return,
         };
-        let silent = ctx.at.since(since);
-        if limit > Duration::ZERO && (silent < at_least(limit) || life.waits) {
-            let detail = format!(
-                "{member} is expelled {} ms after its last sign of life; its {what} is {} ms",
-                silent.as_millis(),
-                limit.as_millis()
-            );
+        if early {
             self.about_group(ctx, "liveness-verdicts", group, detail, &[life.ordinal]);
         }
     }

@@ -69,12 +69,25 @@ struct Coordinator {
 /// A member's last sign of life, as its coordinator got it.
 #[derive(Clone, Copy, Debug)]
 struct Life {
+    /// The last that certainly counted.
     at: Instant,
+    /// The last that may have counted.
+    latest: Instant,
     ordinal: Ordinal,
     session: Duration,
     rebalance: Duration,
-    /// It waits for an answer to JoinGroup or SyncGroup, which counts as life.
-    waits: bool,
+    waits: Waits,
+}
+
+/// What a classic member has asked for and waits for, which no session's end is held against. It may wait in vain: its
+/// coordinator does not notice that whoever asked is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Waits {
+    No,
+    /// For everybody to join.
+    Join,
+    /// For the leader to assign.
+    Sync,
 }
 
 /// What the trace said a member has.
@@ -90,6 +103,8 @@ struct Traced {
 struct Watched {
     state: &'static str,
     since: Option<Instant>,
+    /// When the classic members of this generation had come together: they have the time of a rebalance to sync.
+    together: Option<Instant>,
     stable: Ordinal,
     lives: BTreeMap<String, Life>,
     traced: BTreeMap<String, Traced>,
@@ -103,6 +118,10 @@ struct Watched {
     instances: BTreeMap<String, (Vec<String>, String)>,
     /// What each member subscribes to.
     topics: BTreeMap<String, Vec<String>>,
+    /// The client that assigned, and how many partitions it knew each topic to have.
+    leader: Option<(NodeRef, BTreeMap<String, usize>)>,
+    /// Since when a KIP-848 member has been asked to give up partitions, and when it was put out.
+    revoking: BTreeMap<String, (Instant, Option<Instant>)>,
     needless: needless::Suspicion,
     /// Clients who have a partition by their own account, and as which member.
     holders: BTreeMap<Source, BTreeMap<NodeRef, (String, Ordinal)>>,
@@ -118,6 +137,10 @@ struct ClientSide {
     told: Option<(String, i32)>,
     /// What it gave up although its coordinator had it keep it.
     gave_up: BTreeMap<Source, Ordinal>,
+    /// It was told that it leads the generation it joined.
+    leads: bool,
+    /// How many partitions it was last told that each topic has.
+    heard: BTreeMap<String, usize>,
 }
 
 /// Everything known of groups.
@@ -144,10 +167,9 @@ impl Groups {
         }
         self.watched.get_mut(group).expect("just made")
     }
-    /// Nobody waits for an answer on that connection any more.
+    /// Nobody waits for an answer on that connection any more. A coordinator that has the question goes on with it.
     pub(crate) fn disconnected(&mut self, node: NodeRef, conn: ConnId) {
-        let Some(asked) = self.open.remove(&(node, conn)) else { return };
-        asked.given_up(self);
+        self.open.remove(&(node, conn));
     }
 }
 
@@ -185,9 +207,15 @@ impl Invariants {
     }
 
     /// A leader appends to the offsets topic.
-    pub(super) fn offsets_appended(&mut self, ix: PartIx, head: &Head, batch: &[u8]) {
+    pub(super) fn offsets_appended(&mut self, ctx: Ctx, ix: PartIx, head: &Head, batch: &[u8]) {
+        let said = reader::said(batch);
+        for (_, record) in said.iter().flatten() {
+            if let Said::Current { group, member, value } = record {
+                self.groups.watched(group).reconciles(ctx.at, member, value.as_ref());
+            }
+        }
         let log = self.groups.logs.entry(ix).or_default();
-        log.appended.insert((head.base.0, head.epoch.0), reader::said(batch));
+        log.appended.insert((head.base.0, head.epoch.0), said);
     }
 
     /// The high watermark of a leader of the offsets topic rose.
@@ -286,6 +314,12 @@ impl Invariants {
         for (name, members) in stable {
             self.reloaded(ctx, &name, members, away);
         }
+        let (count, partition) = (self.groups.count, self.cluster.parts[ix.0].id.partition);
+        // Whoever waited was answered by its old coordinator, or by nobody.
+        for (_, watched) in self.groups.watched.iter_mut().filter(|(g, _)| count > 0 && home_of(g, count) == partition)
+        {
+            watched.lives.values_mut().for_each(|l| l.waits = Waits::No);
+        }
     }
     fn coordinator_gone(&mut self, ctx: Ctx, ix: PartIx, node: NodeRef) {
         let Some(log) = self.groups.logs.get_mut(&ix) else { return };
@@ -315,8 +349,14 @@ impl Invariants {
     pub(super) fn group_op(&mut self, ctx: Ctx, node: NodeRef, op: &Op) {
         match op {
             Op::Member { facts } => {
-                let side =
-                    ClientSide { facts: facts.clone(), member: String::new(), told: None, gave_up: BTreeMap::new() };
+                let side = ClientSide {
+                    facts: facts.clone(),
+                    member: String::new(),
+                    told: None,
+                    gave_up: BTreeMap::new(),
+                    leads: false,
+                    heard: BTreeMap::new(),
+                };
                 self.groups.clients.insert(node, side);
             }
             Op::Assigned { partitions, .. } => {

@@ -1,8 +1,9 @@
 //! What a rebalance did without need.
 //!
 //! - needless-rebalance: a settled group (stable, every member has its part) rebalances although nothing happened to it:
-//!   nobody joined, left or was removed, no subscription and no topic of it changed, no cooperative rebalance was to be
-//!   followed up, and its coordinator was not away for a session. So a bouncing broker does not disturb a group, and
+//!   nobody joined, left or was removed, no subscription and no topic of it changed (in a classic group: its leader has
+//!   heard of no change since it assigned), no cooperative rebalance was to be followed up, and its coordinator was not
+//!   away for a session. So a bouncing broker does not disturb a group, and
 //!   neither does the restart of a static member with the same subscription.
 //! - needless-revocation: a member of a cooperative group gives up what it keeps (found when it gets it back).
 //! - needless-move: a sticky assignor moves more than the optimum, where all members subscribe to the same topics and
@@ -13,6 +14,7 @@ use super::{Invariants, Source};
 use crate::event::{NodeRef, Ordinal};
 use crate::invariants::cluster::PartIx;
 use crate::invariants::finding::Ctx;
+use kafka_protocol::messages::MetadataResponse;
 use klamm_model::history::RebalanceProtocol;
 use klamm_model::ids::Offset;
 use klamm_model::units::{Duration, Instant};
@@ -64,14 +66,48 @@ impl Invariants {
         }
     }
 
-    /// The partitions of a topic changed, or it went: whoever subscribes to it rebalances.
+    /// The partitions of a topic changed, or it went: the coordinator of a KIP-848 group whose members subscribe to it
+    /// sees that. In a classic group its leader has to hear of it.
     pub(in crate::invariants) fn topic_changed(&mut self, ctx: Ctx, topic: &str) {
         let subscribed = |w: &super::Watched| w.topics.values().any(|all| all.iter().any(|t| t == topic));
-        let groups: Vec<String> =
-            self.groups.watched.iter().filter(|(_, w)| subscribed(w)).map(|(g, _)| g.clone()).collect();
+        let groups: Vec<String> = self
+            .groups
+            .watched
+            .iter()
+            .filter(|(g, w)| subscribed(w) && !self.is_classic(g))
+            .map(|(g, _)| g.clone())
+            .collect();
         for group in groups {
             self.group_cause(ctx, &group, "a topic changed");
         }
+    }
+    fn is_classic(&self, group: &str) -> bool {
+        let state = self.replayed(group).and_then(|(_, log)| log.replayed.groups.get(group));
+        state.is_some_and(|s| s.classic.is_some() && s.epoch.is_none())
+    }
+
+    /// A client is told how many partitions topics have.
+    pub(in crate::invariants) fn metadata_heard(&mut self, client: NodeRef, answer: &MetadataResponse) {
+        let Some(side) = self.groups.clients.get_mut(&client) else { return };
+        for topic in answer.topics.iter().filter(|t| t.error_code == 0) {
+            let Some(name) = &topic.name else { continue };
+            side.heard.insert(name.0.to_string(), topic.partitions.len());
+        }
+    }
+    /// A client asks for its part. If it leads, it has assigned by what it was told of topics until now, and comes again
+    /// when it hears otherwise (Kafka: `ConsumerCoordinator.assignmentSnapshot`).
+    pub(in crate::invariants) fn sync_asked(&mut self, client: NodeRef, group: &str) {
+        let Some(side) = self.groups.clients.get(&client).filter(|side| side.leads) else { return };
+        let knew = side.heard.clone();
+        self.groups.watched(group).leader = Some((client, knew));
+    }
+    /// Whether who leads a group has heard of other partitions than those it assigned.
+    fn leader_heard(&self, group: &str) -> bool {
+        let Some(watched) = self.groups.watched.get(group) else { return false };
+        let Some((client, knew)) = &watched.leader else { return false };
+        let Some(side) = self.groups.clients.get(client) else { return false };
+        let mut topics = watched.topics.values().flatten();
+        topics.any(|t| side.heard.get(t) != knew.get(t))
     }
 
     /// A group's coordinator is another one, or has come back.
@@ -106,11 +142,12 @@ impl Invariants {
         if self.coordinates(node, group).is_none() {
             return;
         }
-        let settled = self.settled(group);
+        let settled = self.settled(group) && !self.leader_heard(group);
         let replayed = self.replayed(group).and_then(|(_, log)| log.replayed.groups.get(group));
         let consumer = replayed.is_some_and(|g| g.epoch.is_some());
         let watched = self.groups.watched(group);
         (watched.state, watched.since) = (to, Some(ctx.at));
+        watched.sessions_begin(ctx, from, to);
         if to == STABLE {
             watched.stable = ctx.ordinal;
             // What came while a KIP-848 group was reconciled may be decided already, and committed after this.
@@ -134,7 +171,7 @@ impl Invariants {
         let Some(state) = log.replayed.groups.get(group) else { return false };
         let Some(classic) = &state.classic else { return state.epoch.is_some() };
         let all = classic.members.iter().all(|m| watched.synced.get(&m.id) == Some(&classic.generation));
-        all && !to_be_followed_up(classic, state.classic_before.as_ref())
+        all && !to_be_followed_up(classic)
     }
 
     fn settle_suspicion(&mut self, ctx: Ctx, group: &str) {
@@ -207,17 +244,11 @@ impl Invariants {
     }
 }
 
-/// A cooperative generation took something from somebody: its members come again (KIP-429).
-fn to_be_followed_up(now: &Classic, before: Option<&Classic>) -> bool {
-    if now.protocol.as_deref() != Some("cooperative-sticky") {
-        return false;
-    }
-    let Some(before) = before else { return false };
-    let taken = |m: &super::reader::ClassicMember| {
-        let own = now.members.iter().find(|n| n.id == m.id);
-        own.is_some_and(|n| m.assigned.iter().any(|p| !n.assigned.contains(p)))
-    };
-    before.members.iter().any(taken)
+/// A cooperative generation took something from somebody who came to it with that: it gives it up and comes again
+/// (KIP-429). What it came with may be from a generation long past, if it missed what came between.
+fn to_be_followed_up(now: &Classic) -> bool {
+    let taken = |m: &super::reader::ClassicMember| m.owned.iter().any(|p| !m.assigned.contains(p));
+    now.protocol.as_deref() == Some("cooperative-sticky") && now.members.iter().any(taken)
 }
 
 /// How many partitions stay with who had them, and how many could in a balanced assignment. `None`: no comparison, for

@@ -184,7 +184,8 @@ fn classic_faults(classic: &Classic, before: Option<&Classic>) -> Vec<(&'static 
     let cooperative = classic.protocol.as_deref() == Some("cooperative-sticky");
     let had = |part: &Source| {
         let still = |id: &str| classic.members.iter().any(|m| m.id == id);
-        before.is_some_and(|b| b.members.iter().any(|m| still(&m.id) && m.assigned.contains(part)))
+        classic.members.iter().any(|m| m.owned.contains(part))
+            || before.is_some_and(|b| b.members.iter().any(|m| still(&m.id) && m.assigned.contains(part)))
     };
     faults_of(&members, |part| cooperative && had(part))
 }

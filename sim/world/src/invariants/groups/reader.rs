@@ -52,6 +52,8 @@ pub(crate) struct ClassicMember {
     pub(crate) id: String,
     pub(crate) instance: Option<String>,
     pub(crate) topics: Vec<String>,
+    /// What it said it had when it joined.
+    pub(crate) owned: Named,
     pub(crate) assigned: Named,
 }
 
@@ -206,8 +208,13 @@ fn classic(v: &mut Bytes<'_>, version: i16) -> Option<Classic> {
         if flexible {
             v.tags()?;
         }
-        let topics = subscription_topics(&subscription).unwrap_or_default();
-        members.push(ClassicMember { id, instance, topics, assigned: assigned(&assignment).unwrap_or_default() });
+        members.push(ClassicMember {
+            id,
+            instance,
+            topics: subscription_topics(&subscription).unwrap_or_default(),
+            owned: subscription_owned(&subscription).unwrap_or_default(),
+            assigned: assigned(&assignment).unwrap_or_default(),
+        });
     }
     Some(Classic { generation, protocol, members })
 }
@@ -224,22 +231,28 @@ pub(crate) fn subscription_topics(bytes: &[u8]) -> Option<Vec<String>> {
     Some(topics)
 }
 
+/// What an embedded subscription says that its member has, ascending; nothing before its version 1 (KIP-429).
+fn subscription_owned(bytes: &[u8]) -> Option<Named> {
+    let mut r = Bytes(bytes);
+    let version = r.i16()?;
+    for _ in 0..r.i32()? {
+        r.string()?;
+    }
+    // The application's own bytes; null is -1.
+    if let Ok(len) = usize::try_from(r.i32()?) {
+        r.take(len)?;
+    }
+    if version >= 1 { r.named() } else { Some(Vec::new()) }
+}
+
 /// The partitions of an embedded assignment (`ConsumerProtocolAssignment`), ascending. No bytes are no partitions.
 pub(crate) fn assigned(bytes: &[u8]) -> Option<Named> {
-    let mut parts = Vec::new();
     if bytes.is_empty() {
-        return Some(parts);
+        return Some(Vec::new());
     }
     let mut r = Bytes(bytes);
     r.i16()?;
-    for _ in 0..r.i32()? {
-        let topic = r.string()?;
-        for _ in 0..r.i32()? {
-            parts.push((topic.clone(), r.i32()?));
-        }
-    }
-    parts.sort();
-    Some(parts)
+    r.named()
 }
 
 /// Bytes yet to be read; `None` where they end too early.
@@ -259,6 +272,18 @@ impl<'a> Bytes<'a> {
     }
     fn i64(&mut self) -> Option<i64> {
         Some(i64::from_be_bytes(self.take(8)?.try_into().ok()?))
+    }
+    /// Topics with their partitions, by name.
+    fn named(&mut self) -> Option<Named> {
+        let mut parts = Vec::new();
+        for _ in 0..self.i32()? {
+            let topic = self.string()?;
+            for _ in 0..self.i32()? {
+                parts.push((topic.clone(), self.i32()?));
+            }
+        }
+        parts.sort();
+        Some(parts)
     }
     fn varint(&mut self) -> Option<u64> {
         let mut n = 0u64;

@@ -6,7 +6,7 @@
 //! what it remembers: Kafka has no barrier for reads.
 
 use super::reader::{assigned, subscription_topics};
-use super::{Life, Source};
+use super::{Life, Source, Waits};
 use crate::event::{ConnEnd, NodeRef, Ordinal};
 use crate::invariants::Invariants;
 use crate::invariants::cluster::PartIx;
@@ -16,10 +16,12 @@ use kafka_protocol::messages::{
     OffsetFetchResponse, RequestKind, ResponseKind,
 };
 use klamm_model::ids::*;
-use klamm_model::units::Duration;
+use klamm_model::units::{Duration, Instant};
 
 /// MEMBER_ID_REQUIRED.
 const MEMBER_ID_REQUIRED: i16 = 79;
+/// REBALANCE_IN_PROGRESS.
+const REBALANCE_IN_PROGRESS: i16 = 27;
 
 /// Why a request must not change anything.
 #[derive(Clone, Debug)]
@@ -33,6 +35,9 @@ pub(super) struct Stale {
 pub(super) struct Asked {
     correlation: i32,
     taken: Ordinal,
+    at: Instant,
+    /// The member's last sign of life before, if this may be one.
+    before: Option<Life>,
     client: NodeRef,
     group: String,
     member: String,
@@ -40,15 +45,6 @@ pub(super) struct Asked {
     /// The whole request is stale.
     stale: Option<Stale>,
     what: Kind,
-}
-
-impl Asked {
-    /// Whoever asked is not there any more to be answered: its waiting is no sign of life.
-    pub(super) fn given_up(&self, groups: &mut super::Groups) {
-        if let Some(life) = groups.watched.get_mut(&self.group).and_then(|w| w.lives.get_mut(&self.member)) {
-            life.waits = false;
-        }
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +87,8 @@ impl Invariants {
         let base = |group: &str, member: &str, generation: i32, what: Kind| Asked {
             correlation,
             taken: ctx.ordinal,
+            at: ctx.at,
+            before: None,
             client: from.node,
             group: group.to_owned(),
             member: member.to_owned(),
@@ -137,7 +135,7 @@ impl Invariants {
                 base(groups[0], "", -1, Kind::Fetch { legitimate })
             }
             RequestKind::ConsumerGroupHeartbeat(r) => {
-                self.beats(ctx, from.node, r);
+                self.beats(ctx, from.node, node, r);
                 base(&r.group_id.0, &r.member_id, r.member_epoch, Kind::Consumer)
             }
             _ => return,
@@ -147,13 +145,19 @@ impl Invariants {
             _ => {}
         }
         if !asked.member.is_empty() {
-            let waits = matches!(asked.what, Kind::Join { .. } | Kind::Sync);
-            // A commit prolongs the session of a classic member only.
-            let alive = !matches!(asked.what, Kind::Commit { .. }) || !self.beats_for_itself(&asked);
+            // A commit prolongs the session of a classic member only, and whoever does not coordinate counts nothing.
+            let alive = self.coordinates(node, &asked.group).is_some()
+                && (!matches!(asked.what, Kind::Commit { .. }) || !self.beats_for_itself(&asked));
             if let Some(life) = self.groups.watched(&asked.group).lives.get_mut(&asked.member).filter(|_| alive) {
-                (life.at, life.ordinal, life.waits) = (ctx.at, ctx.ordinal, waits);
-                if let Kind::Join { session, rebalance, .. } = asked.what {
-                    (life.session, life.rebalance) = (session, rebalance);
+                life.latest = ctx.at;
+                asked.before = Some(*life);
+                (life.at, life.ordinal) = (ctx.at, ctx.ordinal);
+                match asked.what {
+                    Kind::Join { session, rebalance, .. } => {
+                        (life.session, life.rebalance, life.waits) = (session, rebalance, Waits::Join);
+                    }
+                    Kind::Sync => life.waits = Waits::Sync,
+                    _ => {}
                 }
             }
             if let Kind::Join { .. } = asked.what {
@@ -266,12 +270,7 @@ impl Invariants {
             return;
         }
         let Some(asked) = self.groups.open.remove(&place) else { return };
-        if let Some(life) = self.groups.watched(&asked.group).lives.get_mut(&asked.member)
-            && life.waits
-        {
-            // Kafka counts the session from the answer on.
-            (life.at, life.ordinal, life.waits) = (ctx.at, ctx.ordinal, false);
-        }
+        self.life_answered(ctx, &asked, response);
         match response {
             ResponseKind::JoinGroup(r) => self.joined(ctx, from.node, &asked, r),
             ResponseKind::SyncGroup(r) if r.error_code == 0 => {
@@ -296,6 +295,39 @@ impl Invariants {
                 self.beat_answered(ctx, &asked, r);
             }
             _ => {}
+        }
+    }
+
+    /// Whether what a member asked was a sign of life shows in its answer.
+    fn life_answered(&mut self, ctx: Ctx, asked: &Asked, response: &ResponseKind) {
+        let watched = self.groups.watched(&asked.group);
+        let together = watched.together;
+        let Some(life) = watched.lives.get_mut(&asked.member).filter(|life| life.ordinal == asked.taken) else {
+            return;
+        };
+        let Some(before) = asked.before else { return };
+        let at_once = ctx.at == asked.at;
+        let counts = match response {
+            // A new generation, or the same answer again.
+            ResponseKind::JoinGroup(r) => r.error_code == 0 && (!at_once || together == Some(ctx.at)),
+            // At once: its part of what is stable already, which Kafka does not count.
+            ResponseKind::SyncGroup(_) => !at_once,
+            ResponseKind::Heartbeat(r) => matches!(r.error_code, 0 | REBALANCE_IN_PROGRESS),
+            ResponseKind::ConsumerGroupHeartbeat(r) => r.error_code == 0,
+            ResponseKind::OffsetCommit(r) => {
+                !at_once || r.topics.iter().any(|t| t.partitions.iter().any(|p| p.error_code == 0))
+            }
+            _ => false,
+        };
+        if !counts {
+            *life = Life { latest: life.latest, ..before };
+        } else if life.waits != Waits::No {
+            // Kafka counts the session from the answer on.
+            (life.at, life.latest, life.ordinal) = (ctx.at, ctx.at, ctx.ordinal);
+        }
+        // A newer question may wait, but not this one.
+        if matches!(asked.what, Kind::Join { .. } | Kind::Sync) {
+            life.waits = Waits::No;
         }
     }
 
@@ -345,8 +377,11 @@ impl Invariants {
         }
         let coordinator = self.coordinates(node, &asked.group);
         let watched = self.groups.watched(&asked.group);
-        let life = Life { at: ctx.at, ordinal: ctx.ordinal, session: *session, rebalance: *rebalance, waits: false };
-        watched.lives.insert(member.clone(), life);
+        if asked.member.is_empty() {
+            let (at, ordinal) = (ctx.at, ctx.ordinal);
+            let (session, rebalance, waits) = (*session, *rebalance, Waits::No);
+            watched.lives.insert(member.clone(), Life { at, latest: at, ordinal, session, rebalance, waits });
+        }
         if good {
             watched.topics.insert(member.clone(), topics.clone());
             watched.joined.insert(member.clone(), asked.taken);
@@ -361,6 +396,7 @@ impl Invariants {
             }
         }
         if let Some(client) = self.groups.clients.get_mut(&asked.client) {
+            client.leads = good && r.leader == r.member_id;
             client.member = member;
         }
     }
@@ -522,7 +558,7 @@ impl Invariants {
         }
     }
 
-    fn beats(&mut self, ctx: Ctx, client: NodeRef, r: &ConsumerGroupHeartbeatRequest) {
+    fn beats(&mut self, ctx: Ctx, client: NodeRef, node: NodeRef, r: &ConsumerGroupHeartbeatRequest) {
         let (group, member) = (r.group_id.0.to_string(), r.member_id.to_string());
         let topics = r.subscribed_topic_names.as_ref().map(|all| {
             let mut names: Vec<String> = all.iter().map(|t| t.0.to_string()).collect();
@@ -541,6 +577,7 @@ impl Invariants {
             }
         }
         let session = self.groups.session;
+        let coordinates = self.coordinates(node, &group).is_some();
         let watched = self.groups.watched(&group);
         if r.member_epoch < 0 {
             watched.lives.remove(&member);
@@ -553,13 +590,14 @@ impl Invariants {
                 watched.instances.insert(instance.to_string(), (topics, member.clone()));
             }
         }
-        if !member.is_empty() {
+        if !member.is_empty() && coordinates {
             let life = watched.lives.entry(member).or_insert(Life {
                 at: ctx.at,
+                latest: ctx.at,
                 ordinal: ctx.ordinal,
                 session,
                 rebalance: Duration::ZERO,
-                waits: false,
+                waits: Waits::No,
             });
             if r.rebalance_timeout_ms > 0 {
                 life.rebalance = millis(r.rebalance_timeout_ms);
@@ -571,8 +609,9 @@ impl Invariants {
         let member = r.member_id.as_ref().map_or_else(|| asked.member.clone(), |m| m.to_string());
         if asked.member.is_empty() {
             self.issued(ctx, &asked.group, &member, asked.taken);
-            let session = self.groups.session;
-            let life = Life { at: ctx.at, ordinal: ctx.ordinal, session, rebalance: Duration::ZERO, waits: false };
+            let (at, ordinal, session) = (ctx.at, ctx.ordinal, self.groups.session);
+            let (rebalance, waits) = (Duration::ZERO, Waits::No);
+            let life = Life { at, latest: at, ordinal, session, rebalance, waits };
             self.groups.watched(&asked.group).lives.insert(member.clone(), life);
         }
         if let Some(client) = self.groups.clients.get_mut(&asked.client) {

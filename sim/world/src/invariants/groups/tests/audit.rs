@@ -1,0 +1,63 @@
+//! Accounts against the log, and convergence.
+
+use super::*;
+
+#[test]
+fn accounts_agree_with_the_log() {
+    let members: &[(&str, &[i32])] = &[("m1", &[0]), ("m2", &[1])];
+    let audited = |live: GroupInspection| {
+        let mut w = World::settled(EAGER, "range");
+        w.commit(4, "m1", 1, 7);
+        let accounts = w.accounts(live, [&[0], &[1]]);
+        w.audit(&accounts);
+        w
+    };
+    audited(group_of("Stable", 1, members, Some(7))).silent();
+    audited(group_of("Stable", 1, members, Some(6))).only("replay-equals-live");
+    audited(group_of("Stable", 1, members, None)).only("replay-equals-live");
+    audited(group_of("Stable", 2, members, Some(7))).only("replay-equals-live");
+    audited(group_of("Stable", 1, &[("m1", &[0])], Some(7))).only("replay-equals-live");
+    audited(group_of("Stable", 1, &[("m1", &[1]), ("m2", &[1])], Some(7))).only("replay-equals-live");
+    audited(group_of("Stable", 1, &[("m1", &[0]), ("m3", &[1])], Some(7))).only("replay-equals-live");
+    // Between two generations memory may be ahead, but not with offsets.
+    audited(group_of("PreparingRebalance", 2, &[("m1", &[])], Some(7))).silent();
+    audited(group_of("PreparingRebalance", 2, &[("m1", &[])], Some(6))).only("replay-equals-live");
+}
+
+#[test]
+fn a_kip_848_account_agrees_with_the_log() {
+    let member = |epoch: i32, parts: &[i32]| MemberInspection {
+        instance: None,
+        epoch,
+        assigned: parts.iter().map(|p| ("orders".to_owned(), *p)).collect(),
+    };
+    let audited = |epoch: i32, first: MemberInspection| {
+        let mut w = consumer_group();
+        let members = [("m1".to_owned(), first), ("m2".to_owned(), member(2, &[1]))].into();
+        let group =
+            GroupInspection { state: "Stable", kind: "consumer", generation: epoch, members, offsets: BTreeMap::new() };
+        let accounts = w.accounts(group, [&[0], &[1]]);
+        w.audit(&accounts);
+        w
+    };
+    audited(2, member(2, &[0])).silent();
+    audited(3, member(2, &[0])).only("replay-equals-live");
+    audited(2, member(1, &[0])).only("replay-equals-live");
+    audited(2, member(2, &[])).only("replay-equals-live");
+}
+
+#[test]
+fn convergence_wants_every_partition_owned_and_known() {
+    let members: &[(&str, &[i32])] = &[("m1", &[0]), ("m2", &[1])];
+    let unmet = |live: GroupInspection, clients: [&[i32]; 2]| {
+        let w = World::settled(EAGER, "range");
+        let accounts = w.accounts(live, clients);
+        w.groups_unmet(&accounts).into_iter().map(|u| u.condition).collect::<Vec<_>>()
+    };
+    assert_eq!(unmet(group_of("Stable", 1, members, None), [&[0], &[1]]), [""; 0]);
+    assert_eq!(unmet(group_of("PreparingRebalance", 1, members, None), [&[0], &[1]]), ["group-stable"]);
+    assert_eq!(unmet(group_of("Stable", 1, members, None), [&[], &[1]]), ["group-agreed"]);
+    assert_eq!(unmet(group_of("Stable", 1, &members[..1], None), [&[0], &[]]), ["group-agreed", "group-owned"]);
+    let three: &[(&str, &[i32])] = &[("m1", &[0]), ("m2", &[1]), ("ghost", &[])];
+    assert_eq!(unmet(group_of("Stable", 1, three, None), [&[0], &[1]]), ["group-stable"]);
+}

@@ -1,0 +1,75 @@
+//! KIP-848 groups.
+
+use super::*;
+
+#[test]
+fn kip_848_partitions_have_one_owner_across_epochs() {
+    let mut w = consumer_group();
+    w.appends(&[current_record("m1", 2, &[], &[0]), current_record("m2", 3, &[1], &[])], true);
+    w.silent();
+    w.appends(&[current_record("m2", 3, &[0, 1], &[])], true);
+    w.only("single-owner");
+    // Released in the same batch is early enough.
+    let mut w = consumer_group();
+    w.appends(&[current_record("m2", 3, &[0, 1], &[]), current_record("m1", 3, &[], &[])], true);
+    w.silent();
+    // Targets: everything, once.
+    let mut w = consumer_group();
+    w.appends(&[target_record("m1", &[1]), target_record("m2", &[]), epoch_record(6, 3)], true);
+    w.only("assignment-legal");
+    let mut w = consumer_group();
+    w.appends(&[target_record("m1", &[0, 1]), epoch_record(6, 3)], true);
+    w.only("assignment-legal");
+}
+
+#[test]
+fn kip_848_epochs_fence_within_their_bounds() {
+    let beat = |w: &mut World, member: &str, epoch: i32, error: i16| {
+        let r = ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(GroupId(s(G)))
+            .with_member_id(s(member))
+            .with_member_epoch(epoch);
+        let ask = w.asks(4, RequestKind::ConsumerGroupHeartbeat(r));
+        let r = ConsumerGroupHeartbeatResponse::default().with_error_code(error).with_member_epoch(epoch);
+        w.answers(4, ask, ResponseKind::ConsumerGroupHeartbeat(r));
+    };
+    let mut w = consumer_group();
+    w.appends(&[current_record("m1", 5, &[0, 1], &[]), current_record("m2", 5, &[], &[])], true);
+    beat(&mut w, "m1", 5, 0);
+    beat(&mut w, "m1", 4, 0);
+    beat(&mut w, "m1", 2, 110);
+    beat(&mut w, "gone", 5, 25);
+    // KIP-1251: assigned in epoch 2, so a commit with epoch 3 is good.
+    w.commit(4, "m1", 3, 7);
+    w.silent();
+    beat(&mut w, "m1", 2, 0);
+    w.only("fencing");
+    let mut w = consumer_group();
+    w.appends(&[current_record("m1", 5, &[], &[])], true);
+    w.commit(4, "m1", 3, 7);
+    w.only("fencing");
+    let mut w = consumer_group();
+    beat(&mut w, "gone", 2, 0);
+    w.only("fencing");
+}
+
+#[test]
+fn kip_848_answers_agree_with_the_trace() {
+    let tell = |w: &mut World, parts: &[i32]| {
+        let r = ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(GroupId(s(G)))
+            .with_member_id(s("m1"))
+            .with_member_epoch(2);
+        let ask = w.asks(4, RequestKind::ConsumerGroupHeartbeat(r));
+        let t = TopicPartitions::default().with_topic_id(ORDERS.0).with_partitions(parts.to_vec());
+        let assignment = Assignment::default().with_topic_partitions(vec![t]);
+        let r = ConsumerGroupHeartbeatResponse::default().with_member_epoch(2).with_assignment(Some(assignment));
+        w.answers(4, ask, ResponseKind::ConsumerGroupHeartbeat(r));
+    };
+    let mut w = consumer_group();
+    w.traced("m1", 2, &[0]);
+    tell(&mut w, &[0]);
+    w.silent();
+    tell(&mut w, &[1]);
+    w.only("trace-contradicted");
+}
