@@ -97,20 +97,7 @@ mod tests {
             redelivered: 7,
         };
         let with = ScenarioRecord { name: "storm".to_owned(), groups: Some(groups), ..ScenarioRecord::default() };
-        let mut run = RunRecord {
-            schema: crate::record::SCHEMA,
-            klamm: "0".to_owned(),
-            suite: "groups".to_owned(),
-            master: "0x1".to_owned(),
-            world: "des".to_owned(),
-            jobs: 1,
-            defects: Vec::new(),
-            wall_seconds: 1.0,
-            rechecked: None,
-            cut_short: false,
-            variants: Vec::new(),
-            scenarios: vec![ScenarioRecord::default()],
-        };
+        let mut run = RunRecord { scenarios: vec![ScenarioRecord::default()], ..RunRecord::default() };
         assert_eq!(markdown(&run), "");
         run.scenarios.push(with);
         let text = markdown(&run);

@@ -7,11 +7,14 @@ pub mod audit;
 pub mod charts;
 pub mod compare;
 pub mod console;
+pub mod figures;
+pub mod folder;
 mod groups;
 pub mod histogram;
 pub mod html;
 pub mod junit;
 pub mod markdown;
+pub mod merge;
 pub mod record;
 pub mod text;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub const SCHEMA: u32 = 1;
 
 /// One run of a suite.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct RunRecord {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -17,6 +17,18 @@ pub struct RunRecord {
     pub suite: String,
     /// The master seed, in hexadecimal.
     pub master: String,
+    /// The command line that runs all of it again, shards and all.
+    #[serde(default)]
+    pub again: String,
+    /// Seeds of each scenario that were asked for, over all shards; 0 if the run went by time.
+    #[serde(default)]
+    pub seeds: u64,
+    /// The k-th of n shards (from 1), if it is not the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<(u64, u64)>,
+    /// A hash of the program that ran it, in hexadecimal.
+    #[serde(default)]
+    pub build: String,
     /// `des`.
     pub world: String,
     /// Worker threads.
@@ -259,6 +271,12 @@ impl RunRecord {
             Verdict::Nondeterministic => 3,
         };
         self.scenarios.iter().map(|s| s.verdict).max_by_key(rank).unwrap_or_default()
+    }
+
+    /// What tells runs apart: what was run, over which seeds, and which part of it.
+    pub fn identity(&self) -> String {
+        let digests: Vec<&str> = self.scenarios.iter().map(|s| s.digest.as_str()).collect();
+        format!("{} {:?} {}", self.again, self.shard, digests.join(" "))
     }
 
     /// What the `i`-th scenario is called: its variant's name, or its own.

@@ -1,38 +1,20 @@
 //! Seeds' outcomes gathered into a scenario's record. Order of arrival does not matter.
 
-use crate::run::{SeedOutcome, Timeline};
+use crate::artefacts::in_words;
+use crate::run::SeedOutcome;
 use crate::schema::Scenario;
 use crate::seeds::Seed;
-use klamm_reports::histogram::Latencies;
-use klamm_reports::record::{FailureRecord, GroupFigures, ScenarioRecord, SeedRecord, Spread, Verdict};
-use klamm_world::faults::Planned;
+use klamm_reports::figures::{FirstSeed, ScenarioFigures};
+use klamm_reports::record::{FailureRecord, GroupFigures, ScenarioRecord, SeedRecord};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The seed that is drawn over time.
-#[derive(Debug)]
-pub struct First {
-    /// The seed, in words.
-    pub seed: String,
-    /// What its faults became.
-    pub fired: Vec<Planned>,
-    /// What is drawn.
-    pub timeline: Timeline,
-}
 
 /// One scenario's seeds so far.
 #[derive(Debug)]
 pub struct Aggregate {
     record: ScenarioRecord,
-    seeds: BTreeMap<u64, SeedRecord>,
-    /// Response times.
-    pub response: Latencies,
-    /// Service times.
-    pub service: Latencies,
-    first: Option<First>,
-    groups: Option<GroupFigures>,
-    /// How long each rebalance took, and each member stood still.
-    durations: Vec<u64>,
-    stopped: Vec<u64>,
+    figures: ScenarioFigures,
+    /// By place in the sweep: the seed, and what it took on the wall.
+    seeds: BTreeMap<u64, (SeedRecord, u64)>,
     nondeterministic: bool,
     violated: bool,
 }
@@ -53,13 +35,8 @@ impl Aggregate {
         };
         Aggregate {
             record,
+            figures: ScenarioFigures::default(),
             seeds: BTreeMap::new(),
-            response: Latencies::default(),
-            service: Latencies::default(),
-            first: None,
-            groups: None,
-            durations: Vec::new(),
-            stopped: Vec::new(),
             nondeterministic: false,
             violated: false,
         }
@@ -100,19 +77,19 @@ impl Aggregate {
         a.longest_ns = a.longest_ns.max(o.longest);
         a.observed_ns += outcome.resolved.duration.get().0.as_nanos();
         for group in outcome.groups.values() {
-            let g = self.groups.get_or_insert_with(GroupFigures::default);
+            let g = r.groups.get_or_insert_with(GroupFigures::default);
             g.delivered += group.delivered;
             for rebalance in &group.rebalances {
                 g.rebalances += 1;
                 g.members += u64::from(rebalance.members);
                 g.moved += rebalance.moved;
                 g.redelivered += rebalance.redelivered;
-                self.durations.push(rebalance.to - rebalance.from);
-                self.stopped.extend(&rebalance.stopped);
+                self.figures.rebalances.push(rebalance.to - rebalance.from);
+                self.figures.stopped.extend(&rebalance.stopped);
             }
         }
-        self.response.add_seed(&outcome.response);
-        self.service.add_seed(&outcome.service);
+        self.figures.response.add_seed(&outcome.response);
+        self.figures.service.add_seed(&outcome.service);
         self.violated |= outcome.violations(scenario).next().is_some();
         let seed = SeedRecord {
             seed: Seed(outcome.seed).to_string(),
@@ -121,9 +98,10 @@ impl Aggregate {
             knobs: knobs(scenario, &outcome.resolved),
         };
         if let Some(timeline) = outcome.timeline.take() {
-            self.first = Some(First { seed: seed.seed.clone(), fired: outcome.fired.clone(), timeline });
+            let fired = in_words(&outcome.fired);
+            self.figures.first = Some(FirstSeed { index, seed: seed.seed.clone(), fired, timeline });
         }
-        self.seeds.insert(index, seed);
+        self.seeds.insert(index, (seed, wall_ns));
     }
 
     /// Adds a failure.
@@ -136,43 +114,24 @@ impl Aggregate {
         self.nondeterministic = true;
     }
 
-    /// The seed whose timeline was kept, if it has been added.
-    pub fn first(&self) -> Option<&First> {
-        self.first.as_ref()
-    }
-
-    /// How many seeds have been added.
-    pub fn len(&self) -> u64 {
-        self.seeds.len() as u64
-    }
-
-    /// Whether none has.
-    pub fn is_empty(&self) -> bool {
-        self.seeds.is_empty()
+    /// Failures that have a folder.
+    pub fn failures(&self) -> usize {
+        self.record.failures.len()
     }
 
     /// The record of all seeds so far.
     pub fn record(&self) -> ScenarioRecord {
-        let mut r = self.record.clone();
-        r.seeds = self.seeds.values().cloned().collect();
-        r.failures.sort_by_key(|f| f.index);
-        r.response = self.response.figures();
-        r.service = self.service.figures();
-        r.groups = self.groups.map(|g| GroupFigures {
-            duration: Spread::of(&mut self.durations.clone()),
-            stopped: Spread::of(&mut self.stopped.clone()),
-            ..g
-        });
-        r.verdict = if self.nondeterministic {
-            Verdict::Nondeterministic
-        } else if self.violated {
-            Verdict::Violated
-        } else if klamm_reports::junit::missing(&r).is_empty() {
-            Verdict::Held
-        } else {
-            Verdict::Unseen
-        };
-        r
+        self.close().0
+    }
+
+    /// The record of all seeds so far, and what charts of it are drawn from.
+    pub fn close(&self) -> (ScenarioRecord, ScenarioFigures) {
+        let (mut record, mut figures) = (self.record.clone(), self.figures.clone());
+        record.seeds = self.seeds.values().map(|(seed, _)| seed.clone()).collect();
+        record.failures.sort_by_key(|f| f.index);
+        figures.walls = self.seeds.iter().map(|(index, (_, wall))| (*index, *wall)).collect();
+        figures.complete(&mut record, self.nondeterministic, self.violated);
+        (record, figures)
     }
 }
 

@@ -1,19 +1,16 @@
 //! What runs leave on disk: the run's folder, and one folder for each failure that is all one needs to reproduce
 //! it anywhere. Everything is written aside and renamed whole.
 
-use crate::aggregate::Aggregate;
-use crate::campaign::{Plan, shown};
-use crate::run::{Found, GroupOverTime, Options, Recording, SeedOutcome, Timeline, TraceLine, Witness, run_resolved};
+use crate::campaign::shown;
+use crate::run::{Found, Options, Recording, SeedOutcome, TraceLine, Witness, run_resolved};
 use crate::schema::{Scenario, to_toml};
 use crate::seeds::Seed;
 use crate::shrink::{Shrunk, shrink};
 use klamm_model::defects::{Defect, Defects};
-use klamm_reports::charts::{
-    GanttChart, LagChart, PercentileChart, PercentileSeries, TimelineChart, TradeoffChart, TradeoffPoint, svg, write,
-};
-use klamm_reports::html::{Charts, Story, failure_page, run_page};
-use klamm_reports::record::{FailureRecord, RunRecord};
-use klamm_reports::{junit, markdown, text, write_whole};
+use klamm_reports::charts::svg;
+use klamm_reports::html::{Story, failure_page};
+use klamm_reports::record::{FailureRecord, RunRecord, ScenarioRecord};
+use klamm_reports::{folder, text, write_whole};
 use klamm_workloads::history::{Header, write as write_history};
 use klamm_world::faults::{Planned, Schedule};
 use serde::{Deserialize, Serialize};
@@ -150,13 +147,8 @@ pub fn short_id(content: &str) -> String {
 ///
 /// # Errors
 /// If it cannot be made.
-pub fn run_folder(plan: &Plan) -> miette::Result<PathBuf> {
-    let mut content = format!("{} {} {:?} {:?}", plan.suite, plan.master, plan.only, plan.shard);
-    for s in &plan.scenarios {
-        content.push_str(&to_toml(s));
-    }
-    content.push_str(&format!("{:?} {} {:?}", plan.defects, plan.seeds, plan.time));
-    fresh_folder(&plan.out, &content, "charts")
+pub fn run_folder(out: &Path, record: &RunRecord) -> miette::Result<PathBuf> {
+    fresh_folder(out, &record.identity(), "charts")
 }
 
 /// Makes an empty folder with one folder in it, named by the content it is for.
@@ -246,6 +238,40 @@ pub fn failure(
     })
 }
 
+/// Copies a failure's folder of another run into this one, and lets its words lead there.
+///
+/// # Errors
+/// If it cannot be read or written.
+pub fn adopt(from: &Path, run: &Path, failure: &mut FailureRecord) -> miette::Result<()> {
+    let to = run.join(&failure.folder);
+    let replay = format!("klamm replay {}", shown(&to));
+    let aside = run.join(format!(".{}.part", failure.id));
+    let _ = std::fs::remove_dir_all(&aside);
+    io(&aside, std::fs::create_dir_all(&aside))?;
+    for entry in io(from, std::fs::read_dir(from))? {
+        let path = io(from, entry)?.path();
+        let name = path.file_name().unwrap_or_default();
+        let mut content = io(&path, std::fs::read(&path))?;
+        if name == "index.html" {
+            content = String::from_utf8_lossy(&content).replace(&failure.replay, &replay).into_bytes();
+        }
+        put(&aside.join(name), &content)?;
+    }
+    discard(&to)?;
+    io(&to, std::fs::rename(&aside, &to))?;
+    failure.replay = replay;
+    Ok(())
+}
+
+/// The record with its failures' folders named from where the command was run.
+pub fn with_paths(record: &ScenarioRecord, run: &Path) -> ScenarioRecord {
+    let mut record = record.clone();
+    for failure in &mut record.failures {
+        failure.folder = format!("{}/{}", shown(run), failure.folder);
+    }
+    record
+}
+
 /// A schedule in a line.
 pub fn in_words(schedule: &[Planned]) -> String {
     let list: Vec<String> = schedule.iter().map(|p| format!("{} at {}", fault_in_words(p), text::time(p.at))).collect();
@@ -316,48 +342,6 @@ fn write_failure(
     put(&folder.join("index.html"), failure_page(&story(scenario, outcome, verdict, recorded, replay)?).as_bytes())
 }
 
-/// One seed over time, to be drawn.
-fn timeline(scenario: &str, seed: &str, timeline: &Timeline) -> TimelineChart {
-    TimelineChart {
-        title: format!("{scenario} · seed {seed}"),
-        setting: "virtual time, modelled cluster; windows of 100 ms".to_owned(),
-        window_ns: crate::run::WINDOW_NS,
-        windows: timeline.windows.clone(),
-        bands: timeline.bands.clone(),
-        moments: timeline.moments.clone(),
-    }
-}
-
-/// One group over time, to be drawn: who had what, and how far behind it was.
-fn group_charts(scenario: &str, seed: &str, timeline: &Timeline, group: &GroupOverTime) -> (GanttChart, LagChart) {
-    let title = format!("{scenario} · group {} · seed {seed}", group.group);
-    let gantt = GanttChart {
-        title: title.clone(),
-        setting: "bars: generation · partitions held; grey: a rebalance; red: faults; virtual time, modelled cluster"
-            .to_owned(),
-        end: group.end,
-        lanes: group.lanes.clone(),
-        rebalances: group.rebalances.clone(),
-        bands: timeline.bands.clone(),
-    };
-    let lag = LagChart {
-        title,
-        setting: "committed records not delivered to any member; virtual time, modelled cluster".to_owned(),
-        end: group.end,
-        series: group.lag.clone(),
-        bands: timeline.bands.clone(),
-    };
-    (gantt, lag)
-}
-
-fn gantt_caption(group: &GroupOverTime) -> String {
-    format!("Who of group {} had partitions when: {} rebalances.", group.group, group.rebalances.len())
-}
-
-fn lag_caption(group: &GroupOverTime) -> String {
-    format!("How far behind group {} was, by partition.", group.group)
-}
-
 fn story(
     scenario: &Scenario,
     outcome: &SeedOutcome,
@@ -366,11 +350,11 @@ fn story(
     replay: &str,
 ) -> miette::Result<Story> {
     let over_time = outcome.timeline.as_ref().expect("a recorded seed has one");
-    let chart = svg(&timeline(&scenario.name, &verdict.seed, over_time)).map_err(|e| miette::miette!("{e}"))?;
+    let chart = svg(&folder::timeline(&scenario.name, &verdict.seed, over_time)).map_err(|e| miette::miette!("{e}"))?;
     let mut charts = vec![("Acknowledged records and response times around the faults (red).".to_owned(), chart)];
     for group in &over_time.groups {
-        let (gantt, _) = group_charts(&scenario.name, &verdict.seed, over_time, group);
-        charts.push((gantt_caption(group), svg(&gantt).map_err(|e| miette::miette!("{e}"))?));
+        let (gantt, _) = folder::group_charts(&scenario.name, &verdict.seed, over_time, group);
+        charts.push((folder::gantt_caption(group), svg(&gantt).map_err(|e| miette::miette!("{e}"))?));
     }
     let moment = |ns: u64| format!("{:.6}s", ns as f64 / 1e9);
     let witness = verdict.findings.first().map_or(Vec::new(), |f| witness_lines(&f.witness, &recorded.trace));
@@ -398,104 +382,4 @@ pub fn witness_lines(witness: &[Witness], trace: &[TraceLine]) -> Vec<(u64, Stri
         }
     };
     witness.iter().map(line).collect()
-}
-
-/// Writes the run's record, histograms, charts and pages.
-///
-/// # Errors
-/// If they cannot be written.
-pub fn finish(folder: &Path, record: &RunRecord, aggregates: &[Aggregate]) -> miette::Result<()> {
-    let report = |e: klamm_reports::ReportError| miette::miette!("{e}");
-    let mut charts: Vec<Charts> = Vec::new();
-    for (aggregate, s) in aggregates.iter().zip(&record.scenarios) {
-        let mut of_scenario = Vec::new();
-        if !aggregate.response.all().is_empty() {
-            aggregate
-                .response
-                .write_hlog(&folder.join(format!("{}.response.hlog", s.name)), s.virtual_ns)
-                .map_err(report)?;
-            aggregate
-                .service
-                .write_hlog(&folder.join(format!("{}.service.hlog", s.name)), s.virtual_ns)
-                .map_err(report)?;
-            let series =
-                [("response (from the intended send time)", &aggregate.response), ("service", &aggregate.service)];
-            let chart = PercentileChart {
-                title: format!("{} · {} seeds", record.title(charts.len()), s.seeds.len()),
-                setting: s.setting.clone(),
-                series: series
-                    .into_iter()
-                    .map(|(label, latencies)| PercentileSeries { label: label.to_owned(), latencies })
-                    .collect(),
-            };
-            write(&chart, &folder.join("charts").join(format!("{}-percentiles", s.name))).map_err(report)?;
-            let caption = "Latency by percentile; the bands span the seeds.".to_owned();
-            of_scenario.push((caption, svg(&chart).map_err(report)?));
-        }
-        if let Some(first) = aggregate.first().filter(|f| !f.timeline.windows.is_empty()) {
-            let chart = timeline(record.title(charts.len()), &first.seed, &first.timeline);
-            write(&chart, &folder.join("charts").join(format!("{}-timeline", s.name))).map_err(report)?;
-            let caption = format!("Seed {} over time: {}.", first.seed, in_words(&first.fired));
-            of_scenario.push((caption, svg(&chart).map_err(report)?));
-            for (n, group) in first.timeline.groups.iter().enumerate() {
-                let (gantt, lag) = group_charts(record.title(charts.len()), &first.seed, &first.timeline, group);
-                let file = |what: &str| {
-                    let name =
-                        if n == 0 { format!("{}-{what}", s.name) } else { format!("{}-{what}-{}", s.name, n + 1) };
-                    folder.join("charts").join(name)
-                };
-                write(&gantt, &file("rebalances")).map_err(report)?;
-                of_scenario.push((gantt_caption(group), svg(&gantt).map_err(report)?));
-                if group.lag.iter().any(|l| !l.points.is_empty()) {
-                    write(&lag, &file("lag")).map_err(report)?;
-                    of_scenario.push((lag_caption(group), svg(&lag).map_err(report)?));
-                }
-            }
-        }
-        charts.push(of_scenario);
-    }
-    put(&folder.join("summary.md"), markdown::summary(record).as_bytes())?;
-    put(&folder.join("junit.xml"), junit::to_xml(record).map_err(|e| miette::miette!("junit.xml: {e}"))?.as_bytes())?;
-    let comparison = comparison(folder, record, aggregates)?;
-    put(&folder.join("index.html"), run_page(record, &comparison, &charts).as_bytes())?;
-    // Last: whoever finds the record finds everything else.
-    put(&folder.join("run.json"), record.to_json().as_bytes())
-}
-
-/// The charts that show all variants together; none where there are no variants.
-fn comparison(folder: &Path, record: &RunRecord, aggregates: &[Aggregate]) -> miette::Result<Charts> {
-    let report = |e: klamm_reports::ReportError| miette::miette!("{e}");
-    if record.variants.is_empty() {
-        return Ok(Charts::new());
-    }
-    let seeds = record.scenarios.first().map_or(0, |s| s.seeds.len());
-    let title = format!("{} · {seeds} seeds each", record.suite);
-    let setting = "virtual time, modelled cluster; the same seeds for every variant".to_owned();
-    let measured = || aggregates.iter().enumerate().filter(|(_, a)| !a.response.all().is_empty());
-    let percentiles = PercentileChart {
-        title: title.clone(),
-        setting: setting.clone(),
-        series: measured()
-            .map(|(i, a)| PercentileSeries { label: record.title(i).to_owned(), latencies: &a.response })
-            .collect(),
-    };
-    let points = measured().map(|(i, a)| {
-        let o = &record.scenarios[i].operations;
-        TradeoffPoint {
-            label: record.title(i).to_owned(),
-            p99: a.response.all().value_at_quantile(0.99),
-            lost_ppm: ((o.lost + o.silently_lost) * 1_000_000).div_ceil(o.sends.max(1)),
-        }
-    });
-    let tradeoff = TradeoffChart { title, setting, points: points.collect() };
-    let charts = folder.join("charts");
-    write(&percentiles, &charts.join("compare-percentiles")).map_err(report)?;
-    write(&tradeoff, &charts.join("compare-tradeoff")).map_err(report)?;
-    Ok(vec![
-        (
-            "Latency against records lost: further down is faster, further left is safer.".to_owned(),
-            svg(&tradeoff).map_err(report)?,
-        ),
-        ("Response time by percentile; the bands span the seeds.".to_owned(), svg(&percentiles).map_err(report)?),
-    ])
 }

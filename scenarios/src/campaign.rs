@@ -11,15 +11,16 @@ use crate::run::{Options, SeedOutcome, run_seed};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use klamm_model::defects::Defects;
+use klamm_reports::figures::{self, RunFigures};
+use klamm_reports::merge::FOLDERS_PER_SCENARIO;
 use klamm_reports::record::{RunRecord, SCHEMA, ScenarioRecord, Verdict};
+use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tracing::{debug, trace};
-
-/// Failures of one scenario that get a folder; more are only counted.
-const FOLDERS_PER_SCENARIO: usize = 3;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -85,8 +86,55 @@ pub struct Done {
     pub folder: PathBuf,
 }
 
+impl Plan {
+    /// The command line that runs all of it again, whatever part of it this shard is.
+    pub fn again(&self) -> String {
+        let command = if self.paired.is_some() { "compare" } else { "run" };
+        let mut line = format!("klamm {command} {}", self.suite);
+        let _ = match (self.only, self.time) {
+            (Some(seed), _) => write!(line, " --seed {seed}"),
+            (None, Some(time)) => write!(line, " --for {}s --master {}", time.as_secs(), self.master),
+            (None, None) => write!(line, " --seeds {} --master {}", self.seeds, self.master),
+        };
+        for defect in self.defects.iter() {
+            let _ = write!(line, " --defect {defect}");
+        }
+        line
+    }
+
+    /// The record of a run of which nothing has been done yet.
+    fn record(&self, aggregates: &[Aggregate]) -> RunRecord {
+        RunRecord {
+            schema: SCHEMA,
+            klamm: env!("CARGO_PKG_VERSION").to_owned(),
+            suite: self.suite.clone(),
+            master: self.master.to_string(),
+            again: self.again(),
+            seeds: if self.time.is_some() { 0 } else { self.seeds },
+            shard: (self.shard.1 > 1).then_some(self.shard),
+            build: build(),
+            world: "des".to_owned(),
+            jobs: self.jobs,
+            defects: self.defects.iter().map(|d| d.id().to_owned()).collect(),
+            wall_seconds: 0.0,
+            rechecked: None,
+            cut_short: false,
+            variants: self.paired.as_ref().map_or_else(Vec::new, |p| p.labels.clone()),
+            scenarios: aggregates.iter().map(Aggregate::record).collect(),
+        }
+    }
+}
+
+/// A hash of this very program: two runs of one build differ in nothing but what they were told.
+fn build() -> String {
+    let bytes = std::env::current_exe().and_then(std::fs::read);
+    bytes.map_or_else(|_| String::new(), |b| format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&b)))
+}
+
 #[derive(Clone, Copy)]
 struct Job {
+    /// Its place in the order of work.
+    place: usize,
     scenario: usize,
     index: u64,
     seed: Seed,
@@ -108,7 +156,7 @@ fn jobs(plan: &Plan) -> Vec<Job> {
     let job = |scenario: usize, index: u64| {
         let name = plan.paired.as_ref().map_or(&plan.scenarios[scenario].name, |p| &p.name);
         let seed = plan.only.unwrap_or_else(|| plan.master.derive(name, index));
-        Job { scenario, index, seed, first: index == plan.shard.0 - 1 }
+        Job { place: 0, scenario, index, seed, first: index == plan.shard.0 - 1 }
     };
     let mine = |index: u64| index % plan.shard.1 == plan.shard.0 - 1;
     if plan.time.is_some() {
@@ -120,6 +168,7 @@ fn jobs(plan: &Plan) -> Vec<Job> {
             jobs.extend((0..rounds).filter(|i| mine(*i)).map(|index| job(s, index)));
         }
     }
+    jobs.iter_mut().enumerate().for_each(|(place, job)| job.place = place);
     jobs
 }
 
@@ -129,7 +178,9 @@ fn jobs(plan: &Plan) -> Vec<Job> {
 /// If the run's folder cannot be written.
 pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miette::Result<Done> {
     let started = Instant::now();
-    let folder = artefacts::run_folder(plan)?;
+    let mut aggregates: Vec<Aggregate> = plan.scenarios.iter().map(Aggregate::new).collect();
+    let mut record = plan.record(&aggregates);
+    let folder = artefacts::run_folder(&plan.out, &record)?;
     progress.begun(&folder);
     let all = jobs(plan);
     let total = all.len() as u64;
@@ -141,10 +192,9 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miett
         ..Options::default()
     };
     let next = AtomicUsize::new(0);
-    let mut aggregates: Vec<Aggregate> = plan.scenarios.iter().map(Aggregate::new).collect();
     let mut open: Vec<u64> =
         (0..plan.scenarios.len()).map(|s| all.iter().filter(|j| j.scenario == s).count() as u64).collect();
-    let (mut done, mut failures, mut virtual_ns) = (0, 0, 0);
+    let (mut done, mut failures, mut virtual_ns, mut taken) = (0, 0, 0, 0);
     let mut digests = Vec::new();
     std::thread::scope(|scope| -> miette::Result<()> {
         let (send, receive) = mpsc::sync_channel::<Result>(plan.jobs * 4);
@@ -167,7 +217,19 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miett
             });
         }
         drop(send);
-        for Result { job, mut outcome, wall } in receive {
+        // Taken into account in the order of work, whatever thread was faster: which failures get a folder is part of
+        // the result.
+        let mut early: BTreeMap<usize, Result> = BTreeMap::new();
+        let in_order = receive.into_iter().flat_map(|result| {
+            early.insert(result.job.place, result);
+            let mut ready = Vec::new();
+            while let Some(next) = early.remove(&(taken + ready.len())) {
+                ready.push(next);
+            }
+            taken += ready.len();
+            ready
+        });
+        for Result { job, mut outcome, wall } in in_order {
             let scenario = &plan.scenarios[job.scenario];
             trace!(scenario = scenario.name, seed = %job.seed, events = outcome.events, wall = ?wall, "seed done");
             let aggregate = &mut aggregates[job.scenario];
@@ -177,7 +239,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miett
             virtual_ns += outcome.virtual_ns;
             if let Some(first) = outcome.violations(scenario).next() {
                 failures += 1;
-                if aggregate.record().failures.len() < FOLDERS_PER_SCENARIO {
+                if aggregate.failures() < FOLDERS_PER_SCENARIO {
                     progress.failing(&scenario.name, job.seed, &first.check);
                     let failure = artefacts::failure(&folder, scenario, job.index, &outcome, &options)?;
                     aggregate.fail(failure);
@@ -196,21 +258,13 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miett
     })?;
     debug!(done, failures, "every seed done");
     let rechecked = check_again(plan, &digests, &mut aggregates, stop)?;
-    let record = RunRecord {
-        schema: SCHEMA,
-        klamm: env!("CARGO_PKG_VERSION").to_owned(),
-        suite: plan.suite.clone(),
-        master: plan.master.to_string(),
-        world: "des".to_owned(),
-        jobs: plan.jobs,
-        defects: plan.defects.iter().map(|d| d.id().to_owned()).collect(),
-        wall_seconds: started.elapsed().as_secs_f64(),
-        rechecked,
-        cut_short: done < total && plan.time.is_none(),
-        variants: plan.paired.as_ref().map_or_else(Vec::new, |p| p.labels.clone()),
-        scenarios: aggregates.iter().map(Aggregate::record).collect(),
-    };
-    artefacts::finish(&folder, &record, &aggregates)?;
+    record.wall_seconds = started.elapsed().as_secs_f64();
+    record.rechecked = rechecked;
+    record.cut_short = done < total && plan.time.is_none();
+    let (scenarios, drawn) = aggregates.iter().map(Aggregate::close).unzip();
+    record.scenarios = scenarios;
+    let figures = RunFigures { schema: figures::SCHEMA, scenarios: drawn };
+    klamm_reports::folder::write_run(&folder, &record, &figures).map_err(|e| miette::miette!("{e}"))?;
     Ok(Done { record, folder })
 }
 
@@ -247,8 +301,8 @@ pub fn exit_code(record: &RunRecord) -> u8 {
         Verdict::Held => 0,
         Verdict::Violated => 1,
         Verdict::Nondeterministic => 3,
-        // A run cut short has not had the chance to see everything.
-        Verdict::Unseen if record.cut_short => 0,
+        // A run cut short, or a shard, has not had the chance to see everything.
+        Verdict::Unseen if record.cut_short || record.shard.is_some() => 0,
         Verdict::Unseen => 4,
     }
 }

@@ -7,9 +7,10 @@ use super::{Chart, style};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use serde::{Deserialize, Serialize};
 
 /// A time in which a member had so many partitions, in one generation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LaneSpan {
     /// Begin, nanoseconds.
     pub from: u64,
@@ -22,7 +23,7 @@ pub struct LaneSpan {
 }
 
 /// A member.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Lane {
     /// Its name.
     pub label: String,

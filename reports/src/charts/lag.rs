@@ -8,9 +8,10 @@ use super::{Chart, style};
 use crate::text;
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// One partition.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LagSeries {
     /// Its name.
     pub label: String,

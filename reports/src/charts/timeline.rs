@@ -4,9 +4,10 @@ use super::{Chart, style};
 use crate::text;
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// A stretch of time in which a fault was in force.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Band {
     /// Begin, nanoseconds.
     pub from: u64,
@@ -17,7 +18,7 @@ pub struct Band {
 }
 
 /// A moment worth a mark, such as an election.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Moment {
     /// When, nanoseconds.
     pub at: u64,
@@ -26,7 +27,7 @@ pub struct Moment {
 }
 
 /// What happened within one window.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Window {
     /// Its begin, nanoseconds.
     pub from: u64,

@@ -19,6 +19,9 @@ pub struct Args {
     /// Threads; as many as there are cores, if not said.
     #[arg(short = 'j', long, value_name = "N")]
     jobs: Option<usize>,
+    /// The k-th of n shards, written k/n; `klamm report` puts them together.
+    #[arg(long, value_name = "k/n", default_value = "1/1")]
+    shard: String,
     /// How many seeds in a million are run again in a fresh process; at least one per variant, unless 0.
     #[arg(long, value_name = "PPM", default_value_t = 20_000)]
     recheck: u32,
@@ -62,7 +65,7 @@ pub fn compare(args: &Args) -> miette::Result<u8> {
         seeds: args.seeds,
         time: None,
         jobs: run::threads(args.jobs),
-        shard: (1, 1),
+        shard: run::shard(&args.shard)?,
         fail_fast: false,
         recheck_ppm: args.recheck,
         defects: Defects::NONE,

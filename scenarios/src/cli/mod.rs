@@ -8,6 +8,7 @@ mod list;
 mod memory;
 mod progress;
 mod replay;
+mod report;
 mod run;
 
 use crate::recheck;
@@ -59,6 +60,8 @@ enum Command {
     Audit(audit::Args),
     /// Find the smallest schedule of faults that still fails.
     Shrink(replay::ShrinkArgs),
+    /// Draw a run again, or put the shards of one together.
+    Report(report::Args),
     /// Judge a recorded history.
     Check(check::Args),
     /// Published Kafka bugs, to be switched on one at a time.
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::compare(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Shrink(args) => replay::shrink(&args),
+        Command::Report(args) => report::report(&args),
         Command::Check(args) => check::check(&args),
         Command::Defects(args) => defects::defects(&args),
         Command::List(args) => list::list(&args),

@@ -1,13 +1,13 @@
 //! How a campaign shows that it moves: a bar on a terminal, a line now and then elsewhere, or JSON.
 
-use crate::campaign::{Plan, Progress, shown};
+use crate::artefacts::with_paths;
+use crate::campaign::{Plan, Progress};
 use crate::seeds::Seed;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use klamm_reports::console::{self, Paint};
 use klamm_reports::record::ScenarioRecord;
-use std::fmt::Write;
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Between two lines when the output is no terminal.
@@ -15,20 +15,10 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// The command line that runs the same seeds again.
 fn again(plan: &Plan) -> String {
-    let command = if plan.paired.is_some() { "compare" } else { "run" };
-    let mut line = format!("klamm {command} {}", plan.suite);
-    let _ = match (plan.only, plan.time) {
-        (Some(seed), _) => write!(line, " --seed {seed}"),
-        (None, Some(time)) => write!(line, " --for {}s --master {}", time.as_secs(), plan.master),
-        (None, None) => write!(line, " --seeds {} --master {}", plan.seeds, plan.master),
-    };
-    if plan.shard != (1, 1) {
-        let _ = write!(line, " --shard {}/{}", plan.shard.0, plan.shard.1);
+    match plan.shard {
+        (1, 1) => plan.again(),
+        (k, n) => format!("{} --shard {k}/{n}", plan.again()),
     }
-    for defect in plan.defects.iter() {
-        let _ = write!(line, " --defect {defect}");
-    }
-    line
 }
 
 /// For people.
@@ -38,7 +28,7 @@ pub struct Console {
     terminal: bool,
     started: Instant,
     last_line: Instant,
-    folder: String,
+    folder: PathBuf,
 }
 
 impl Console {
@@ -67,7 +57,7 @@ impl Console {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         let now = Instant::now();
-        Console { bar, paint, terminal, started: now, last_line: now, folder: String::new() }
+        Console { bar, paint, terminal, started: now, last_line: now, folder: PathBuf::new() }
     }
 
     fn line(&self, text: &str) {
@@ -81,7 +71,7 @@ impl Console {
 
 impl Progress for Console {
     fn begun(&mut self, folder: &Path) {
-        self.folder = shown(folder);
+        self.folder = folder.to_owned();
     }
     fn seed(&mut self, done: u64, total: u64, failures: u64, virtual_ns: u64) {
         let factor = virtual_ns as f64 / self.started.elapsed().as_nanos().max(1) as f64;
@@ -96,10 +86,7 @@ impl Progress for Console {
     }
     fn scenario(&mut self, record: &ScenarioRecord) {
         // The record names folders from the run's own; who reads a console stands where the command was run.
-        let mut record = record.clone();
-        for failure in &mut record.failures {
-            failure.folder = format!("{}/{}", self.folder, failure.folder);
-        }
+        let record = with_paths(record, &self.folder);
         self.line(&console::scenario(&record, self.paint));
     }
     fn failing(&mut self, scenario: &str, seed: Seed, check: &str) {

@@ -35,7 +35,7 @@ pub struct Args {
     /// Threads; as many as there are cores, if not said.
     #[arg(short = 'j', long, value_name = "N")]
     jobs: Option<usize>,
-    /// The k-th of n shards, written k/n.
+    /// The k-th of n shards, written k/n; `klamm report` puts them together.
     #[arg(long, value_name = "k/n", default_value = "1/1")]
     shard: String,
     /// Only scenarios whose name or tags contain this.
@@ -161,7 +161,8 @@ fn fresh_seed() -> Seed {
     Seed(RandomState::new().hash_one(std::process::id()))
 }
 
-fn shard(text: &str) -> miette::Result<(u64, u64)> {
+/// The k-th of n.
+pub(super) fn shard(text: &str) -> miette::Result<(u64, u64)> {
     let parsed = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
     match parsed {
         Some((k, n)) if 1 <= k && k <= n => Ok((k, n)),

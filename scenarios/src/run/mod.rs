@@ -12,7 +12,7 @@ mod watch;
 
 pub use build::{Built, Options, build};
 pub use measure::{Measure, OUTAGE_NS, Outages, WINDOW_NS};
-pub use rebalances::{GroupCost, GroupOverTime, Rebalance};
+pub use rebalances::{GroupCost, Rebalance};
 pub use watch::{Recording, TraceLine};
 
 use crate::schema::{Scenario, resolve};
@@ -22,7 +22,7 @@ use klamm_model::config::BrokerConfig;
 use klamm_model::ids::ClientId;
 use klamm_model::inspect::Inspection;
 use klamm_model::units::{Duration, Instant};
-use klamm_reports::charts::{Band, Moment, Window};
+use klamm_reports::figures::Timeline;
 use klamm_workloads::apps::FinalPartition;
 use klamm_workloads::oracles::{Judge, JudgeConfig, Summary};
 use klamm_workloads::permission::{Cause, Declared};
@@ -114,19 +114,6 @@ pub struct SeedOutcome {
     pub timeline: Option<Timeline>,
     /// If it was recorded: history and trace.
     pub recording: Option<Recording>,
-}
-
-/// One seed over time.
-#[derive(Debug)]
-pub struct Timeline {
-    /// Windows of hardship and heal.
-    pub windows: Vec<Window>,
-    /// Faults in force.
-    pub bands: Vec<Band>,
-    /// Elections.
-    pub moments: Vec<Moment>,
-    /// Consumer groups.
-    pub groups: Vec<GroupOverTime>,
 }
 
 impl SeedOutcome {
@@ -432,6 +419,7 @@ impl Run<'_> {
         let name = |client: ClientId| names.get(&client).cloned().unwrap_or_default();
         let groups_over_time = self.watch.rebalances.over_time(from, to, name);
         let timeline = self.watch.measure.timeline(from, to).map(|windows| Timeline {
+            window_ns: WINDOW_NS,
             windows,
             bands: declare::bands(&self.watch),
             moments: declare::moments(&declared, from),

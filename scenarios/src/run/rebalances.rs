@@ -9,6 +9,7 @@ use klamm_model::history::{Entry, Op, TopicPartition};
 use klamm_model::ids::ClientId;
 use klamm_model::trace::TraceEvent;
 use klamm_reports::charts::{LagSeries, Lane, LaneSpan};
+use klamm_reports::figures::GroupOverTime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -272,21 +273,6 @@ impl Rebalances {
         }
         all
     }
-}
-
-/// One group of one seed, to be drawn. Nanoseconds from the beginning of hardship.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct GroupOverTime {
-    /// `group.id`.
-    pub group: String,
-    /// Where it ends.
-    pub end: u64,
-    /// Its members.
-    pub lanes: Vec<Lane>,
-    /// Its rebalances.
-    pub rebalances: Vec<(u64, u64)>,
-    /// Its lag.
-    pub lag: Vec<LagSeries>,
 }
 
 #[cfg(test)]

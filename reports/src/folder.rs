@@ -1,0 +1,198 @@
+//! A run's folder: written from a record and its figures, and read back, so that it can be drawn again or put
+//! together with others.
+
+use crate::charts::{
+    GanttChart, LagChart, PercentileChart, PercentileSeries, TimelineChart, TradeoffChart, TradeoffPoint, svg, write,
+};
+use crate::figures::{GroupOverTime, RunFigures, SCHEMA, ScenarioFigures, Timeline};
+use crate::html::{Charts, run_page};
+use crate::record::RunRecord;
+use crate::{ReportError, junit, markdown, write_whole};
+use std::path::Path;
+
+/// Writes the run's histograms, charts, pages, figures and record.
+///
+/// # Errors
+/// If they cannot be written.
+pub fn write_run(folder: &Path, record: &RunRecord, figures: &RunFigures) -> Result<(), ReportError> {
+    let mut charts: Vec<Charts> = Vec::new();
+    for (i, (f, s)) in figures.scenarios.iter().zip(&record.scenarios).enumerate() {
+        if !f.response.all().is_empty() {
+            f.response.write_hlog(&folder.join(format!("{}.response.hlog", s.name)), s.virtual_ns)?;
+            f.service.write_hlog(&folder.join(format!("{}.service.hlog", s.name)), s.virtual_ns)?;
+        }
+        charts.push(of_scenario(folder, record, i, f)?);
+    }
+    let put = |name: &str, content: &str| write_whole(&folder.join(name), content.as_bytes());
+    put("summary.md", &markdown::summary(record))?;
+    let xml = junit::to_xml(record).map_err(|message| ReportError::Record { path: "junit.xml".to_owned(), message })?;
+    put("junit.xml", &xml)?;
+    let comparison = comparison(folder, record, figures)?;
+    put("index.html", &run_page(record, &comparison, &charts))?;
+    put("figures.json", &serde_json::to_string(figures).expect("figures are JSON"))?;
+    // Last: whoever finds the record finds everything else.
+    put("run.json", &record.to_json())
+}
+
+/// Reads a run's folder back.
+///
+/// # Errors
+/// If it is no run's folder, is damaged, or is of a newer klamm.
+pub fn read_run(folder: &Path) -> Result<(RunRecord, RunFigures), ReportError> {
+    let record = read_record(folder)?;
+    let path = folder.join("figures.json");
+    let wrong = |message: String| ReportError::Record { path: path.display().to_string(), message };
+    let mut figures: RunFigures = serde_json::from_str(&read(&path)?).map_err(|e| wrong(e.to_string()))?;
+    if figures.schema > SCHEMA {
+        return Err(wrong(format!("schema {} is newer than this klamm knows ({SCHEMA})", figures.schema)));
+    }
+    if figures.scenarios.len() != record.scenarios.len() {
+        return Err(wrong("it is not of the same run as run.json".to_owned()));
+    }
+    for (f, s) in figures.scenarios.iter_mut().zip(&record.scenarios) {
+        let logs = [
+            ("response", &mut f.response, s.response.map_or(0, |l| l.count)),
+            ("service", &mut f.service, s.service.map_or(0, |l| l.count)),
+        ];
+        for (kind, latencies, count) in logs {
+            if count == 0 {
+                continue;
+            }
+            let path = folder.join(format!("{}.{kind}.hlog", s.name));
+            latencies.read_hlog(&path)?;
+            let read = latencies.all().len();
+            if read != count {
+                let message =
+                    format!("{read} values where run.json says {count}: the file is cut short or of another run");
+                return Err(ReportError::Record { path: path.display().to_string(), message });
+            }
+        }
+    }
+    Ok((record, figures))
+}
+
+/// Reads a run's record alone.
+///
+/// # Errors
+/// As [`read_run`].
+pub fn read_record(folder: &Path) -> Result<RunRecord, ReportError> {
+    let path = folder.join("run.json");
+    RunRecord::from_json(&read(&path)?)
+        .map_err(|message| ReportError::Record { path: path.display().to_string(), message })
+}
+
+fn read(path: &Path) -> Result<String, ReportError> {
+    std::fs::read_to_string(path).map_err(|source| ReportError::Io { path: path.display().to_string(), source })
+}
+
+/// The charts of the `i`-th scenario.
+fn of_scenario(folder: &Path, record: &RunRecord, i: usize, f: &ScenarioFigures) -> Result<Charts, ReportError> {
+    let s = &record.scenarios[i];
+    let title = record.title(i);
+    let charts = folder.join("charts");
+    let mut drawn = Charts::new();
+    if !f.response.all().is_empty() {
+        let series = [("response (from the intended send time)", &f.response), ("service", &f.service)];
+        let chart = PercentileChart {
+            title: format!("{title} · {} seeds", s.seeds.len()),
+            setting: s.setting.clone(),
+            series: series
+                .into_iter()
+                .map(|(label, latencies)| PercentileSeries { label: label.to_owned(), latencies })
+                .collect(),
+        };
+        write(&chart, &charts.join(format!("{}-percentiles", s.name)))?;
+        drawn.push(("Latency by percentile; the bands span the seeds.".to_owned(), svg(&chart)?));
+    }
+    let Some(first) = f.first.as_ref().filter(|f| !f.timeline.windows.is_empty()) else { return Ok(drawn) };
+    let chart = timeline(title, &first.seed, &first.timeline);
+    write(&chart, &charts.join(format!("{}-timeline", s.name)))?;
+    drawn.push((format!("Seed {} over time: {}.", first.seed, first.fired), svg(&chart)?));
+    for (n, group) in first.timeline.groups.iter().enumerate() {
+        let (gantt, lag) = group_charts(title, &first.seed, &first.timeline, group);
+        let file = |what: &str| {
+            let nth = if n == 0 { String::new() } else { format!("-{}", n + 1) };
+            charts.join(format!("{}-{what}{nth}", s.name))
+        };
+        write(&gantt, &file("rebalances"))?;
+        drawn.push((gantt_caption(group), svg(&gantt)?));
+        if group.lag.iter().any(|l| !l.points.is_empty()) {
+            write(&lag, &file("lag"))?;
+            drawn.push((format!("How far behind group {} was, by partition.", group.group), svg(&lag)?));
+        }
+    }
+    Ok(drawn)
+}
+
+/// One seed over time, to be drawn.
+pub fn timeline(scenario: &str, seed: &str, timeline: &Timeline) -> TimelineChart {
+    TimelineChart {
+        title: format!("{scenario} · seed {seed}"),
+        setting: "virtual time, modelled cluster; windows of 100 ms".to_owned(),
+        window_ns: timeline.window_ns,
+        windows: timeline.windows.clone(),
+        bands: timeline.bands.clone(),
+        moments: timeline.moments.clone(),
+    }
+}
+
+/// One group over time, to be drawn: who had what, and how far behind it was.
+pub fn group_charts(scenario: &str, seed: &str, timeline: &Timeline, group: &GroupOverTime) -> (GanttChart, LagChart) {
+    let title = format!("{scenario} · group {} · seed {seed}", group.group);
+    let gantt = GanttChart {
+        title: title.clone(),
+        setting: "bars: generation · partitions held; grey: a rebalance; red: faults; virtual time, modelled cluster"
+            .to_owned(),
+        end: group.end,
+        lanes: group.lanes.clone(),
+        rebalances: group.rebalances.clone(),
+        bands: timeline.bands.clone(),
+    };
+    let lag = LagChart {
+        title,
+        setting: "committed records not delivered to any member; virtual time, modelled cluster".to_owned(),
+        end: group.end,
+        series: group.lag.clone(),
+        bands: timeline.bands.clone(),
+    };
+    (gantt, lag)
+}
+
+/// What stands below a group's Gantt chart.
+pub fn gantt_caption(group: &GroupOverTime) -> String {
+    format!("Who of group {} had partitions when: {} rebalances.", group.group, group.rebalances.len())
+}
+
+/// The charts that show all variants together; none where there are no variants.
+fn comparison(folder: &Path, record: &RunRecord, figures: &RunFigures) -> Result<Charts, ReportError> {
+    if record.variants.is_empty() {
+        return Ok(Charts::new());
+    }
+    let seeds = record.scenarios.first().map_or(0, |s| s.seeds.len());
+    let title = format!("{} · {seeds} seeds each", record.suite);
+    let setting = "virtual time, modelled cluster; the same seeds for every variant".to_owned();
+    let measured = || figures.scenarios.iter().enumerate().filter(|(_, f)| !f.response.all().is_empty());
+    let percentiles = PercentileChart {
+        title: title.clone(),
+        setting: setting.clone(),
+        series: measured()
+            .map(|(i, f)| PercentileSeries { label: record.title(i).to_owned(), latencies: &f.response })
+            .collect(),
+    };
+    let points = measured().map(|(i, f)| {
+        let o = &record.scenarios[i].operations;
+        TradeoffPoint {
+            label: record.title(i).to_owned(),
+            p99: f.response.all().value_at_quantile(0.99),
+            lost_ppm: ((o.lost + o.silently_lost) * 1_000_000).div_ceil(o.sends.max(1)),
+        }
+    });
+    let tradeoff = TradeoffChart { title, setting, points: points.collect() };
+    let charts = folder.join("charts");
+    write(&percentiles, &charts.join("compare-percentiles"))?;
+    write(&tradeoff, &charts.join("compare-tradeoff"))?;
+    Ok(vec![
+        ("Latency against records lost: further down is faster, further left is safer.".to_owned(), svg(&tradeoff)?),
+        ("Response time by percentile; the bands span the seeds.".to_owned(), svg(&percentiles)?),
+    ])
+}
