@@ -6,6 +6,7 @@
 mod build;
 mod declare;
 mod measure;
+mod moves;
 mod rebalances;
 mod story;
 mod watch;

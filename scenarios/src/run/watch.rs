@@ -2,6 +2,7 @@
 
 use super::build::Options;
 use super::measure::Measure;
+use super::moves::Moves;
 use super::rebalances::Rebalances;
 use super::story;
 use klamm_model::history::{Entry, Op, TopicPartition};
@@ -63,6 +64,7 @@ pub struct Watch {
     pub rebalances: Rebalances,
     /// Marks seen, and how often.
     pub marks: BTreeMap<&'static str, u64>,
+    moves: Moves,
     /// The last event.
     pub last: Ordinal,
     incarnations: Vec<Incarnation>,
@@ -93,6 +95,7 @@ impl Watch {
             measure: Measure::new(options.record || options.timeline),
             rebalances: Rebalances::new(options.record || options.timeline),
             marks: BTreeMap::new(),
+            moves: Moves::default(),
             last: Ordinal(0),
             incarnations: vec![Incarnation(0); clients.len()],
             clients,
@@ -154,6 +157,10 @@ impl Observer for Watch {
         self.last = event.ordinal;
         self.injector.event(event);
         self.invariants.event(event);
+        let home = |group: &str| self.injector.view().group_home(group).map(|(home, _)| home);
+        if let Some(mark) = self.moves.event(event, home) {
+            *self.marks.entry(mark).or_default() += 1;
+        }
         match (&event.what, event.node) {
             (What::Op(op), Some(node)) => self.op(event, node, op),
             (What::Trace(trace), _) => self.trace(event.at.as_nanos(), trace),

@@ -143,6 +143,8 @@ pub(super) struct Applied {
 pub(super) struct GroupPart {
     /// Where the group began to read it.
     pub(super) start: Option<i64>,
+    /// It was a reset or a seek that had it begin there.
+    pub(super) start_moved: bool,
     pub(super) delivered: Ranges,
     /// The part of it that was delivered to members who commit before they finish.
     pub(super) delivered_early: Ranges,
@@ -167,6 +169,7 @@ impl GroupPart {
     fn new() -> GroupPart {
         GroupPart {
             start: None,
+            start_moved: false,
             delivered: Ranges::default(),
             delivered_early: Ranges::default(),
             finished: Ranges::default(),
@@ -398,7 +401,10 @@ impl Groups {
         if offset < 0 {
             return true;
         }
-        state.start.get_or_insert(offset);
+        if state.start.is_none() {
+            state.start = Some(offset);
+            state.start_moved = matches!(reason, PositionReason::Seek | PositionReason::Reset);
+        }
         let mut legal = true;
         match (reason, &mut holding.window) {
             (PositionReason::Assigned, _) => {}

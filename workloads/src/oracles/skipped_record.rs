@@ -1,5 +1,7 @@
 //! skipped-record: after convergence, a visible record below a group's committed offset was finished by no member.
 //!
+//! What lies below where the group began to read counts only if a reset or a seek is known to have begun there.
+//!
 //! Judged at the end of the history, when everything that is visible has been read.
 
 use super::groups::{Groups, visible_flag};
@@ -23,6 +25,7 @@ pub(super) fn end(store: &Store, groups: &Groups, out: &mut Findings) {
             let Some(found) = &state.found else { continue };
             let Op::GroupOffset { offset: Some(Offset(committed)), .. } = found.op else { continue };
             let Some(start) = state.start else { continue };
+            let start = if state.start_moved { i64::MIN } else { start };
             let start = start.max(store.parts[part as usize].log_start);
             let flag = visible_flag(state.isolation);
             let slots = &store.parts[part as usize].slots;
@@ -70,7 +73,7 @@ mod tests {
     fn begun(processing: Processing) -> History {
         let mut h = History::new();
         h.processing(processing).sends(0..6).member(10).comes(10, 1);
-        h.position(10, 1, PositionReason::Reset).reads(10, 1..5);
+        h.position(10, 1, PositionReason::Assigned).reads(10, 1..5);
         h
     }
 
@@ -105,6 +108,29 @@ mod tests {
             h.finished(10, 1, 5).commits(10, 1, Sync, 1, 6).group_offset(6).finally(0, 6);
             assert_eq!(h.fires_among("skipped-record").permitted, None);
         }
+    }
+
+    /// A group without a commit that resets to the latest offset never sees what was sent before.
+    #[test]
+    fn what_a_reset_passes_over_is_skipped_with_leave() {
+        let skipped = |committed: i64| {
+            let mut h = History::new();
+            h.sends(0..6).member(10).comes(10, 1).position(10, 2, PositionReason::Reset).reads(10, 2..5);
+            h.finished(10, 2, 5);
+            if committed > 0 {
+                h.commits(10, 1, Sync, 1, committed).group_offset(committed);
+            }
+            h.finally(0, 6);
+            h
+        };
+        let found = skipped(5).fires("skipped-record");
+        assert_eq!((found.offset, found.permitted), (Some(Offset(0)), Some(Cause::S)));
+        skipped(0).silent();
+        // Where a group began of which no reset is known, nobody can say.
+        let mut h = History::new();
+        h.sends(0..6).member(10).comes(10, 1).reads(10, 2..5).finished(10, 2, 5).commits(10, 1, Sync, 1, 5);
+        h.group_offset(5).finally(0, 6);
+        h.silent();
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Consumer {
     fn reset_asked(&mut self, asked: &[Question]) {
         for question in asked {
             if let Some(at) = self.about(*question) {
-                self.reset(at, PositionReason::Assigned, "NO_OFFSET_FOR_PARTITION");
+                self.reset(at, PositionReason::Reset, "NO_OFFSET_FOR_PARTITION");
             }
         }
     }
@@ -192,7 +192,7 @@ impl Consumer {
                     self.metadata.saw_epoch(topic, partition, epoch);
                     self.resume(at, Offset(offset), epoch);
                 }
-                _ => self.reset(at, PositionReason::Assigned, "NO_OFFSET_FOR_PARTITION"),
+                _ => self.reset(at, PositionReason::Reset, "NO_OFFSET_FOR_PARTITION"),
             }
         }
     }

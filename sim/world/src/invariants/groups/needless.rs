@@ -253,7 +253,7 @@ fn to_be_followed_up(now: &Classic) -> bool {
 
 /// How many partitions stay with who had them, and how many could in a balanced assignment. `None`: no comparison, for
 /// want of uniform subscriptions or of a complete assignment (a cooperative one leaves out what must be given up first:
-/// what it leaves out counts as moved, as it would be).
+/// what it leaves out counts as moved, as it would be). Whoever was expelled and comes again has what it remembers.
 fn kept_and_most(before: &Classic, now: &Classic) -> Option<(usize, usize)> {
     let topics = &now.members.first()?.topics;
     if now.members.iter().any(|m| m.topics != *topics) || before.members.iter().any(|m| m.topics != *topics) {
@@ -262,12 +262,20 @@ fn kept_and_most(before: &Classic, now: &Classic) -> Option<(usize, usize)> {
     let all = |c: &Classic| c.members.iter().flat_map(|m| m.assigned.iter().cloned()).collect::<BTreeSet<Source>>();
     let known: BTreeSet<Source> = all(before).union(&all(now)).cloned().collect();
     let (least, extra) = (known.len() / now.members.len(), known.len() % now.members.len());
+    let sticky = now.protocol.as_deref() == Some("sticky");
     let (mut kept, mut most, mut above) = (0, 0, 0);
+    let mut claimed: BTreeSet<&Source> = BTreeSet::new();
     for member in &now.members {
-        let Some(had) = before.members.iter().find(|m| m.id == member.id) else { continue };
-        kept += member.assigned.iter().filter(|p| had.assigned.contains(p)).count();
-        most += had.assigned.len().min(least);
-        above += usize::from(had.assigned.len() > least);
+        let remembers =
+            || member.claim.as_ref().filter(|(_, of)| sticky && *of == before.generation).map(|(had, _)| had);
+        let had = before.members.iter().find(|m| m.id == member.id).map(|m| &m.assigned).or_else(remembers);
+        let Some(had) = had else { continue };
+        if !had.iter().all(|p| claimed.insert(p)) {
+            return None;
+        }
+        kept += member.assigned.iter().filter(|p| had.contains(p)).count();
+        most += had.len().min(least);
+        above += usize::from(had.len() > least);
     }
     Some((kept, most + above.min(extra)))
 }

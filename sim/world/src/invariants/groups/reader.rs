@@ -54,6 +54,9 @@ pub(crate) struct ClassicMember {
     pub(crate) topics: Vec<String>,
     /// What it said it had when it joined.
     pub(crate) owned: Named,
+    /// What its sticky assignor remembered, and of which generation: an eager member gives up everything before it joins,
+    /// and one that was expelled comes as somebody new.
+    pub(crate) claim: Option<(Named, i32)>,
     pub(crate) assigned: Named,
 }
 
@@ -212,7 +215,8 @@ fn classic(v: &mut Bytes<'_>, version: i16) -> Option<Classic> {
             id,
             instance,
             topics: subscription_topics(&subscription).unwrap_or_default(),
-            owned: subscription_owned(&subscription).unwrap_or_default(),
+            owned: subscription_owned(&subscription).map(|(owned, _)| owned).unwrap_or_default(),
+            claim: subscription_owned(&subscription).and_then(|(_, said)| remembered(said)),
             assigned: assigned(&assignment).unwrap_or_default(),
         });
     }
@@ -231,18 +235,28 @@ pub(crate) fn subscription_topics(bytes: &[u8]) -> Option<Vec<String>> {
     Some(topics)
 }
 
-/// What an embedded subscription says that its member has, ascending; nothing before its version 1 (KIP-429).
-fn subscription_owned(bytes: &[u8]) -> Option<Named> {
+/// What an embedded subscription says that its member has, ascending; nothing before its version 1 (KIP-429). And what its
+/// assignor has to say.
+fn subscription_owned(bytes: &[u8]) -> Option<(Named, &[u8])> {
     let mut r = Bytes(bytes);
     let version = r.i16()?;
     for _ in 0..r.i32()? {
         r.string()?;
     }
-    // The application's own bytes; null is -1.
-    if let Ok(len) = usize::try_from(r.i32()?) {
-        r.take(len)?;
-    }
-    if version >= 1 { r.named() } else { Some(Vec::new()) }
+    // Null is -1.
+    let said = match usize::try_from(r.i32()?) {
+        Ok(len) => r.take(len)?,
+        Err(_) => &[],
+    };
+    let owned = if version >= 1 { r.named()? } else { Vec::new() };
+    Some((owned, said))
+}
+
+/// What a sticky assignor writes for itself (Kafka: `StickyAssignor.StickyAssignorUserData`, version 1).
+fn remembered(said: &[u8]) -> Option<(Named, i32)> {
+    let mut r = Bytes(said);
+    let parts = r.named()?;
+    Some((parts, r.i32()?))
 }
 
 /// The partitions of an embedded assignment (`ConsumerProtocolAssignment`), ascending. No bytes are no partitions.

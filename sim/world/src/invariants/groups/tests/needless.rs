@@ -196,3 +196,22 @@ fn what_a_cooperative_member_came_with_is_followed_up() {
     begun(&[0, 2]).silent();
     begun(&[0]).only("needless-rebalance");
 }
+
+/// Whoever was expelled comes as somebody new, and a sticky assignor still gives it what it remembers.
+#[test]
+fn what_somebody_new_remembers_is_its_own() {
+    let assigned = |remembers: &[i32]| {
+        let mut w = World::settled(EAGER, "sticky");
+        w.rebalances();
+        w.join(4, "m1", "m1", 2);
+        w.join(5, "m2", "m2", 2);
+        w.rebalanced("sticky", 2, &[("m1", &[0, 2]), ("m2", &[1, 3])]);
+        w.rebalances();
+        w.join(5, "m2", "m2", 3);
+        let members: &[(&str, &[i32], &[i32])] = &[("m4", &[0, 2], remembers), ("m2", &[1], &[]), ("m3", &[3], &[])];
+        w.appends(&[generation_of(3, "sticky", members)], true);
+        w
+    };
+    assigned(&[0, 2]).silent();
+    assigned(&[]).only("needless-move");
+}

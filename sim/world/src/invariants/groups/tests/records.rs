@@ -42,18 +42,28 @@ pub(super) fn embedded(partitions: &[i32]) -> Vec<u8> {
     b
 }
 pub(super) fn subscription(topics: &[&str]) -> Vec<u8> {
-    subscription_of(topics, &[])
+    subscription_of(topics, &[], None)
 }
-fn subscription_of(topics: &[&str], owned: &[i32]) -> Vec<u8> {
+/// With what its member has; or with what its sticky assignor remembers of a generation.
+fn subscription_of(topics: &[&str], owned: &[i32], remembers: Option<i32>) -> Vec<u8> {
     let mut b = 1i16.to_be_bytes().to_vec();
     b.extend((topics.len() as i32).to_be_bytes());
     topics.iter().for_each(|t| b.extend(old(t)));
-    b.extend((-1i32).to_be_bytes());
-    b.extend(i32::from(!owned.is_empty()).to_be_bytes());
+    let mut list = i32::from(!owned.is_empty()).to_be_bytes().to_vec();
     if !owned.is_empty() {
-        b.extend(old("orders"));
-        b.extend((owned.len() as i32).to_be_bytes());
-        owned.iter().for_each(|p| b.extend(p.to_be_bytes()));
+        list.extend(old("orders"));
+        list.extend((owned.len() as i32).to_be_bytes());
+        owned.iter().for_each(|p| list.extend(p.to_be_bytes()));
+    }
+    match remembers.filter(|_| !owned.is_empty()) {
+        Some(generation) => {
+            b.extend(sized(&[list, generation.to_be_bytes().to_vec()].concat()));
+            b.extend(0i32.to_be_bytes());
+        }
+        None => {
+            b.extend((-1i32).to_be_bytes());
+            b.extend(list);
+        }
     }
     b
 }
@@ -67,7 +77,7 @@ pub(super) fn generation(n: i32, protocol: &str, members: &[(&str, &[i32])]) -> 
     let members: Vec<_> = members.iter().map(|(id, parts)| (*id, *parts, &[][..])).collect();
     generation_of(n, protocol, &members)
 }
-/// The same, with what each member said it had when it joined.
+/// The same, with what each member said it had when it joined, or its sticky assignor remembered of the generation before.
 pub(super) fn generation_of(n: i32, protocol: &str, members: &[(&str, &[i32], &[i32])]) -> Record {
     let mut v = 3i16.to_be_bytes().to_vec();
     v.extend(old("consumer"));
@@ -82,7 +92,8 @@ pub(super) fn generation_of(n: i32, protocol: &str, members: &[(&str, &[i32], &[
         v.extend([old("c"), old("/h")].concat());
         v.extend(300_000i32.to_be_bytes());
         v.extend(45_000i32.to_be_bytes());
-        v.extend(sized(&subscription_of(&["orders"], owned)));
+        let remembers = (protocol == "sticky").then_some(n - 1);
+        v.extend(sized(&subscription_of(&["orders"], owned, remembers)));
         v.extend(sized(&embedded(parts)));
     }
     (key(2, &[]), Some(v))
