@@ -13,6 +13,7 @@
 //! final reader of a partition begins with a position at the log start; a group member tells what was assigned to it
 //! before it tells of positions and records.
 
+mod blocks;
 mod clean_handover;
 mod commit_regression;
 mod commit_too_far;

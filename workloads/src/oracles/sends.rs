@@ -1,9 +1,10 @@
 //! What is known of each send: one compact record, indexed by client and index, because values are dense per client.
 
+use super::blocks::Blocks;
 use crate::permission::SendFacts;
 use klamm_model::history::{Acks, Outcome, ProducerFacts, ValueId};
 use klamm_model::ids::{ClientId, Incarnation, ProducerId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How a send stands.
@@ -124,7 +125,7 @@ struct Run {
     /// It began here, and begins at `base` now: what lies between is forgotten.
     first: u64,
     base: u64,
-    sends: VecDeque<Send>,
+    sends: Blocks<Send>,
 }
 
 impl Run {
@@ -186,11 +187,15 @@ impl Client {
         match self.runs.last_mut() {
             Some(run) if index == run.next() => return run.sends.push_back(send),
             Some(run) if index > run.next() && index - run.next() <= MAX_GAP => {
-                run.sends.resize((index - run.base) as usize, ABSENT);
+                run.sends.fill_to((index - run.base) as usize, ABSENT);
                 return run.sends.push_back(send);
             }
             Some(run) if most || index < run.next() => {}
-            _ => return self.runs.push(Run { first: index, base: index, sends: [send].into() }),
+            _ => {
+                let mut sends = Blocks::default();
+                sends.push_back(send);
+                return self.runs.push(Run { first: index, base: index, sends });
+            }
         }
         if let Some(run) = self.runs.iter_mut().find(|r| r.base <= index && index < r.next()) {
             let slot = &mut run.sends[(index - run.base) as usize];
@@ -240,7 +245,7 @@ impl Client {
 
     /// All sends that are remembered.
     pub(super) fn all(&self) -> impl Iterator<Item = (u64, &Send)> {
-        let dense = self.runs.iter().flat_map(|r| (r.base..).zip(&r.sends));
+        let dense = self.runs.iter().flat_map(|r| (r.base..).zip(r.sends.iter()));
         self.sparse.iter().map(|(i, s)| (*i, s)).chain(dense).filter(|(_, s)| s.state != State::Absent)
     }
 
@@ -301,11 +306,8 @@ impl Client {
                 if kept {
                     self.sparse.insert(run.base, *send);
                 }
-                run.sends.pop_front();
+                run.sends.forget(1);
                 run.base += 1;
-            }
-            if run.sends.capacity() > 4 * run.sends.len() + 1024 {
-                run.sends.shrink_to(2 * run.sends.len());
             }
         }
     }

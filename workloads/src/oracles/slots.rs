@@ -1,7 +1,8 @@
 //! What is known of each retained offset of a partition: dense from a base, because offsets nearly are.
 
+use super::blocks::Blocks;
 use klamm_model::history::IsolationLevel;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// The value comes from an acknowledgement.
 pub(super) const ACK: u8 = 1;
@@ -46,7 +47,7 @@ pub(super) struct Slot {
 #[derive(Default)]
 pub(super) struct Slots {
     base: i64,
-    dense: VecDeque<Slot>,
+    dense: Blocks<Slot>,
     sparse: BTreeMap<i64, Slot>,
 }
 
@@ -75,7 +76,7 @@ impl Slots {
             return &mut self.dense[i as usize];
         }
         if (len..len + MAX_GAP).contains(&i) && !self.sparse.contains_key(&offset) {
-            self.dense.resize(i as usize + 1, Slot::default());
+            self.dense.fill_to(i as usize + 1, Slot::default());
             // What waited aside for the gap to close must be found again.
             if !self.sparse.is_empty() {
                 let moved: Vec<i64> = self.sparse.range(self.base..=offset).map(|(o, _)| *o).collect();
@@ -87,9 +88,7 @@ impl Slots {
             return &mut self.dense[i as usize];
         }
         if (-MAX_GAP..0).contains(&i) && self.sparse.is_empty() {
-            for _ in 0..-i {
-                self.dense.push_front(Slot::default());
-            }
+            self.dense.fill_front(-i as usize, Slot::default());
             self.base = offset;
             return &mut self.dense[0];
         }
@@ -119,12 +118,9 @@ impl Slots {
     /// Forgets everything below an offset.
     pub(super) fn trim(&mut self, below: i64) {
         let gone = below.saturating_sub(self.base).clamp(0, self.dense.len() as i64);
-        self.dense.drain(..gone as usize);
+        self.dense.forget(gone as usize);
         self.base += gone;
         self.sparse = self.sparse.split_off(&below);
-        if self.dense.capacity() > 4 * self.dense.len() + 1024 {
-            self.dense.shrink_to(2 * self.dense.len());
-        }
     }
 
     /// How many offsets are remembered.
