@@ -218,6 +218,7 @@ impl Process {
         if changes.brokers {
             self.fetchers.brokers_changed(&self.metadata.image);
         }
+        self.fetchers.close_idle(now.mono, out);
     }
 
     fn configure(&mut self, name: &str) {

@@ -162,6 +162,19 @@ impl Fetchers {
         }
     }
 
+    /// Hangs up on those that lead nothing any more. Otherwise a request to a leader that fell silent would be waited
+    /// for until `replica.socket.timeout.ms`, even if that broker has long been back and leads again. (Kafka's
+    /// `shutdownIdleFetcherThreads`, after every change of metadata.)
+    pub fn close_idle(&mut self, now: Instant, out: &mut Outbox) {
+        self.by_leader.retain(|_, fetcher| {
+            let idle = fetcher.parts.is_empty();
+            if idle {
+                fetcher.channel.close(now, out);
+            }
+            !idle
+        });
+    }
+
     /// Brokers may have moved.
     pub fn brokers_changed(&mut self, image: &Image) {
         for (&leader, fetcher) in &mut self.by_leader {

@@ -152,6 +152,13 @@ impl Cluster {
         }
     }
 
+    /// The machine is gone: its disk keeps everything, and nobody hears of it.
+    pub(crate) fn lose_power(&mut self, host: usize) {
+        self.hosts[host].node = None;
+        self.hosts[host].deadline = None;
+        self.hosts[host].peers.clear();
+    }
+
     pub(crate) fn shut_down(&mut self, host: usize) {
         self.give(host, Input::Shutdown);
     }

@@ -257,3 +257,22 @@ fn a_log_of_another_topic_is_removed() {
     assert_eq!((left("gone-0"), left("blank-1")), (0, 0));
     assert_eq!(c.broker(3).partitions.len(), 1);
 }
+
+#[test]
+fn nobody_waits_for_the_answer_of_a_leader_that_was_replaced() {
+    let mut c = cluster(Truncation::Fetch, Defects::NONE, 2, |_| {});
+    assert_eq!(write(&mut c, -1, "a").error_code, 0);
+    let first = leader(&c);
+    c.lose_power(first);
+    c.run(2000);
+    let second = leader(&c);
+    assert_ne!(first, second);
+    c.start(first);
+    c.run(3000);
+    converged(&c);
+    // The third broker's fetch to the first leader was never answered, and its connection never reset.
+    c.kill(second);
+    c.run(2000);
+    assert_eq!(leader(&c), first);
+    assert_eq!(write(&mut c, -1, "b").error_code, 0);
+}
