@@ -34,7 +34,7 @@ use klamm_model::trace::TraceEvent;
 use klamm_model::units::{Duration, Instant};
 use log::Replayed;
 use reader::Said;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A topic's partition by name.
 pub(crate) type Source = (String, i32);
@@ -152,6 +152,8 @@ pub(crate) struct Groups {
     watched: BTreeMap<String, Watched>,
     clients: BTreeMap<NodeRef, ClientSide>,
     open: BTreeMap<(NodeRef, ConnId), requests::Asked>,
+    /// What came behind those, in order.
+    queued: BTreeMap<(NodeRef, ConnId), VecDeque<requests::Queued>>,
     issued: BTreeMap<(String, String), Ordinal>,
     /// `group.consumer.session.timeout.ms`.
     session: Duration,
@@ -170,6 +172,7 @@ impl Groups {
     /// Nobody waits for an answer on that connection any more. A coordinator that has the question goes on with it.
     pub(crate) fn disconnected(&mut self, node: NodeRef, conn: ConnId) {
         self.open.remove(&(node, conn));
+        self.queued.remove(&(node, conn));
     }
 }
 

@@ -16,7 +16,9 @@ use kafka_protocol::messages::{
     OffsetFetchResponse, RequestKind, ResponseKind,
 };
 use klamm_model::ids::*;
+use klamm_model::node::ConnId;
 use klamm_model::units::{Duration, Instant};
+use std::collections::VecDeque;
 
 /// MEMBER_ID_REQUIRED.
 const MEMBER_ID_REQUIRED: i16 = 79;
@@ -72,9 +74,50 @@ fn millis(ms: i32) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
+/// A request that came while an earlier one of its connection was in process.
+#[derive(Clone, Debug)]
+pub(super) struct Queued {
+    from: ConnEnd,
+    to: ConnEnd,
+    correlation: i32,
+    version: i16,
+    request: RequestKind,
+}
+
 impl Invariants {
-    /// A broker takes up a request of the group APIs.
+    /// A broker gets a request of the group APIs. It takes up one at a time of each connection (Kafka mutes the channel):
+    /// behind a commit that waits for replication even a heartbeat is not heard.
     pub(in crate::invariants) fn group_asked(
+        &mut self,
+        ctx: Ctx,
+        from: &ConnEnd,
+        to: &ConnEnd,
+        correlation: i32,
+        version: i16,
+        request: &RequestKind,
+    ) {
+        let place = (to.node, to.conn);
+        if self.groups.open.contains_key(&place) {
+            let queued = Queued { from: *from, to: *to, correlation, version, request: request.clone() };
+            self.groups.queued.entry(place).or_default().push_back(queued);
+        } else {
+            self.group_taken(ctx, from, to, correlation, version, request);
+        }
+    }
+
+    fn next_taken(&mut self, ctx: Ctx, place: (NodeRef, ConnId)) {
+        let Some(queue) = self.groups.queued.get_mut(&place) else { return };
+        let next = queue.pop_front();
+        if queue.is_empty() {
+            self.groups.queued.remove(&place);
+        }
+        if let Some(q) = next {
+            self.group_taken(ctx, &q.from, &q.to, q.correlation, q.version, &q.request);
+        }
+    }
+
+    /// A broker takes up a request of the group APIs.
+    fn group_taken(
         &mut self,
         ctx: Ctx,
         from: &ConnEnd,
@@ -266,33 +309,46 @@ impl Invariants {
         response: &ResponseKind,
     ) {
         let place = (from.node, from.conn);
+        // Answers come in order. One that is missing was not of the group APIs after all.
+        let behind = |q: &VecDeque<Queued>| q.iter().any(|q| q.correlation == correlation);
+        while self.groups.open.get(&place).is_some_and(|a| a.correlation != correlation)
+            && self.groups.queued.get(&place).is_some_and(behind)
+        {
+            self.groups.open.remove(&place);
+            self.next_taken(ctx, place);
+        }
         if self.groups.open.get(&place).is_none_or(|a| a.correlation != correlation) {
             return;
         }
         let Some(asked) = self.groups.open.remove(&place) else { return };
-        self.life_answered(ctx, &asked, response);
+        self.judge_answer(ctx, from, &asked, response);
+        self.next_taken(ctx, place);
+    }
+
+    fn judge_answer(&mut self, ctx: Ctx, from: &ConnEnd, asked: &Asked, response: &ResponseKind) {
+        self.life_answered(ctx, asked, response);
         match response {
-            ResponseKind::JoinGroup(r) => self.joined(ctx, from.node, &asked, r),
+            ResponseKind::JoinGroup(r) => self.joined(ctx, from.node, asked, r),
             ResponseKind::SyncGroup(r) if r.error_code == 0 => {
-                self.refuse(ctx, &asked, "SyncGroup");
+                self.refuse(ctx, asked, "SyncGroup");
                 if let Some(got) = assigned(&r.assignment) {
-                    self.synced(ctx, &asked, got);
+                    self.synced(ctx, asked, got);
                 }
             }
-            ResponseKind::Heartbeat(r) if r.error_code == 0 => self.refuse(ctx, &asked, "Heartbeat"),
+            ResponseKind::Heartbeat(r) if r.error_code == 0 => self.refuse(ctx, asked, "Heartbeat"),
             ResponseKind::OffsetCommit(r) => {
                 let Kind::Commit { parts } = &asked.what else { return };
                 let answers = r.topics.iter().flat_map(|t| t.partitions.iter().map(move |p| (t, p)));
                 for ((source, offset, stale), (_, answer)) in parts.iter().zip(answers) {
                     if answer.error_code == 0 && answer.partition_index == source.1 {
-                        self.commit_accepted(ctx, &asked, source, *offset, stale.as_ref());
+                        self.commit_accepted(ctx, asked, source, *offset, stale.as_ref());
                     }
                 }
             }
-            ResponseKind::OffsetFetch(r) => self.fetched_offsets(ctx, &asked, r),
+            ResponseKind::OffsetFetch(r) => self.fetched_offsets(ctx, asked, r),
             ResponseKind::ConsumerGroupHeartbeat(r) if r.error_code == 0 => {
-                self.refuse(ctx, &asked, "ConsumerGroupHeartbeat");
-                self.beat_answered(ctx, &asked, r);
+                self.refuse(ctx, asked, "ConsumerGroupHeartbeat");
+                self.beat_answered(ctx, asked, r);
             }
             _ => {}
         }

@@ -42,6 +42,28 @@ fn dead_members_are_expelled_in_time() {
     assert!(found.detail.contains("m2"), "{found}");
 }
 
+/// A connection's requests are taken up one after the other.
+#[test]
+fn a_heartbeat_behind_a_commit_that_waits_is_not_heard() {
+    let stuck = |answered: bool| {
+        let mut w = World::settled(EAGER, "range");
+        let commit = w.asks_commit(4, "m1", 1, 5);
+        w.appends(&[commit_record(0, Some(5))], true);
+        w.passes(30);
+        let beat = HeartbeatRequest::default().with_group_id(GroupId(s(G))).with_member_id(s("m1"));
+        let beat = w.asks(4, RequestKind::Heartbeat(beat.with_generation_id(1)));
+        if answered {
+            w.commit_answered(4, commit, 0);
+            w.answers(4, beat, ResponseKind::Heartbeat(HeartbeatResponse::default()));
+        }
+        w.passes(20);
+        w.removed("m1", RemovalReason::SessionExpired);
+        w
+    };
+    stuck(false).silent();
+    stuck(true).only("liveness-verdicts");
+}
+
 /// Whoever asks a broker that does not coordinate, or is refused, has not been heard of.
 #[test]
 fn only_what_the_coordinator_accepts_is_a_sign_of_life() {
