@@ -63,6 +63,9 @@ impl Watched {
             (None, Some((_, out))) => *out = Some(at),
             (None, None) => {}
         }
+        if current.is_none() {
+            self.put_out.insert(member.to_owned(), (at, self.lives.get(member).copied()));
+        }
     }
 
     /// When the rebalance began that a member did not come to the end of, and when it was put out.
@@ -82,7 +85,11 @@ impl Invariants {
         self.group_cause(ctx, group, "a member was removed");
         let coordinator = self.coordinates(node, group);
         let Some(watched) = self.groups.watched.get_mut(group) else { return };
-        let life = watched.lives.remove(member);
+        // A KIP-848 member is out from when that is written. It is told when that is committed, and may be back by then.
+        let written = watched.put_out.remove(member).filter(|_| reason == RemovalReason::SessionExpired);
+        let expelled = written.as_ref().map_or(ctx.at, |(at, _)| *at);
+        let back = watched.lives.get(member).is_some_and(|life| life.at > expelled);
+        let life = if back { written.and_then(|(_, life)| life) } else { watched.lives.remove(member) };
         watched.synced.remove(member);
         if reason != RemovalReason::Replaced {
             // Whoever comes with its instance id or member id comes anew.
@@ -94,7 +101,7 @@ impl Invariants {
         let (Some(life), Some(coordinator)) = (life, coordinator) else { return };
         let (early, detail) = match reason {
             RemovalReason::SessionExpired => {
-                let silent = ctx.at.since(life.at.max(coordinator.at));
+                let silent = expelled.since(life.at.max(coordinator.at));
                 // Whoever waits is excused, at most for as long as a new member may wait.
                 let limit = if life.waits == Waits::No { life.session } else { NEW_MEMBER_JOIN_TIMEOUT };
                 let detail = format!(

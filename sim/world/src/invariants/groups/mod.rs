@@ -122,6 +122,8 @@ struct Watched {
     leader: Option<(NodeRef, BTreeMap<String, usize>)>,
     /// Since when a KIP-848 member has been asked to give up partitions, and when it was put out.
     revoking: BTreeMap<String, (Instant, Option<Instant>)>,
+    /// When it was last written that a KIP-848 member is out, and the last sign of life before that.
+    put_out: BTreeMap<String, (Instant, Option<Life>)>,
     needless: needless::Suspicion,
     /// Clients who have a partition by their own account, and as which member.
     holders: BTreeMap<Source, BTreeMap<NodeRef, (String, Ordinal)>>,

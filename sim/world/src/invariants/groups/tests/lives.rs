@@ -216,3 +216,33 @@ fn members_have_the_time_of_a_rebalance() {
     revoking(40, 61).silent();
     revoking(40, 40).only("liveness-verdicts");
 }
+
+/// That a KIP-848 member is out is told when it is committed: a sign of life after it was written is one of its return.
+#[test]
+fn a_member_may_be_back_before_its_end_is_committed() {
+    let asks = |w: &mut World, epoch: i32| {
+        let r = ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(GroupId(s(G)))
+            .with_member_id(s("m1"))
+            .with_member_epoch(epoch);
+        w.asks(4, RequestKind::ConsumerGroupHeartbeat(r))
+    };
+    let out_after = |secs: u64| {
+        let mut w = consumer_group();
+        let ask = asks(&mut w, 2);
+        let r = ConsumerGroupHeartbeatResponse::default().with_member_epoch(2);
+        w.answers(4, ask, ResponseKind::ConsumerGroupHeartbeat(r));
+        w.passes(secs);
+        let (key, _) = current_record("m1", 2, &[], &[]);
+        w.appends(&[(key, None)], false);
+        w.passes(1);
+        asks(&mut w, 0);
+        w.passes(1);
+        w.advances();
+        w.removed("m1", RemovalReason::SessionExpired);
+        w
+    };
+    out_after(46).silent();
+    let found = out_after(20).only("liveness-verdicts").detail.clone();
+    assert!(found.contains("20000 ms after"), "{found}");
+}
