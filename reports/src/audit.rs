@@ -235,14 +235,6 @@ pub fn console(a: &AuditRecord) -> String {
     out
 }
 
-fn markdown_table<const N: usize>(md: &mut String, head: &str, columns: [&str; N], rows: &[(String, [String; N])]) {
-    let _ = writeln!(md, "| {head} | {} |", columns.join(" | "));
-    let _ = writeln!(md, "|---|{}", "--:|".repeat(N));
-    for (label, row) in rows {
-        let _ = writeln!(md, "| {label} | {} |", row.join(" | "));
-    }
-}
-
 /// `summary.md`.
 pub fn markdown(a: &AuditRecord) -> String {
     let mut md = format!("## klamm audit · {}\n\n", if a.is_safe() { "nothing was lost" } else { "**not safe**" });
@@ -250,10 +242,10 @@ pub fn markdown(a: &AuditRecord) -> String {
         let _ = writeln!(md, "- {line}");
     }
     md.push('\n');
-    markdown_table(&mut md, "fault", CLASSES, &class_rows(a));
+    md.push_str(&text::markdown_named("fault", CLASSES, &class_rows(a)));
     if !a.changes.is_empty() {
         md.push_str("\nOne change at a time, under the same seeds, all faults together:\n\n");
-        markdown_table(&mut md, "change", CHANGES, &change_rows(a));
+        md.push_str(&text::markdown_named("change", CHANGES, &change_rows(a)));
     }
     md.push('\n');
     for line in a.caveats() {

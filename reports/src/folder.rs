@@ -2,7 +2,8 @@
 //! together with others.
 
 use crate::charts::{
-    GanttChart, LagChart, PercentileChart, PercentileSeries, TimelineChart, TradeoffChart, TradeoffPoint, svg, write,
+    GanttChart, KNEE, KneeChart, LagChart, LanesChart, PercentileChart, PercentileSeries, RateLane, TimelineChart,
+    TradeoffChart, TradeoffPoint, svg, write,
 };
 use crate::figures::{GroupOverTime, RunFigures, SCHEMA, ScenarioFigures, Timeline};
 use crate::html::{Charts, run_page};
@@ -170,15 +171,22 @@ fn comparison(folder: &Path, record: &RunRecord, figures: &RunFigures) -> Result
     }
     let seeds = record.scenarios.first().map_or(0, |s| s.seeds.len());
     let title = format!("{} · {seeds} seeds each", record.suite);
-    let setting = "virtual time, modelled cluster; the same seeds for every variant".to_owned();
+    let setting = common_setting(record);
+    let charts = folder.join("charts");
+    let mut drawn = Charts::new();
+    let knees = crate::compare::knees(record);
+    if !knees.is_empty() {
+        let words: Vec<String> = knees.iter().map(crate::charts::KneeSeries::in_words).collect();
+        let chart = KneeChart { title: title.clone(), setting: setting.clone(), series: knees };
+        write(&chart, &charts.join("compare-load"))?;
+        let caption = format!(
+            "Response time against offered load. A load is beyond the knee when its median response is more than {KNEE} \
+             times that of the lightest: {}",
+            words.join(" ")
+        );
+        drawn.push((caption, svg(&chart)?));
+    }
     let measured = || figures.scenarios.iter().enumerate().filter(|(_, f)| !f.response.all().is_empty());
-    let percentiles = PercentileChart {
-        title: title.clone(),
-        setting: setting.clone(),
-        series: measured()
-            .map(|(i, f)| PercentileSeries { label: record.title(i).to_owned(), latencies: &f.response })
-            .collect(),
-    };
     let points = measured().map(|(i, f)| {
         let o = &record.scenarios[i].operations;
         TradeoffPoint {
@@ -187,12 +195,45 @@ fn comparison(folder: &Path, record: &RunRecord, figures: &RunFigures) -> Result
             lost_ppm: ((o.lost + o.silently_lost) * 1_000_000).div_ceil(o.sends.max(1)),
         }
     });
-    let tradeoff = TradeoffChart { title, setting, points: points.collect() };
-    let charts = folder.join("charts");
+    let tradeoff = TradeoffChart { title: title.clone(), setting: setting.clone(), points: points.collect() };
+    // Where nothing is lost there is nothing to trade.
+    if tradeoff.points.iter().any(|p| p.lost_ppm > 0) {
+        write(&tradeoff, &charts.join("compare-tradeoff"))?;
+        let caption = "Latency against records lost: further down is faster, further left is safer.".to_owned();
+        drawn.push((caption, svg(&tradeoff)?));
+    }
+    let percentiles = PercentileChart {
+        title: title.clone(),
+        setting: setting.clone(),
+        series: measured()
+            .map(|(i, f)| PercentileSeries { label: record.title(i).to_owned(), latencies: &f.response })
+            .collect(),
+    };
     write(&percentiles, &charts.join("compare-percentiles"))?;
-    write(&tradeoff, &charts.join("compare-tradeoff"))?;
-    Ok(vec![
-        ("Latency against records lost: further down is faster, further left is safer.".to_owned(), svg(&tradeoff)?),
-        ("Response time by percentile; the bands span the seeds.".to_owned(), svg(&percentiles)?),
-    ])
+    drawn.push(("Response time by percentile; the bands span the seeds.".to_owned(), svg(&percentiles)?));
+    let lanes = measured().filter_map(|(i, f)| {
+        let first = f.first.as_ref()?;
+        Some(RateLane { label: record.title(i).to_owned(), timeline: &first.timeline })
+    });
+    let lanes = LanesChart { title, setting, lanes: lanes.collect() };
+    if !lanes.lanes.is_empty() {
+        write(&lanes, &charts.join("compare-timeline"))?;
+        let caption = "Acknowledged records over time under the first seed, faults in red; each variant's own section \
+                       below shows its response times, too.";
+        drawn.push((caption.to_owned(), svg(&lanes)?));
+    }
+    Ok(drawn)
+}
+
+/// What the figures of all variants depend on: what all have in common, and that they were paired.
+fn common_setting(record: &RunRecord) -> String {
+    let paired = "virtual time, modelled cluster; the same seeds for every variant".to_owned();
+    let Some(first) = record.scenarios.first() else { return paired };
+    let parts = |line: &str| line.split(" · ").map(str::to_owned).collect::<Vec<_>>();
+    let common: Vec<String> = parts(&first.setting.replace('\n', " · "))
+        .into_iter()
+        .filter(|part| record.scenarios.iter().all(|s| parts(&s.setting.replace('\n', " · ")).contains(part)))
+        .filter(|part| !part.starts_with("virtual time"))
+        .collect();
+    if common.is_empty() { paired } else { format!("{paired}\nall: {}", common.join(" · ")) }
 }

@@ -1,9 +1,8 @@
 //! What rebalances cost, as tables: for the job summary, the page and the terminal.
 
 use crate::record::{GroupFigures, RunRecord};
-use crate::text::{number, time};
+use crate::text::{self, number, time};
 use maud::{Markup, html};
-use std::fmt::Write;
 
 /// Headings, in order.
 const HEADS: [&str; 9] =
@@ -37,16 +36,10 @@ const NOTE: &str = "Rebalances, all seeds together, virtual time: from the coord
 /// For `summary.md`; nothing if there were no groups.
 pub(crate) fn markdown(run: &RunRecord) -> String {
     let rows = rows(run);
-    let mut md = String::new();
     if rows.is_empty() {
-        return md;
+        return String::new();
     }
-    let _ = writeln!(md, "\n| {} |\n|---|{}", HEADS.join(" | "), "--:|".repeat(HEADS.len() - 1));
-    for row in rows {
-        let _ = writeln!(md, "| {} |", row.join(" | "));
-    }
-    let _ = writeln!(md, "\n{NOTE}");
-    md
+    format!("\n{}\n{NOTE}\n", text::markdown(&HEADS, 1, rows.into_iter().map(Vec::from)))
 }
 
 /// For the page.

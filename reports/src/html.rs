@@ -9,11 +9,11 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 pub type Charts = Vec<(String, String)>;
 
 const STYLE: &str = "
-body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:64rem;padding:1rem;color:#282c34;background:#fff}
+body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:70rem;padding:1rem;color:#282c34;background:#fff}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem;border-top:1px solid #e1e4e8;padding-top:1.2rem}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 td,th{padding:.25rem .5rem;text-align:right;border-bottom:1px solid #e1e4e8}td:first-child,th:first-child,
-td:nth-child(2),th:nth-child(2){text-align:left}.scroll{overflow-x:auto}.ok{color:#116329}.bad{color:#b3261e;font-weight:600}
+td:nth-child(2),th:nth-child(2){text-align:left}td:nth-child(2){min-width:8rem}.scroll{overflow-x:auto}.wide{font-size:.82rem}.wide td,.wide th{padding:.25rem .35rem}.ok{color:#116329}.bad{color:#b3261e;font-weight:600}
 .warn{color:#8a5a00;font-weight:600}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
 figcaption,.small{color:#57606a;font-size:.85rem}code,pre{font:13px/1.5 ui-monospace,monospace;background:#f6f8fa;
 border-radius:4px;padding:.1rem .3rem}pre{padding:.7rem;overflow-x:auto;white-space:pre-wrap}
@@ -21,6 +21,7 @@ figure svg{background:#fff}
 @media (prefers-color-scheme:dark){body{color:#d7dae0;background:#16181d}a{color:#79b8ff}h2,td,th{border-color:#333842}
 code,pre{background:#22262e}.ok{color:#56d364}.bad{color:#ff7b72}.warn{color:#e3b341}figcaption,.small{color:#9aa4b2}
 figure svg{border-radius:6px}}
+@media (max-width:720px){figure{overflow-x:auto}figure svg{max-width:none;width:46rem}}
 @media print{body{max-width:none}figure,tr{break-inside:avoid}a{color:inherit}}
 ";
 
@@ -55,7 +56,7 @@ pub fn run_page(run: &RunRecord, comparison: &Charts, charts: &[Charts]) -> Stri
     let body = html! {
         h1 { "klamm · " (run.suite) " · " (verdict(run.verdict())) }
         p {
-            (run.scenarios.len()) " scenarios, " (number(seeds as u64)) " seeds, master " code { (run.master) }
+            (run.scenarios.len()) @if run.variants.is_empty() { " scenarios, " } @else { " variants, " } (number(seeds as u64)) " seeds, master " code { (run.master) }
             ", world " code { (run.world) } ", " (format!("{:.1}", run.wall_seconds)) " s on the wall, -j " (run.jobs)
             @if run.cut_short { ", cut short" } "."
             @if let Some((all, same)) = run.rechecked { " Determinism: " (same) "/" (all) " rechecked in a fresh process." }

@@ -17,6 +17,7 @@ pub mod markdown;
 pub mod merge;
 pub mod record;
 pub mod text;
+pub mod versus;
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]

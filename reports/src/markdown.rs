@@ -2,7 +2,7 @@
 
 use crate::junit::missing;
 use crate::record::{RunRecord, ScenarioRecord, Verdict};
-use crate::text::{number, time};
+use crate::text::{self, number, time};
 use std::fmt::Write;
 
 /// The summary.
@@ -34,11 +34,9 @@ pub fn summary(run: &RunRecord) -> String {
         md.push_str(&crate::compare::markdown(run));
         md.push('\n');
     }
-    md.push_str("| | scenario | seeds | sends | acknowledged | lost | twice | p50 | p99 | marks |\n");
-    md.push_str("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n");
-    for (i, s) in run.scenarios.iter().enumerate() {
-        row(&mut md, run.title(i), s);
-    }
+    let head = ["", "scenario", "seeds", "sends", "acknowledged", "lost", "twice", "p50", "p99", "marks"];
+    let rows = run.scenarios.iter().enumerate().map(|(i, s)| row(run.title(i), s));
+    md.push_str(&text::markdown(&head, 2, rows));
     md.push_str(
         "\nTimes are virtual: response from the intended send time, all seeds together, in a modelled \
                  cluster. Lost and twice count permitted findings too.\n",
@@ -58,7 +56,7 @@ pub fn summary(run: &RunRecord) -> String {
     md
 }
 
-fn row(md: &mut String, title: &str, s: &ScenarioRecord) {
+fn row(title: &str, s: &ScenarioRecord) -> Vec<String> {
     let mark = match s.verdict {
         Verdict::Held => "ok",
         Verdict::Unseen => "unseen",
@@ -67,17 +65,16 @@ fn row(md: &mut String, title: &str, s: &ScenarioRecord) {
     let latency = |pick: fn(&crate::record::Latency) -> u64| s.response.map_or("-".to_owned(), |l| time(pick(&l)));
     let seen = s.required_marks.iter().filter(|m| s.marks.contains_key(*m)).count();
     let o = &s.operations;
-    let _ = writeln!(
-        md,
-        "| {mark} | {} | {} | {} | {} | {} | {} | {} | {} | {seen}/{} |",
-        title,
-        s.seeds.len(),
+    vec![
+        mark.to_owned(),
+        title.to_owned(),
+        s.seeds.len().to_string(),
         number(o.sends),
         number(o.acknowledged),
         number(o.lost),
         number(o.duplicates),
         latency(|l| l.p50),
         latency(|l| l.p99),
-        s.required_marks.len()
-    );
+        format!("{seen}/{}", s.required_marks.len()),
+    ]
 }

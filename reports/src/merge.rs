@@ -218,6 +218,7 @@ impl Availability {
         self.unavailable_ns += other.unavailable_ns;
         self.longest_ns = self.longest_ns.max(other.longest_ns);
         self.observed_ns += other.observed_ns;
+        self.hardship_ns += other.hardship_ns;
     }
 }
 

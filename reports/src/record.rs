@@ -61,6 +61,9 @@ pub struct ScenarioRecord {
     pub digest: String,
     /// What the figures depend on: acks, replication, min.insync.replicas, flush, load, network and disk.
     pub setting: String,
+    /// The load put on it, and what the cost model says it bears; where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Offered>,
     /// How it ended.
     pub verdict: Verdict,
     /// Each seed, in order.
@@ -93,6 +96,17 @@ pub struct ScenarioRecord {
     pub groups: Option<GroupFigures>,
     /// Failures, each with its folder.
     pub failures: Vec<FailureRecord>,
+}
+
+/// A load, and where the cost model says that capacity ends. Records per second.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Offered {
+    /// Offered by all producers together.
+    pub per_second: u64,
+    /// Borne, by the cost model.
+    pub capacity: u64,
+    /// What ends first.
+    pub limited_by: String,
 }
 
 /// Consumer groups over all seeds. Times are nanoseconds of virtual time.
@@ -153,8 +167,11 @@ pub struct Availability {
     pub unavailable_ns: u64,
     /// The longest.
     pub longest_ns: u64,
-    /// Hardship observed.
+    /// Hardship observed, without what a scenario calls its warm-up.
     pub observed_ns: u64,
+    /// All of hardship.
+    #[serde(default)]
+    pub hardship_ns: u64,
 }
 
 /// How a scenario ended.

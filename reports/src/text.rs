@@ -49,9 +49,34 @@ pub fn table<const N: usize>(head: &str, columns: [&str; N], rows: &[(String, [S
     text
 }
 
+/// A table in Markdown: the first `names` columns to the left, figures to the right.
+pub fn markdown(head: &[&str], names: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut md = format!("| {} |\n|", head.join(" | "));
+    for column in 0..head.len() {
+        md.push_str(if column < names { "---|" } else { "--:|" });
+    }
+    md.push('\n');
+    for row in rows {
+        let _ = writeln!(md, "| {} |", row.join(" | "));
+    }
+    md
+}
+
+/// The same, of a table for a terminal.
+pub fn markdown_named<const N: usize>(head: &str, columns: [&str; N], rows: &[(String, [String; N])]) -> String {
+    let heads: Vec<&str> = [head].into_iter().chain(columns).collect();
+    markdown(&heads, 1, rows.iter().map(|(name, row)| [name].into_iter().chain(row).cloned().collect()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_markdown_table_aligns_figures() {
+        let rows = [vec!["a".to_owned(), "1".to_owned()]];
+        assert_eq!(markdown(&["name", "n"], 1, rows), "| name | n |\n|---|--:|\n| a | 1 |\n");
+    }
 
     #[test]
     fn figures_read_well() {

@@ -1,9 +1,11 @@
 //! Seeds' outcomes gathered into a scenario's record. Order of arrival does not matter.
 
 use crate::artefacts::in_words;
+use crate::capacity::offered;
 use crate::run::SeedOutcome;
 use crate::schema::Scenario;
 use crate::seeds::Seed;
+use crate::setting::setting;
 use klamm_reports::figures::{FirstSeed, ScenarioFigures};
 use klamm_reports::record::{FailureRecord, GroupFigures, ScenarioRecord, SeedRecord};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +31,7 @@ impl Aggregate {
             promise: scenario.promise.clone(),
             digest: format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes())),
             setting: setting(scenario),
+            offered: offered(scenario),
             required_marks: scenario.expect.sometimes.clone(),
             expected: scenario.expect.violations.clone(),
             ..ScenarioRecord::default()
@@ -75,7 +78,8 @@ impl Aggregate {
         a.outages += o.count;
         a.unavailable_ns += o.unavailable;
         a.longest_ns = a.longest_ns.max(o.longest);
-        a.observed_ns += outcome.resolved.duration.get().0.as_nanos();
+        a.observed_ns += outcome.observed_ns;
+        a.hardship_ns += outcome.resolved.duration.get().0.as_nanos();
         for group in outcome.groups.values() {
             let g = r.groups.get_or_insert_with(GroupFigures::default);
             g.delivered += group.delivered;
@@ -169,26 +173,4 @@ fn differences(place: &str, before: &toml::Value, after: &toml::Value, into: &mu
         }
         _ => {}
     }
-}
-
-/// What figures depend on, in a line.
-fn setting(s: &Scenario) -> String {
-    let show = |settings: &crate::schema::Settings, key: &str, default: &str| {
-        settings
-            .get(key)
-            .map_or(default.to_owned(), |d| d.extremes().iter().map(|v| v.0.as_str()).collect::<Vec<_>>().join("/"))
-    };
-    let topic = &s.topics[0];
-    let producer = s.clients.iter().find(|c| c.load.is_some());
-    let acks = producer.map_or("-".to_owned(), |p| show(&p.config, "acks", "all"));
-    let min_isr = topic.config.get("min.insync.replicas").map_or_else(
-        || show(&s.broker, "min.insync.replicas", "1"),
-        |d| d.extremes().iter().map(|v| v.0.as_str()).collect::<Vec<_>>().join("/"),
-    );
-    let flush = show(&s.broker, "log.flush.interval.messages", "never");
-    let replication: Vec<String> = topic.replication.extremes().iter().map(ToString::to_string).collect();
-    format!(
-        "virtual time, modelled cluster · acks={acks} · replication {} · min.insync.replicas {min_isr} · flush {flush}",
-        replication.join("/")
-    )
 }

@@ -1,18 +1,22 @@
 //! Scenarios, campaigns over seeds, shrinking, what a run leaves behind, and the `klamm` command.
 //!
 //! In reading order: [`schema`] (what a file says), [`catalog`] (where files are), [`run`] (one seed),
-//! [`campaign`] (many), [`audit`] (settings on trial), [`shrink`], [`artefacts`] (what is left on disk), [`cli`].
+//! [`campaign`] (many), [`profiles`] and [`capacity`] (what machines cost, and how much they bear),
+//! [`audit`] (settings on trial), [`shrink`], [`artefacts`] (what is left on disk), [`cli`].
 
 pub mod aggregate;
 pub mod artefacts;
 pub mod audit;
 pub mod campaign;
+pub mod capacity;
 pub mod catalog;
 pub mod cli;
 pub mod hunt;
+pub mod profiles;
 pub mod recheck;
 pub mod run;
 pub mod schema;
 pub mod seeds;
+pub mod setting;
 pub mod shrink;
 pub mod suggest;

@@ -2,7 +2,8 @@
 //!
 //! Generations take turns between light and dark, and carry their numbers, so that the chart reads without colour too.
 
-use super::timeline::{Band, band, place_labels};
+use super::axes::{Axis, Faults, LEFT, mesh};
+use super::timeline::Band;
 use super::{Chart, style};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -80,8 +81,8 @@ impl Chart for GanttChart {
         let area = super::titled(area, &self.title, &setting).map_err(failed)?;
         let lanes = &self.lanes[..self.lanes.len().min(LANES)];
         let end = (self.end.max(1)) as f64 / 1e9;
-        let labels = place_labels(&self.bands, end);
-        let rows = labels.iter().map(|l| l.row + 1).max().unwrap_or(0);
+        let faults = Faults::new(&self.bands, end, 0.0);
+        let rows = faults.rows();
         // A chart of few lanes keeps its names as far apart as one of many.
         let unit = (lanes.len().max(1) as f64 / 8.0).max(0.5);
         let head = HEAD * unit * rows as f64;
@@ -90,20 +91,11 @@ impl Chart for GanttChart {
         let mut chart = ChartBuilder::on(&area)
             .margin(8)
             .x_label_area_size(40)
-            .y_label_area_size(84)
+            .y_label_area_size(LEFT)
             .build_cartesian_2d(0.0..end, low..high)
             .map_err(failed)?;
-        chart.draw_series(self.bands.iter().map(|b| band(b, low, high))).map_err(failed)?;
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .light_line_style(WHITE.mix(0.0))
-            .bold_line_style(style::GRID)
-            .label_style((style::FONT, 14).into_font().color(&style::INK))
-            .x_desc("virtual time, seconds of hardship")
-            .y_labels(0)
-            .draw()
-            .map_err(failed)?;
+        faults.draw_bands(&mut chart, low, high)?;
+        mesh(&mut chart, &Axis::seconds(true).with_grid(), &Axis::bare())?;
         // Rebalances: a grey strip through all lanes, with an edge where it begins.
         for &(from, to) in &self.rebalances {
             let (from, to) = (from as f64 / 1e9, (to as f64 / 1e9).max(from as f64 / 1e9 + end / 600.0));
@@ -139,7 +131,7 @@ impl Chart for GanttChart {
             chart.draw_series([text]).map_err(failed)?;
         }
         let step = head / rows.max(1) as f64;
-        for label in labels {
+        for label in faults.into_labels() {
             let font = (style::FONT, 12).into_font().color(&style::FAULT);
             let y = high - step * label.row as f64 - step * 0.05;
             chart.draw_series([Text::new(label.text, (label.seconds, y), font)]).map_err(failed)?;

@@ -3,7 +3,9 @@
 //! The few partitions that were furthest behind have a line of their own each, told apart by thickness and by where
 //! their names stand; all others are one grey line, the furthest behind among them.
 
-use super::timeline::{Band, band, place_labels};
+use super::axes::{Axis, Faults, LEFT, legend, mesh};
+use super::marks::{key, mark};
+use super::timeline::Band;
 use super::{Chart, style};
 use crate::text;
 use plotters::coord::Shift;
@@ -63,29 +65,17 @@ impl Chart for LagChart {
         let end = self.end.max(1) as f64 / 1e9;
         let mut order: Vec<&LagSeries> = self.series.iter().collect();
         order.sort_by(|a, b| b.most().cmp(&a.most()).then(a.label.cmp(&b.label)));
-        let labels = place_labels(&self.bands, end);
-        let rows = labels.iter().map(|l| l.row + 1).max().unwrap_or(0);
+        let faults = Faults::new(&self.bands, end, 0.055);
         let most = order.first().map_or(1, |s| s.most()).max(4) as f64;
-        let top = most / (0.95 - 0.055 * rows as f64);
+        let top = faults.above(most);
         let mut chart = ChartBuilder::on(&area)
             .margin(8)
             .x_label_area_size(40)
-            .y_label_area_size(84)
+            .y_label_area_size(LEFT)
             .build_cartesian_2d(0.0..end, 0.0..top)
             .map_err(failed)?;
-        chart.draw_series(self.bands.iter().map(|b| band(b, 0.0, top))).map_err(failed)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(WHITE.mix(0.0))
-            .bold_line_style(style::GRID)
-            .label_style((style::FONT, 14).into_font().color(&style::INK))
-            .x_desc("virtual time, seconds of hardship")
-            .y_desc("records behind")
-            .y_labels(5)
-            .y_label_formatter(&|y| text::number(*y as u64))
-            .draw()
-            .map_err(failed)?;
+        faults.draw_bands(&mut chart, 0.0, top)?;
+        mesh(&mut chart, &Axis::seconds(true), &Axis::counts("records behind", 5))?;
         let seconds =
             |points: &[(u64, u64)]| points.iter().map(|&(at, lag)| (at as f64 / 1e9, lag as f64)).collect::<Vec<_>>();
         let (own, rest) = order.split_at(order.len().min(LINES));
@@ -96,26 +86,22 @@ impl Chart for LagChart {
             let drawn = chart.draw_series(line).map_err(failed)?;
             drawn.label(name).legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], grey.stroke_width(2)));
         }
-        // Furthest behind last, so that it lies on top.
+        // Furthest behind last, so that it lies on top. Marks tell lines apart where there is no colour.
         for (i, series) in own.iter().enumerate().rev() {
-            let stroke = style::series(i).stroke_width(if i == 0 { 3 } else { 1 + (i as u32 + 1) % 2 });
-            let line = LineSeries::new(seconds(&series.points), stroke);
+            let width = if i == 0 { 3 } else { 1 };
+            let points = seconds(&series.points);
+            chart.draw_series(LineSeries::new(points.clone(), style::series(i).stroke_width(width))).map_err(failed)?;
+            let every = (points.len() / 12).max(1);
+            let marked = points.iter().skip(i * every / LINES).step_by(every).filter(|p| p.1 > 0.0);
             let name = format!("{} · at most {}", series.label, text::number(series.most()));
-            let drawn = chart.draw_series(line).map_err(failed)?;
-            drawn.label(name).legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], stroke));
+            let drawn = chart.draw_series(marked.map(|p| mark(i, *p, 8))).map_err(failed)?;
+            drawn.label(name).legend(move |at| key(i, at, width));
         }
-        chart.draw_series(labels.into_iter().map(|l| l.text(top, 0.055))).map_err(failed)?;
+        faults.draw_names(&mut chart, top)?;
         if self.series.is_empty() {
             return Ok(());
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.85))
-            .border_style(style::GRID)
-            .label_font((style::FONT, 14).into_font().color(&style::INK))
-            .draw()
-            .map_err(failed)
+        legend(&mut chart, SeriesLabelPosition::UpperRight)
     }
 }
 

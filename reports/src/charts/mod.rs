@@ -1,14 +1,20 @@
 //! Charts, each as SVG and PNG from one drawing.
 
+mod axes;
 mod gantt;
+mod knee;
 mod lag;
+mod lanes;
+mod marks;
 mod percentile;
 mod style;
 mod timeline;
 mod tradeoff;
 
 pub use gantt::{GanttChart, Lane, LaneSpan};
+pub use knee::{KNEE, KneeChart, KneePoint, KneeSeries};
 pub use lag::{LagChart, LagSeries};
+pub use lanes::{LanesChart, RateLane};
 pub use percentile::{PercentileChart, PercentileSeries};
 pub use timeline::{Band, Moment, TimelineChart, Window};
 pub use tradeoff::{TradeoffChart, TradeoffPoint};
@@ -20,6 +26,9 @@ use std::path::Path;
 
 /// Width and height in pixels; wide enough for a page, and readable at phone width.
 const SIZE: (u32, u32) = (960, 480);
+
+/// Nothing, or why it could not be drawn.
+type Drawn = Result<(), String>;
 
 /// Something that can be drawn.
 pub trait Chart {
@@ -49,7 +58,7 @@ pub fn svg(chart: &impl Chart) -> Result<String, ReportError> {
     Ok(text.replace(&ours, "font-family=\"DejaVu Sans, Verdana, sans-serif\""))
 }
 
-/// The drawing surface below its two lines of title, with a margin that cuts nothing off.
+/// The drawing surface below its title and what the figures depend on, with a margin that cuts nothing off.
 fn titled<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
     title: &str,
@@ -58,8 +67,13 @@ fn titled<B: DrawingBackend>(
     style::register_font();
     area.fill(&WHITE)?;
     let area = area.margin(8, 4, 0, 20);
-    let area = area.titled(title, (style::FONT, 20).into_font().color(&style::INK))?;
-    area.titled(setting, (style::FONT, 13).into_font().color(&style::INK))
+    let mut area = area.titled(title, style::text(20))?;
+    for line in setting.lines() {
+        // A line that is too long is set smaller rather than cut.
+        let size = if style::text_width(line, 13) <= f64::from(SIZE.0 - 40) { 13 } else { 11 };
+        area = area.titled(line, style::text(size))?;
+    }
+    Ok(area)
 }
 
 /// Writes `<path>.svg` and `<path>.png`.

@@ -1,8 +1,9 @@
 //! Latency by percentile: x is 1/(1-p) on a logarithmic axis, so that every further nine gets the same room.
 
+use super::axes::{Axis, beside, legend, mesh};
+use super::marks::{key, mark};
 use super::{Chart, style};
 use crate::histogram::{Latencies, QUANTILES};
-use crate::text;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -41,30 +42,25 @@ impl Chart for PercentileChart<'_> {
         let values = || self.series.iter().flat_map(|s| s.latencies.band().iter());
         let low = values().map(|b| b.0).min().unwrap_or(1).max(1) as f64 / 1e6;
         let high = self.series.iter().map(|s| s.latencies.all().max()).max().unwrap_or(1).max(2) as f64 / 1e6;
+        // Where curves agree, the first still shows on both sides of the others.
+        let width = |i: usize| if i == 0 { 5 } else { 2 };
+        let few = self.series.len() <= 2;
+        let names: Vec<(usize, u32, String)> =
+            self.series.iter().enumerate().map(|(i, s)| (i, width(i), s.label.clone())).collect();
+        let area = if few { area } else { beside(&area, &names)? };
         let mut chart = ChartBuilder::on(&area)
             .margin(12)
             .x_label_area_size(44)
             .y_label_area_size(76)
             .build_cartesian_2d((1.0..10_000.0).log_scale(), (low * 0.8..high * 1.2).log_scale())
             .map_err(failed)?;
-        chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .bold_line_style(style::GRID)
-            .label_style((style::FONT, 14).into_font().color(&style::INK))
-            .x_desc("percentile")
-            .y_desc("latency")
-            .x_labels(5)
-            .x_label_formatter(&|x| format!("{}%", trim(100.0 * (1.0 - 1.0 / x))))
-            .y_label_formatter(&|ms| text::time((ms * 1e6) as u64))
-            .draw()
-            .map_err(failed)?;
+        let percent = |x: &f64| format!("{}%", trim(100.0 * (1.0 - 1.0 / x)));
+        mesh(&mut chart, &Axis::new("percentile", 5, &percent), &Axis::milliseconds("latency", 10))?;
         // Many bands over each other would hide the curves.
         let shade = if self.series.len() > 2 { 0.05 } else { 0.15 };
         for (i, series) in self.series.iter().enumerate() {
             let colour = style::series(i);
-            // Where curves agree, the first still shows on both sides of the others.
-            let width = if i == 0 { 5 } else { 2 };
+            let width = width(i);
             let band = series.latencies.band();
             let edge = |pick: fn(&(u64, u64)) -> u64| {
                 let points = QUANTILES.iter().zip(band);
@@ -76,21 +72,18 @@ impl Chart for PercentileChart<'_> {
                 chart.draw_series(std::iter::once(Polygon::new(around, colour.mix(shade)))).map_err(failed)?;
             }
             let all = series.latencies.all();
-            let curve = curve_points(all).map(|(q, v)| (place(q), v.max(1) as f64 / 1e6));
+            let curve: Vec<(f64, f64)> = curve_points(all).map(|(q, v)| (place(q), v.max(1) as f64 / 1e6)).collect();
+            chart.draw_series(LineSeries::new(curve.clone(), colour.stroke_width(width))).map_err(failed)?;
+            // Marks tell curves apart where there is no colour; each stands elsewhere, so that none hides another.
+            let every = 12;
+            let marked = curve.into_iter().skip(4 + i * every / self.series.len().max(1)).step_by(every);
             chart
-                .draw_series(LineSeries::new(curve, colour.stroke_width(width)))
+                .draw_series(marked.map(|p| mark(i, p, 9)))
                 .map_err(failed)?
                 .label(&series.label)
-                .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 14, y + 5)], colour.filled()));
+                .legend(move |at| key(i, at, width));
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.85))
-            .border_style(style::GRID)
-            .label_font((style::FONT, 14).into_font().color(&style::INK))
-            .draw()
-            .map_err(failed)
+        if few { legend(&mut chart, SeriesLabelPosition::UpperLeft) } else { Ok(()) }
     }
 }
 

@@ -29,6 +29,11 @@ pub fn series(i: usize) -> RGBColor {
     SERIES[i % SERIES.len()]
 }
 
+/// Text of `size` pixels, as all text is.
+pub fn text(size: u32) -> TextStyle<'static> {
+    (FONT, size).into_font().color(&INK)
+}
+
 /// About how wide text of `size` pixels is, in pixels: enough to keep labels apart.
 pub fn text_width(text: &str, size: u32) -> f64 {
     text.chars().count() as f64 * f64::from(size) * 0.58

@@ -1,7 +1,8 @@
 //! One seed over time: acknowledged records per window above, latency below, faults as bands behind both.
 
+use super::axes::{Axis, Faults, LEFT, legend, mesh};
+use super::marks::mark;
 use super::{Chart, style};
-use crate::text;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -73,33 +74,20 @@ impl Chart for TimelineChart {
         let failed = |e: DrawingAreaErrorKind<B::ErrorType>| e.to_string();
         let area = super::titled(area, &self.title, &self.setting).map_err(failed)?;
         let (upper, lower) = area.split_vertically((48).percent_height());
-        let labels = place_labels(&self.bands, self.end());
-        let rows = labels.iter().map(|l| l.row + 1).max().unwrap_or(0);
-        // The names of faults stand above the highest point of the curve.
-        let top = self.windows.iter().map(|w| self.per_second(w)).fold(1.0, f64::max) / (0.95 - ROW * rows as f64);
+        let faults = Faults::new(&self.bands, self.end(), ROW);
+        let top = faults.above(self.windows.iter().map(|w| self.per_second(w)).fold(1.0, f64::max));
         let rate = |w: &Window| ((w.from as f64 + self.window_ns as f64 / 2.0) / 1e9, self.per_second(w));
-        let mut chart = ChartBuilder::on(&upper)
+        let mut over = ChartBuilder::on(&upper)
             .margin(8)
             .x_label_area_size(0)
-            .y_label_area_size(84)
+            .y_label_area_size(LEFT)
             .build_cartesian_2d(0.0..self.end(), 0.0..top)
             .map_err(failed)?;
-        chart.draw_series(self.bands.iter().map(|b| band(b, 0.0, top))).map_err(failed)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(WHITE.mix(0.0))
-            .bold_line_style(style::GRID)
-            .label_style((style::FONT, 14).into_font().color(&style::INK))
-            .y_desc("acknowledged/s")
-            .y_labels(4)
-            .y_label_formatter(&|y| format!("{y:.0}"))
-            .draw()
-            .map_err(failed)?;
+        faults.draw_bands(&mut over, 0.0, top)?;
+        mesh(&mut over, &Axis::seconds(false), &Axis::counts("acknowledged/s", 4))?;
         let area_below = AreaSeries::new(self.windows.iter().map(rate), 0.0, style::series(0).mix(0.25));
-        chart.draw_series(area_below.border_style(style::series(0).stroke_width(2))).map_err(failed)?;
-        chart.draw_series(labels.into_iter().map(|l| l.text(top, ROW))).map_err(failed)?;
-        chart.draw_series(self.moments.iter().map(|m| moment(m, 0.0, top))).map_err(failed)?;
+        over.draw_series(area_below.border_style(style::series(0).stroke_width(2))).map_err(failed)?;
+        over.draw_series(self.moments.iter().map(|m| moment(m, 0.0, top))).map_err(failed)?;
 
         let seen: Vec<&Window> = self.windows.iter().filter(|w| w.acknowledged > 0).collect();
         let low = seen.iter().map(|w| w.p50).min().unwrap_or(1_000_000).max(1) as f64 / 1e6 * 0.5;
@@ -109,43 +97,21 @@ impl Chart for TimelineChart {
         let mut chart = ChartBuilder::on(&lower)
             .margin(8)
             .x_label_area_size(40)
-            .y_label_area_size(84)
+            .y_label_area_size(LEFT)
             .build_cartesian_2d(0.0..self.end(), (low..high).log_scale())
             .map_err(failed)?;
-        chart.draw_series(self.bands.iter().map(|b| band(b, low, high))).map_err(failed)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(WHITE.mix(0.0))
-            .bold_line_style(style::GRID)
-            .label_style((style::FONT, 14).into_font().color(&style::INK))
-            .x_desc("virtual time, seconds of hardship")
-            .y_desc("response")
-            .y_labels(4)
-            .y_label_formatter(&|ms| text::time((ms * 1e6) as u64))
-            .draw()
-            .map_err(failed)?;
+        faults.draw_bands(&mut chart, low, high)?;
+        mesh(&mut chart, &Axis::seconds(true), &Axis::milliseconds("response", 4))?;
         for (i, (name, pick)) in [("median", 0usize), ("longest", 1)].into_iter().enumerate() {
-            let colour = style::series(i);
             let value = move |w: &Window| if pick == 0 { w.p50 } else { w.max };
             let points = seen.iter().map(|w| {
                 let x = (w.from as f64 + self.window_ns as f64 / 2.0) / 1e9;
-                Circle::new((x, value(w).max(1) as f64 / 1e6), 2, colour.filled())
+                mark(i, (x, value(w).max(1) as f64 / 1e6), 4)
             });
-            chart
-                .draw_series(points)
-                .map_err(failed)?
-                .label(name)
-                .legend(move |(x, y)| Circle::new((x + 7, y), 4, colour.filled()));
+            chart.draw_series(points).map_err(failed)?.label(name).legend(move |(x, y)| mark(i, (x + 10, y), 8));
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.85))
-            .border_style(style::GRID)
-            .label_font((style::FONT, 14).into_font().color(&style::INK))
-            .draw()
-            .map_err(failed)
+        legend(&mut chart, SeriesLabelPosition::UpperRight)?;
+        faults.draw_names(&mut over, top)
     }
 }
 

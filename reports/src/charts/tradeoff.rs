@@ -1,5 +1,7 @@
 //! What safety costs: p99 latency against records lost, one point for each configuration.
 
+use super::axes::{Axis, decades, mesh};
+use super::marks::mark;
 use super::{Chart, style};
 use crate::text;
 use plotters::coord::Shift;
@@ -48,30 +50,24 @@ impl Chart for TradeoffChart {
         let failed = |e: DrawingAreaErrorKind<B::ErrorType>| e.to_string();
         let area = super::titled(area, &self.title, &self.setting).map_err(failed)?;
         let ms = |ns: u64| ns.max(1) as f64 / 1e6;
-        let low = self.points.iter().map(|p| ms(p.p99)).fold(f64::MAX, f64::min).min(1e6) * 0.6;
-        let high = self.points.iter().map(|p| ms(p.p99)).fold(low, f64::max) * 1.8;
+        let low = self.points.iter().map(|p| ms(p.p99)).fold(f64::MAX, f64::min).min(1e6) * 0.8;
+        let range = decades(low, self.points.iter().map(|p| ms(p.p99)).fold(low, f64::max) * 1.3);
+        let (low, high) = (range.start, range.end);
         let mut chart = ChartBuilder::on(&area)
             .margin(12)
             .x_label_area_size(44)
             .y_label_area_size(76)
             .build_cartesian_2d(-0.4..7.4, (low..high).log_scale())
             .map_err(failed)?;
-        chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .bold_line_style(style::GRID)
-            .label_style((style::FONT, 14).into_font().color(&style::INK))
-            .x_desc("records lost, per million sent")
-            .y_desc("p99 response")
-            .x_labels(8)
-            .x_label_formatter(&|x| step(*x))
-            .y_label_formatter(&|ms| text::time((ms * 1e6) as u64))
-            .draw()
-            .map_err(failed)?;
+        let lost = |x: &f64| step(*x);
+        mesh(
+            &mut chart,
+            &Axis::new("records lost, per million sent", 8, &lost),
+            &Axis::milliseconds("p99 response", 10),
+        )?;
         let mut taken: Vec<(f64, f64, f64)> = Vec::new();
         for (i, point) in self.points.iter().enumerate() {
             let (x, y) = (place(point.lost_ppm), ms(point.p99));
-            let colour = style::series(i);
             let name = format!("{} {}", i + 1, point.label);
             let width = style::text_width(&name, 13) / 830.0 * 7.8;
             // To the right of the point, or to the left where the page ends; moved down past names already there.
@@ -86,9 +82,8 @@ impl Chart for TradeoffChart {
                 at /= row;
             }
             taken.push((left_edge, left_edge + width, at));
-            chart.draw_series(std::iter::once(Circle::new((x, y), 6, colour.filled()))).map_err(failed)?;
-            let font = (style::FONT, 13).into_font().color(&style::INK);
-            chart.draw_series(std::iter::once(Text::new(name, (left_edge, at), font))).map_err(failed)?;
+            chart.draw_series([mark(i, (x, y), 12)]).map_err(failed)?;
+            chart.draw_series([Text::new(name, (left_edge, at), style::text(13))]).map_err(failed)?;
         }
         Ok(())
     }

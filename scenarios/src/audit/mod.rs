@@ -83,7 +83,7 @@ impl Tally {
             r.longest_outage_seed = Some(seed.to_string());
         }
         r.unavailable_ns += outcome.outages.unavailable;
-        r.observed_ns += outcome.resolved.duration.get().0.as_nanos();
+        r.observed_ns += outcome.observed_ns;
         self.response.add_seed(&outcome.response);
     }
 }

@@ -1,18 +1,27 @@
-//! `klamm compare`: the variants of one scenario, run under the same seeds.
+//! `klamm compare`: the variants of one scenario, run under the same seeds; or runs against each other.
 
 use super::run;
 use crate::campaign::{self, Paired, Plan};
 use crate::{catalog, schema};
 use klamm_model::defects::Defects;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A scenario with a [matrix] or [[variant]]s: a file, or a name of the catalogue.
-    what: String,
-    /// Seeds of each variant.
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    seeds: u64,
+    /// A scenario with a [matrix] or [[variant]]s: a file, or a name of the catalogue. Or the folders of two or more
+    /// runs of the same seeds: the first is what the others are compared with. Further runs of a build that is there
+    /// already are repetitions of it: they count for time on the wall alone.
+    #[arg(required = true, value_name = "SCENARIO | RUN DIR...")]
+    what: Vec<String>,
+    /// Of runs: how much worse figures may get, such as `p99=5%,lost=0`, `exact` or `wall=10%`. Exit code 5 beyond.
+    #[arg(long, value_name = "LIMITS")]
+    gate: Option<String>,
+    /// Of runs: compare although their settings or their scenario files differ.
+    #[arg(long)]
+    force: bool,
+    /// Seeds of each variant; if not said, what the scenario says, or 50.
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
     /// The seed that all others derive from: a number, 0x..., a git hash, or `random` [default: 0x5eed].
     #[arg(long, value_name = "S")]
     master: Option<String>,
@@ -35,12 +44,28 @@ pub struct Args {
 /// # Errors
 /// Bad input, or a folder that cannot be written.
 pub fn compare(args: &Args) -> miette::Result<u8> {
-    let scenarios = catalog::find(&args.what)?;
+    let is_run = |word: &String| Path::new(word).join("run.json").is_file();
+    let [what] = &args.what[..] else {
+        return super::versus::compare(&args.what, args.gate.as_deref(), args.force, &args.out);
+    };
+    if is_run(what) {
+        return Err(miette::miette!(
+            help = "name a second run of the same seeds",
+            "{what}: one run alone is no comparison"
+        ));
+    }
+    if args.gate.is_some() || args.force {
+        return Err(miette::miette!(
+            help = "klamm compare <run dir> <run dir> --gate ...",
+            "--gate and --force are for runs, not for the variants of a scenario"
+        ));
+    }
+    let scenarios = catalog::find(what)?;
     let [scenario] = &scenarios[..] else {
         return Err(miette::miette!(
             help = "name one scenario; `klamm list compare` shows those made for it",
             "`{}` means {} scenarios",
-            args.what,
+            what,
             scenarios.len()
         ));
     };
@@ -52,17 +77,18 @@ pub fn compare(args: &Args) -> miette::Result<u8> {
             scenario.name
         ));
     }
-    if args.seeds == 0 {
+    let seeds = args.seeds.or(scenario.seeds.map(u64::from)).unwrap_or(50);
+    if seeds == 0 {
         return Err(miette::miette!("--seeds 0 runs nothing"));
     }
     let (labels, scenarios) = variants.into_iter().map(|v| (v.label, v.scenario)).unzip();
     let plan = Plan {
-        suite: args.what.clone(),
+        suite: what.clone(),
         scenarios,
         paired: Some(Paired { name: scenario.name.clone(), labels }),
         master: run::master(args.master.as_deref())?,
         only: None,
-        seeds: args.seeds,
+        seeds,
         time: None,
         jobs: run::threads(args.jobs),
         shard: run::shard(&args.shard)?,

@@ -5,7 +5,7 @@ use crate::suggest;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only this suite.
+    /// Only this suite; or `profiles`: the named disks and networks, each figure with where it comes from.
     suite: Option<String>,
     /// Print the JSON Schema of scenario files instead.
     #[arg(long, conflicts_with = "suite")]
@@ -19,6 +19,10 @@ pub struct Args {
 pub fn list(args: &Args) -> miette::Result<u8> {
     if args.schema {
         print!("{}", crate::schema::json_schema());
+        return Ok(super::HELD);
+    }
+    if args.suite.as_deref() == Some("profiles") {
+        print!("{}", crate::profiles::in_words());
         return Ok(super::HELD);
     }
     let all: Vec<_> = catalog::embedded().collect();

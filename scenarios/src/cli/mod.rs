@@ -10,6 +10,7 @@ mod progress;
 mod replay;
 mod report;
 mod run;
+mod versus;
 
 use crate::recheck;
 use clap::{Parser, Subcommand};
@@ -25,6 +26,8 @@ pub const BAD_INPUT: u8 = 2;
 pub const NONDETERMINISTIC: u8 = 3;
 /// Something required was never seen.
 pub const UNSEEN: u8 = 4;
+/// A figure got worse than a gate allows.
+pub const GATE: u8 = 5;
 
 const AFTER_HELP: &str = "\
 Begin with:
@@ -33,7 +36,8 @@ Begin with:
   klamm replay target/klamm/<run>/<id>  one of its failures again, exactly
 
 Exit codes: 0 held · 1 a guarantee was violated · 2 usage or bad input · 3 nondeterminism ·
-            4 something required was never seen (for `defects hunt`: a defect was not caught)
+            4 something required was never seen (for `defects hunt`: a defect was not caught) ·
+            5 a figure got worse than --gate allows
 KLAMM_LOG=debug shows the harness's own log; NO_COLOR is honoured.";
 
 #[derive(Parser)]
@@ -54,7 +58,7 @@ enum Command {
     Run(run::Args),
     /// Run a failure again, exactly, or one seed of a scenario file.
     Replay(replay::Args),
-    /// Run the variants of one scenario under the same seeds, and draw what each costs and loses.
+    /// Run the variants of one scenario under the same seeds, and draw what each costs and loses; or compare runs.
     Compare(compare::Args),
     /// Put a team's own properties files on trial under every class of fault.
     Audit(audit::Args),

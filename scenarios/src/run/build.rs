@@ -15,7 +15,6 @@ use klamm_model::versions::VersionCaps;
 use klamm_workloads::apps::*;
 use klamm_workloads::load::{ArrivalKind, KeyChooser, Keys, ServiceTime, Sizes};
 use klamm_world::des::{ClockSpec, CpuProfile, HostSpec, NetworkProfile, NodeKind, NodeSpec, Sim, SimConfig};
-use klamm_world::disk::DiskProfile;
 use klamm_world::event::{HostId, NodeRef};
 use klamm_world::invariants::{NodeSetup, Role, Setup, TopicSetup};
 use std::cell::RefCell;
@@ -99,6 +98,11 @@ pub fn properties(settings: &Settings) -> Properties {
     settings.iter().map(|(k, v)| (k.clone(), v.get().0.clone())).collect()
 }
 
+/// Settings as properties, of what is to be drawn the first value.
+pub fn properties_at(settings: &Settings) -> Properties {
+    settings.iter().map(|(k, v)| (k.clone(), v.extremes()[0].0.clone())).collect()
+}
+
 fn uuid(seed: u64, purpose: &str) -> Uuid {
     Uuid::from_u64_pair(keyed(seed, purpose), keyed(seed, &format!("{purpose}'")))
 }
@@ -128,7 +132,7 @@ impl Builder<'_> {
             drift_ppm: either_way("drift", i64::from(*cluster.clock_drift_ppm.get())) as i32,
             wall_offset_ms: either_way("offset", cluster.clock_offset.get().0.as_millis() as i64),
         };
-        let disk = DiskProfile::named(cluster.disk.get()).expect("checked: a known disk");
+        let disk = cluster.disk.profile(false).expect("checked: a known disk");
         let spec = HostSpec { name: name.to_owned(), cpu: CpuProfile::default(), clock, disk };
         let host = self.sim.add_host(spec);
         self.hosts.insert(name.to_owned(), host);
@@ -168,10 +172,11 @@ impl Builder<'_> {
 /// Builds the world of a settled scenario.
 pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
     let cluster = &scenario.cluster;
+    let figures = cluster.network.figures(false).expect("checked: a known network");
     let network = NetworkProfile {
-        p50: cluster.network.latency.p50.get().0,
-        p99: cluster.network.latency.p99.get().0,
-        bandwidth: cluster.network.bandwidth.get().0,
+        p50: figures.p50,
+        p99: figures.p99,
+        bandwidth: figures.bandwidth,
         ..NetworkProfile::default()
     };
     let config = SimConfig {

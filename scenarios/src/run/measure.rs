@@ -19,6 +19,8 @@ pub const OUTAGE_NS: u64 = 500_000_000;
 pub struct Measure {
     /// When nothing was acknowledged though something waited.
     pub outages: Outages,
+    /// What was to be sent before is not measured.
+    from: u64,
     /// From the intended send time to the acknowledgement, nanoseconds.
     pub response: Histogram<u64>,
     /// From the actual send time to the acknowledgement, nanoseconds.
@@ -42,14 +44,16 @@ pub struct Outages {
     waiting: u64,
     /// Since when something waits and nothing was acknowledged.
     since: u64,
+    /// What came before is not counted.
+    from: u64,
     /// Hardship's end: what comes later is not counted.
     until: Option<u64>,
 }
 
 impl Outages {
-    /// Hardship ends at `at`.
-    pub fn until(&mut self, at: u64) {
-        self.until = Some(at);
+    /// Only what lies between these two moments is counted.
+    pub fn between(&mut self, from: u64, until: u64) {
+        (self.from, self.until) = (from, Some(until));
     }
     fn sent(&mut self, at: u64) {
         if self.waiting == 0 {
@@ -62,7 +66,7 @@ impl Outages {
         if !acknowledged && self.waiting > 0 {
             return;
         }
-        let silent = self.until.map_or(at, |end| end.min(at)).saturating_sub(self.since);
+        let silent = self.until.map_or(at, |end| end.min(at)).saturating_sub(self.since.max(self.from));
         if silent >= OUTAGE_NS {
             self.unavailable += silent;
             self.longest = self.longest.max(silent);
@@ -86,11 +90,18 @@ impl Measure {
         let empty = || Histogram::new(3).expect("three significant digits");
         Measure {
             outages: Outages::default(),
+            from: 0,
             response: empty(),
             service: empty(),
             windows: timeline.then(BTreeMap::new),
             under_way: SmallMap::new(),
         }
+    }
+
+    /// Sends intended before the first moment are not measured, and outages only until the second.
+    pub fn between(&mut self, from: u64, until: u64) {
+        self.from = from;
+        self.outages.between(from, until);
     }
 
     /// Takes one operation. The harness's own applications are not measured.
@@ -129,13 +140,16 @@ impl Measure {
         self.outages.resolved(entry.at, through);
         let service = entry.at.saturating_sub(pending.at).max(1);
         let response = service + pending.late_by;
+        let measured = pending.at.saturating_sub(pending.late_by) >= self.from;
         while queue.front().is_some_and(|p| p.resolved) {
             queue.pop_front();
         }
         if through {
             // Not `saturating_record`: that clamps to the range the histogram has so far instead of growing it.
-            self.service.record(service).expect("histograms grow");
-            self.response.record(response).expect("histograms grow");
+            if measured {
+                self.service.record(service).expect("histograms grow");
+                self.response.record(response).expect("histograms grow");
+            }
             if let Some(windows) = &mut self.windows {
                 windows.entry(entry.at / WINDOW_NS).or_default().push(response);
             }
@@ -199,10 +213,23 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_before_the_warm_up_ends_is_not_measured() {
+        const S: u64 = 1_000_000_000;
+        let mut o = Outages::default();
+        o.between(3 * S, 20 * S);
+        o.sent(S);
+        o.resolved(4 * S, true);
+        assert_eq!((o.count, o.unavailable), (1, S), "only what lies beyond");
+        o.sent(5 * S);
+        o.resolved(5 * S + 1, true);
+        assert_eq!(o.count, 1);
+    }
+
+    #[test]
     fn an_outage_begins_with_the_first_that_waits_and_ends_with_hardship() {
         const S: u64 = 1_000_000_000;
         let mut o = Outages::default();
-        o.until(20 * S);
+        o.between(0, 20 * S);
         o.sent(S);
         o.sent(2 * S);
         o.resolved(4 * S, true);

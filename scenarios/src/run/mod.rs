@@ -11,7 +11,7 @@ mod rebalances;
 mod story;
 mod watch;
 
-pub use build::{Built, Options, build};
+pub use build::{Built, Options, build, properties_at};
 pub use measure::{Measure, OUTAGE_NS, Outages, WINDOW_NS};
 pub use rebalances::{GroupCost, Rebalance};
 pub use watch::{Recording, TraceLine};
@@ -103,6 +103,8 @@ pub struct SeedOutcome {
     pub service: Histogram<u64>,
     /// When nothing was acknowledged though something waited.
     pub outages: Outages,
+    /// How much of hardship was measured, nanoseconds.
+    pub observed_ns: u64,
     /// What happened, declared for the oracles.
     pub declared: Declared,
     /// The settled scenario.
@@ -274,7 +276,8 @@ impl Run<'_> {
         let begin = self.built.sim.now();
         let end = begin + self.scenario.duration.get().0;
         self.hardship = (begin, end);
-        self.watch.measure.outages.until(end.as_nanos());
+        let warm = self.scenario.warm_up.as_ref().map_or(Duration::ZERO, |w| w.get().0);
+        self.watch.measure.between((begin + warm).as_nanos(), end.as_nanos());
         for host in self.built.load.clone() {
             self.built.sim.start(host);
         }
@@ -442,6 +445,8 @@ impl Run<'_> {
             response: watch.measure.response,
             service: watch.measure.service,
             outages: watch.measure.outages,
+            observed_ns: self.scenario.duration.get().0.as_nanos()
+                - self.scenario.warm_up.as_ref().map_or(0, |w| w.get().0.as_nanos()),
             declared,
             groups,
             resolved: self.scenario.clone(),

@@ -1,9 +1,11 @@
 //! What a scenario must satisfy beyond its grammar: nothing impossible is ever started.
 
 use super::*;
+use crate::profiles::network_names;
 use crate::suggest;
 use klamm_model::config::{BrokerConfig, ConsumerConfig, ProducerConfig, Properties, TopicConfig, Warning};
 use klamm_model::units::Duration;
+use klamm_world::disk::DiskProfile;
 use klamm_world::faults::{PartitionName, Problem, Schedule};
 
 /// Something wrong with a scenario.
@@ -23,8 +25,6 @@ fn notice(message: impl Into<String>, near: &[&str]) -> Notice {
 
 /// Kinds of arrival.
 pub const ARRIVALS: &[&str] = &["constant", "poisson", "bursts", "closed"];
-/// Named disks.
-pub const DISKS: &[&str] = &["nvme", "ssd", "network", "spinning"];
 /// Orders of processing and committing.
 pub const PROCESSING: &[&str] = &["finish-then-commit", "commit-then-finish", "hand-off"];
 /// Ways to commit.
@@ -98,15 +98,29 @@ fn cluster(s: &Scenario, problems: &mut Vec<Notice>) {
                 .push(notice("`partitions` must lie between 1 and 10000", &["[[topic]]", &topic.name, "partitions"]));
         }
     }
-    one_of("disk", &s.cluster.disk, DISKS, problems);
+    one_of("disk", &s.cluster.disk.table().profile, &DiskProfile::NAMES, problems);
+    one_of("network", &s.cluster.network.table().profile, &network_names(), problems);
     one_of("truncation", &s.cluster.truncation, TRUNCATIONS, problems);
-    let l = &s.cluster.network.latency;
-    let (low, high) = (l.p50.extremes().into_iter().max(), l.p99.extremes().into_iter().min());
-    if low > high {
-        problems.push(notice("the latency's `p50` may not exceed its `p99`", &["latency"]));
+    let network = s.cluster.network.table();
+    if let Some(l) = &network.latency {
+        let (low, high) = (l.p50.extremes().into_iter().max(), l.p99.extremes().into_iter().min());
+        if low > high {
+            problems.push(notice("the latency's `p50` may not exceed its `p99`", &["latency"]));
+        }
     }
-    if s.cluster.network.bandwidth.extremes().into_iter().any(|b| b.0 < 1000) {
+    if network.bandwidth.iter().flat_map(Draw::extremes).any(|b| b.0 < 1000) {
         problems.push(notice("`bandwidth` must be at least 1kbit", &["bandwidth"]));
+    }
+    let disk = s.cluster.disk.table();
+    if disk.queue.iter().flat_map(Draw::extremes).any(|q| *q == 0 || *q > 1024) {
+        problems.push(notice("a disk's `queue` must lie between 1 and 1024", &["disk", "queue"]));
+    }
+    if disk.bandwidth.iter().flat_map(Draw::extremes).any(|b| b.0 == 0) {
+        problems.push(notice("a disk's `bandwidth` must lie above 0", &["disk", "bandwidth"]));
+    }
+    let minute = Span(Duration::from_secs(60));
+    if [&disk.fsync, &disk.read, &disk.write].into_iter().flatten().flat_map(Draw::extremes).any(|t| *t > minute) {
+        problems.push(notice("a disk's operation takes at most a minute", &["disk"]));
     }
 }
 
@@ -311,6 +325,10 @@ fn sizes(s: &Scenario, problems: &mut Vec<Notice>) {
     let day = Span(Duration::from_secs(86_400));
     let moment = Span(Duration::from_nanos(1));
     demand(within(&s.duration, moment, day), "`duration` must lie above 0 and within a day", &["duration"]);
+    demand(s.seeds.is_none_or(|n| n > 0), "`seeds` must lie above 0", &["seeds"]);
+    let shortest = s.duration.extremes().into_iter().min().copied().unwrap_or(moment);
+    let warm = s.warm_up.as_ref().is_none_or(|w| w.extremes().into_iter().all(|w| *w < shortest));
+    demand(warm, "`warm-up` must be shorter than `duration`", &["warm-up"]);
     let converge = within(&s.converge_within, moment, day);
     demand(converge, "`converge-within` must lie above 0 and within a day", &["converge-within"]);
     let drift = within(&s.cluster.clock_drift_ppm, 0, 100_000);

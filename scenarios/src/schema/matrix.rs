@@ -3,7 +3,8 @@
 //! variants differ in what was varied and in nothing else.
 //!
 //! A setting is named by where it belongs: `producer.acks`, `consumer.group.protocol` (consumers and group members),
-//! `broker.min.insync.replicas`, `topic.segment.bytes`, `topic.replication`, `topic.partitions`, `cluster.disk`.
+//! `broker.min.insync.replicas`, `topic.segment.bytes`, `topic.replication`, `topic.partitions`, `cluster.disk`,
+//! `cluster.disk.fsync`, `cluster.network`, `load.rate` (every client with a load).
 
 use super::check::{Notice, check};
 use super::{ClientKind, Draw, Scenario, Setting, Settings};
@@ -86,7 +87,7 @@ pub fn variants(scenario: &Scenario) -> Result<Vec<Variant>, Notice> {
 
 /// Puts one setting in its place.
 fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<(), Notice> {
-    const PLACES: [&str; 5] = ["producer", "consumer", "broker", "topic", "cluster"];
+    const PLACES: [&str; 6] = ["producer", "consumer", "broker", "topic", "cluster", "load"];
     let (place, rest) = key.split_once('.').unwrap_or((key, ""));
     let clients = |scenario: &mut Scenario, producers: bool| {
         let mine = scenario.clients.iter_mut().filter(|c| (c.kind == ClientKind::Producer) == producers);
@@ -112,6 +113,7 @@ fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<()
                 topic.config.insert(rest.to_owned(), value.clone());
             }
         }
+        "load" => return load(scenario, key, rest, one(key, value)?),
         "cluster" => return cluster(scenario, key, rest, one(key, value)?),
         _ => {
             let hint = suggest::nearest(place, PLACES.into_iter());
@@ -133,17 +135,48 @@ fn one<'a>(key: &str, value: &'a Draw<Setting>) -> Result<&'a str, Notice> {
 
 /// A key of `[cluster]`, through the grammar of scenario files.
 fn cluster(scenario: &mut Scenario, key: &str, rest: &str, text: &str) -> Result<(), Notice> {
-    let mut table = toml::Value::try_from(&scenario.cluster).expect("a cluster is TOML");
-    let read = text.parse::<i64>().map(toml::Value::Integer).or_else(|_| text.parse().map(toml::Value::Boolean));
-    let value = read.unwrap_or_else(|_| toml::Value::String(text.to_owned()));
-    let mut at = &mut table;
-    for step in rest.split('.') {
-        at = at.get_mut(step).ok_or_else(|| wrong(format!("`{key}`: [cluster] has no `{rest}`"), &[key]))?;
-    }
-    *at = value;
+    let table = put_in(&scenario.cluster, "[cluster]", key, rest, text)?;
     scenario.cluster =
         table.try_into().map_err(|e: toml::de::Error| wrong(format!("`{key}`: {}", e.message()), &[key]))?;
     Ok(())
+}
+
+/// A key of every load, through the grammar of scenario files.
+fn load(scenario: &mut Scenario, key: &str, rest: &str, text: &str) -> Result<(), Notice> {
+    let mut any = false;
+    for load in scenario.clients.iter_mut().filter_map(|c| c.load.as_mut()) {
+        let table = put_in(load, "a load", key, rest, text)?;
+        *load = table.try_into().map_err(|e: toml::de::Error| wrong(format!("`{key}`: {}", e.message()), &[key]))?;
+        any = true;
+    }
+    if any { Ok(()) } else { Err(wrong(format!("`{key}`: no client has a load"), &[key])) }
+}
+
+/// What is TOML with one value replaced.
+fn put_in(what: &impl serde::Serialize, name: &str, key: &str, rest: &str, text: &str) -> Result<toml::Value, Notice> {
+    let mut table = toml::Value::try_from(what).expect("a part of a scenario is TOML");
+    let read = text.parse::<i64>().map(toml::Value::Integer).or_else(|_| text.parse().map(toml::Value::Boolean));
+    let value = read.unwrap_or_else(|_| toml::Value::String(text.to_owned()));
+    let mut at = &mut table;
+    let mut steps = rest.split('.').peekable();
+    while let Some(step) = steps.next() {
+        let unknown = || wrong(format!("`{key}`: {name} has no `{rest}`"), &[key]);
+        if let toml::Value::String(profile) = at {
+            // A profile by its name becomes a table of which one figure differs.
+            let profile = toml::Value::String(profile.clone());
+            *at = toml::Value::Table([("profile".to_owned(), profile)].into_iter().collect());
+        }
+        // A figure that is left to its profile, or to a default, is not there yet; the grammar knows whether it may be.
+        const ABSENT: [&str; 8] = ["fsync", "read", "write", "bandwidth", "queue", "latency", "rate", "records"];
+        let inner = at.as_table_mut().ok_or_else(unknown)?;
+        if !inner.contains_key(step) && !ABSENT.contains(&step) {
+            return Err(unknown());
+        }
+        let empty = if steps.peek().is_some() { toml::Value::Table(toml::Table::new()) } else { value.clone() };
+        at = inner.entry(step).or_insert(empty);
+    }
+    *at = value;
+    Ok(table)
 }
 
 #[cfg(test)]
@@ -177,7 +210,7 @@ mod tests {
         let variants = variants(&s.unwrap()).unwrap();
         assert_eq!(variants.len(), 1);
         let v = &variants[0];
-        assert_eq!((v.label.as_str(), v.scenario.cluster.disk.get().as_str()), ("slow", "spinning"));
+        assert_eq!((v.label.as_str(), v.scenario.cluster.disk.table().profile.get().as_str()), ("slow", "spinning"));
         assert_eq!(*v.scenario.topics[0].replication.get(), 2);
         assert!(v.scenario.variants.is_empty() && v.scenario.name.ends_with("-1"));
     }

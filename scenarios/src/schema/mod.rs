@@ -8,6 +8,7 @@ mod check;
 mod draw;
 mod fault;
 mod load;
+mod machines;
 mod matrix;
 mod published;
 mod resolve;
@@ -16,6 +17,7 @@ pub use check::{Notice, check, hosts};
 pub use draw::{Atom, Bandwidth, Draw, Setting, Share, Size, Span};
 pub use fault::{FaultSpec, OneOrMany};
 pub use load::{MAX_FILE_BYTES, load, parse, to_toml};
+pub use machines::{Disk, DiskTable, Latency, Network, NetworkTable};
 pub use matrix::{Variant, VariantSpec, variants};
 pub use published::json_schema;
 pub use resolve::{keyed, resolve};
@@ -43,8 +45,14 @@ pub struct Scenario {
     pub tags: Vec<String>,
     /// Length of hardship, in virtual time.
     pub duration: Draw<Span>,
+    /// How much of it is not measured: connections are made and first metadata is fetched. Judged all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<Draw<Span>>,
     /// By when, after the faults have ended, everything must have settled, in virtual time.
     pub converge_within: Draw<Span>,
+    /// How many seeds `klamm compare` gives each variant, if it is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<u32>,
     /// Which world it needs, if not any: only for scenarios about the harness itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub canary: bool,
@@ -88,8 +96,8 @@ pub struct Cluster {
     pub clients_on_one_host: bool,
     /// The network.
     pub network: Network,
-    /// The disks: a named profile.
-    pub disk: Draw<String>,
+    /// The disks: a named profile, or a table.
+    pub disk: Disk,
     /// How followers find where to truncate: `fetch` (Kafka 2.7 and later) or `offset-for-leader-epoch`.
     pub truncation: Draw<String>,
     /// Eligible leader replicas (KIP-966).
@@ -108,45 +116,12 @@ impl Default for Cluster {
             colocate: Draw::Fixed(false),
             clients_on_one_host: false,
             network: Network::default(),
-            disk: Draw::Fixed("nvme".to_owned()),
+            disk: Disk::default(),
             truncation: Draw::Fixed("fetch".to_owned()),
             elr: Draw::Fixed(true),
             clock_offset: Draw::Fixed(Span::parse("0s").expect("a time")),
             clock_drift_ppm: Draw::Fixed(0),
         }
-    }
-}
-
-/// Latency and bandwidth between hosts.
-#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Network {
-    /// One-way latency of a message.
-    pub latency: Latency,
-    /// Of each host, each way.
-    pub bandwidth: Draw<Bandwidth>,
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Network { latency: Latency::default(), bandwidth: Draw::Fixed(Bandwidth(1_000_000_000)) }
-    }
-}
-
-/// A latency distribution by two of its percentiles.
-#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Latency {
-    /// The median.
-    pub p50: Draw<Span>,
-    /// One in a hundred takes longer.
-    pub p99: Draw<Span>,
-}
-
-impl Default for Latency {
-    fn default() -> Self {
-        let fixed = |text| Draw::Fixed(Span::parse(text).expect("a time"));
-        Latency { p50: fixed("250us"), p99: fixed("2ms") }
     }
 }
 

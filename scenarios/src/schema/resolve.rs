@@ -34,6 +34,7 @@ pub fn resolve(scenario: &Scenario, seed: u64) -> (Scenario, Vec<Planned>) {
     let s = Settler { seed };
     let mut settled = scenario.clone();
     settled.duration = s.one("duration", &scenario.duration);
+    settled.warm_up = s.maybe("warm-up", &scenario.warm_up);
     settled.converge_within = s.one("converge-within", &scenario.converge_within);
     let c = &scenario.cluster;
     settled.cluster = Cluster {
@@ -41,14 +42,8 @@ pub fn resolve(scenario: &Scenario, seed: u64) -> (Scenario, Vec<Planned>) {
         controllers: s.one("cluster.controllers", &c.controllers),
         colocate: s.one("cluster.colocate", &c.colocate),
         clients_on_one_host: c.clients_on_one_host,
-        network: Network {
-            latency: Latency {
-                p50: s.one("cluster.network.latency.p50", &c.network.latency.p50),
-                p99: s.one("cluster.network.latency.p99", &c.network.latency.p99),
-            },
-            bandwidth: s.one("cluster.network.bandwidth", &c.network.bandwidth),
-        },
-        disk: s.one("cluster.disk", &c.disk),
+        network: settle_network(&s, c.network.table()),
+        disk: settle_disk(&s, c.disk.table()),
         truncation: s.one("cluster.truncation", &c.truncation),
         elr: s.one("cluster.elr", &c.elr),
         clock_offset: s.one("cluster.clock-offset", &c.clock_offset),
@@ -88,6 +83,28 @@ pub fn resolve(scenario: &Scenario, seed: u64) -> (Scenario, Vec<Planned>) {
     let mut schedule: Vec<Planned> = settled.faults.iter().map(FaultSpec::plan).collect();
     schedule.sort_by_key(|p| p.at);
     (settled, schedule)
+}
+
+fn settle_network(s: &Settler, n: &NetworkTable) -> Network {
+    Network::of(NetworkTable {
+        profile: s.one("cluster.network.profile", &n.profile),
+        latency: n.latency.as_ref().map(|l| Latency {
+            p50: s.one("cluster.network.latency.p50", &l.p50),
+            p99: s.one("cluster.network.latency.p99", &l.p99),
+        }),
+        bandwidth: s.maybe("cluster.network.bandwidth", &n.bandwidth),
+    })
+}
+
+fn settle_disk(s: &Settler, d: &DiskTable) -> Disk {
+    Disk::of(DiskTable {
+        profile: s.one("cluster.disk", &d.profile),
+        fsync: s.maybe("cluster.disk.fsync", &d.fsync),
+        read: s.maybe("cluster.disk.read", &d.read),
+        write: s.maybe("cluster.disk.write", &d.write),
+        bandwidth: s.maybe("cluster.disk.bandwidth", &d.bandwidth),
+        queue: s.maybe("cluster.disk.queue", &d.queue),
+    })
 }
 
 /// Times of joining and leaving that are ranges stay so: they are drawn for each member.
