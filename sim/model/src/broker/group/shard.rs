@@ -91,7 +91,8 @@ struct Pending {
     records: Vec<GroupRecord>,
     then: Then,
     events: Vec<TraceEvent>,
-    timer: TimerKey,
+    /// None for what needs no record.
+    timer: Option<TimerKey>,
 }
 
 /// One partition's coordinator.
@@ -279,7 +280,7 @@ impl Shard {
         self.note_changes(&group, before, &records, why, &mut events, ctx);
         let timer = ctx.timer(ctx.now.mono + ctx.config.offsets_commit_timeout, What::Write { base: info.base });
         let next = info.last.plus(1);
-        self.pending.push_back(Pending { group, base: info.base, next, records, then, events, timer });
+        self.pending.push_back(Pending { group, base: info.base, next, records, then, events, timer: Some(timer) });
     }
 
     /// What the records changed in a KIP-848 group, for when they are committed.
@@ -332,7 +333,7 @@ impl Shard {
     /// The high watermark moved.
     pub fn commit(&mut self, high_watermark: Offset, ctx: &mut Ctx<'_>) {
         while let Some(p) = self.pending.pop_front_if(|p| p.next <= high_watermark) {
-            ctx.cancel(p.timer);
+            p.timer.into_iter().for_each(|timer| ctx.cancel(timer));
             for (at, record) in (p.base.0..).map(Offset).zip(&p.records) {
                 self.replay_offset(record);
                 self.trace_offset(record, at, ctx);
@@ -348,8 +349,15 @@ impl Shard {
         }
     }
 
-    /// What needs no record.
+    /// What needs no record. An answer waits nevertheless until all is committed that it may be based on (Kafka:
+    /// `CoordinatorRuntime`, "the read needs to wait on the last write operation").
     pub fn committed_nothing(&mut self, write: Write, ctx: &mut Ctx<'_>) {
+        if let (Then::Reply { .. }, Some(last)) = (&write.then, self.pending.back()) {
+            let Write { group, records, then, events, .. } = write;
+            let (base, next) = (last.next, last.next);
+            self.pending.push_back(Pending { group, base, next, records, then, events, timer: None });
+            return;
+        }
         for event in write.events {
             ctx.out.trace(event);
         }
@@ -462,7 +470,7 @@ impl Shard {
 
     /// `offsets.commit.timeout.ms` is over. The records stay where they are, and take effect if they are committed.
     fn write_timed_out(&mut self, base: Offset, ctx: &mut Ctx<'_>) {
-        let Some(p) = self.pending.iter_mut().find(|p| p.base == base) else { return };
+        let Some(p) = self.pending.iter_mut().find(|p| p.base == base && p.timer.is_some()) else { return };
         let then = std::mem::replace(&mut p.then, Then::Nothing);
         let group = p.group.clone();
         ctx.mark("group-write-timed-out");

@@ -90,9 +90,10 @@ enum Waits {
     Sync,
 }
 
-/// What the trace said a member has.
+/// What a coordinator's trace said a member has.
 #[derive(Clone, Debug)]
 struct Traced {
+    by: NodeRef,
     generation: i32,
     assigned: Vec<Source>,
     ordinal: Ordinal,
@@ -293,7 +294,7 @@ impl Invariants {
             TraceEvent::MemberAssignment { group, member, generation, assigned, .. } => {
                 let mut assigned: Vec<Source> = assigned.iter().map(|p| (p.topic.to_string(), p.partition)).collect();
                 assigned.sort();
-                let traced = Traced { generation: *generation, assigned, ordinal: ctx.ordinal };
+                let traced = Traced { by: node, generation: *generation, assigned, ordinal: ctx.ordinal };
                 self.groups.watched(group).traced.insert(member.to_string(), traced);
             }
             TraceEvent::MemberRemoved { group, member, reason, .. } => {
@@ -320,11 +321,17 @@ impl Invariants {
             self.reloaded(ctx, &name, members, away);
         }
         let (count, partition) = (self.groups.count, self.cluster.parts[ix.0].id.partition);
-        // Whoever waited was answered by its old coordinator, or by nobody.
         for (_, watched) in self.groups.watched.iter_mut().filter(|(g, _)| count > 0 && home_of(g, count) == partition)
         {
+            // Whoever waited was answered by its old coordinator, or by nobody.
             watched.lives.values_mut().for_each(|l| l.waits = Waits::No);
+            // What was said by who coordinated before binds the new one no more: it has read the log.
+            watched.traced.clear();
         }
+    }
+    /// Whether a coordinator was there already when something was committed: then its trace says it, too.
+    fn was_there(&self, node: NodeRef, group: &str, since: Ordinal) -> bool {
+        self.coordinates(node, group).is_some_and(|c| c.ordinal < since)
     }
     fn coordinator_gone(&mut self, ctx: Ctx, ix: PartIx, node: NodeRef) {
         let Some(log) = self.groups.logs.get_mut(&ix) else { return };

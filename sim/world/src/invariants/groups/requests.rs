@@ -66,7 +66,11 @@ enum Kind {
     Fetch {
         legitimate: Vec<(String, bool)>,
     },
-    Consumer,
+    /// What it says that it subscribes to, if it says so, and which static member it is.
+    Consumer {
+        topics: Option<Vec<String>>,
+        instance: Option<String>,
+    },
     Leave,
 }
 
@@ -178,13 +182,19 @@ impl Invariants {
                 base(groups[0], "", -1, Kind::Fetch { legitimate })
             }
             RequestKind::ConsumerGroupHeartbeat(r) => {
-                self.beats(ctx, from.node, node, r);
-                base(&r.group_id.0, &r.member_id, r.member_epoch, Kind::Consumer)
+                let topics = r.subscribed_topic_names.as_ref().map(|all| {
+                    let mut names: Vec<String> = all.iter().map(|t| t.0.to_string()).collect();
+                    names.sort();
+                    names
+                });
+                self.beats(ctx, from.node, node, r, topics.as_deref());
+                let instance = r.instance_id.as_ref().map(|i| i.to_string());
+                base(&r.group_id.0, &r.member_id, r.member_epoch, Kind::Consumer { topics, instance })
             }
             _ => return,
         };
         match asked.what {
-            Kind::Sync | Kind::Heartbeat | Kind::Consumer => asked.stale = self.stale(node, &asked),
+            Kind::Sync | Kind::Heartbeat | Kind::Consumer { .. } => asked.stale = self.stale(node, &asked),
             _ => {}
         }
         if !asked.member.is_empty() {
@@ -332,7 +342,7 @@ impl Invariants {
             ResponseKind::SyncGroup(r) if r.error_code == 0 => {
                 self.refuse(ctx, asked, "SyncGroup");
                 if let Some(got) = assigned(&r.assignment) {
-                    self.synced(ctx, asked, got);
+                    self.synced(ctx, from.node, asked, got);
                 }
             }
             ResponseKind::Heartbeat(r) if r.error_code == 0 => self.refuse(ctx, asked, "Heartbeat"),
@@ -348,7 +358,7 @@ impl Invariants {
             ResponseKind::OffsetFetch(r) => self.fetched_offsets(ctx, asked, r),
             ResponseKind::ConsumerGroupHeartbeat(r) if r.error_code == 0 => {
                 self.refuse(ctx, asked, "ConsumerGroupHeartbeat");
-                self.beat_answered(ctx, asked, r);
+                self.beat_answered(ctx, from.node, asked, r);
             }
             _ => {}
         }
@@ -458,13 +468,16 @@ impl Invariants {
     }
 
     /// A member is told its part of a generation.
-    fn synced(&mut self, ctx: Ctx, asked: &Asked, got: Vec<Source>) {
+    fn synced(&mut self, ctx: Ctx, node: NodeRef, asked: &Asked, got: Vec<Source>) {
         let (group, member, generation) = (&asked.group, &asked.member, asked.generation);
         if let Some(client) = self.groups.clients.get_mut(&asked.client) {
             client.told = Some((member.clone(), generation));
         }
         let traced = self.groups.watched.get(group).and_then(|w| w.traced.get(member)).cloned();
-        match traced.filter(|t| t.generation == generation) {
+        let since = self.replayed(group).and_then(|(_, log)| log.replayed.groups.get(group.as_str()));
+        let since = since.filter(|s| s.classic.as_ref().is_some_and(|c| c.generation == generation));
+        let silent = since.is_none_or(|s| !self.was_there(node, group, s.classic_since));
+        match traced.filter(|t| t.generation == generation && t.by == node) {
             Some(traced) if traced.assigned != got => {
                 let detail = format!(
                     "{member} is told {} in generation {generation}; the coordinator's trace had it as {}",
@@ -474,6 +487,7 @@ impl Invariants {
                 self.about_group(ctx, "trace-contradicted", group, detail, &[traced.ordinal, asked.taken]);
             }
             Some(_) => {}
+            None if silent => {}
             None => {
                 let detail = format!(
                     "{member} is told {} in generation {generation}, of which the trace says nothing",
@@ -614,20 +628,22 @@ impl Invariants {
         }
     }
 
-    fn beats(&mut self, ctx: Ctx, client: NodeRef, node: NodeRef, r: &ConsumerGroupHeartbeatRequest) {
+    fn beats(
+        &mut self,
+        ctx: Ctx,
+        client: NodeRef,
+        node: NodeRef,
+        r: &ConsumerGroupHeartbeatRequest,
+        topics: Option<&[String]>,
+    ) {
         let (group, member) = (r.group_id.0.to_string(), r.member_id.to_string());
-        let topics = r.subscribed_topic_names.as_ref().map(|all| {
-            let mut names: Vec<String> = all.iter().map(|t| t.0.to_string()).collect();
-            names.sort();
-            names
-        });
         match r.member_epoch {
-            0 => self.join_cause(ctx, &group, &member, r.instance_id.as_deref(), topics.as_deref().unwrap_or_default()),
+            0 => self.join_cause(ctx, &group, &member, r.instance_id.as_deref(), topics.unwrap_or_default()),
             // A static member that means to come back does not leave (-2).
             -1 => self.group_cause(ctx, &group, "a member leaves"),
             _ => {
                 let known = self.groups.watched.get(&group).and_then(|w| w.topics.get(&member));
-                if topics.as_ref().is_some_and(|t| known.is_some_and(|k| k != t)) {
+                if topics.is_some_and(|t| known.is_some_and(|k| k != t)) {
                     self.group_cause(ctx, &group, "a member changes its subscription");
                 }
             }
@@ -639,12 +655,6 @@ impl Invariants {
             watched.lives.remove(&member);
             self.forgive(client);
             return;
-        }
-        if let Some(topics) = topics {
-            watched.topics.insert(member.clone(), topics.clone());
-            if let Some(instance) = &r.instance_id {
-                watched.instances.insert(instance.to_string(), (topics, member.clone()));
-            }
         }
         if !member.is_empty() && coordinates {
             let life = watched.lives.entry(member).or_insert(Life {
@@ -661,7 +671,7 @@ impl Invariants {
         }
     }
 
-    fn beat_answered(&mut self, ctx: Ctx, asked: &Asked, r: &ConsumerGroupHeartbeatResponse) {
+    fn beat_answered(&mut self, ctx: Ctx, node: NodeRef, asked: &Asked, r: &ConsumerGroupHeartbeatResponse) {
         let member = r.member_id.as_ref().map_or_else(|| asked.member.clone(), |m| m.to_string());
         if asked.member.is_empty() {
             self.issued(ctx, &asked.group, &member, asked.taken);
@@ -673,24 +683,46 @@ impl Invariants {
         if let Some(client) = self.groups.clients.get_mut(&asked.client) {
             client.member.clone_from(&member);
         }
+        // Only what was not refused: whoever was expelled and goes on beating comes anew.
+        if let Kind::Consumer { topics: Some(topics), instance } = &asked.what {
+            let watched = self.groups.watched(&asked.group);
+            watched.topics.insert(member.clone(), topics.clone());
+            if let Some(instance) = instance {
+                watched.instances.insert(instance.clone(), (topics.clone(), member.clone()));
+            }
+        }
         let Some(assignment) = &r.assignment else { return };
         let parts = assignment.topic_partitions.iter();
         let mut got: Vec<Source> =
             parts.flat_map(|t| t.partitions.iter().map(|p| self.source_of((TopicId(t.topic_id), *p)))).collect();
         got.sort();
-        let traced = self.groups.watched.get(&asked.group).and_then(|w| w.traced.get(&member)).cloned();
         let (epoch, group) = (r.member_epoch, asked.group.clone());
-        let detail = match &traced {
-            Some(t) if t.generation == epoch && t.assigned != got => format!(
-                "{member} is told {} in epoch {epoch}; the coordinator's trace had it as {}",
-                listed(&got),
-                listed(&t.assigned)
-            ),
-            None if !got.is_empty() => format!("{member} is told {}, of which the trace says nothing", listed(&got)),
+        let traced = self.groups.watched.get(&group).and_then(|w| w.traced.get(&member)).cloned();
+        let traced = traced.filter(|t| t.by == node);
+        let holds = self.replayed(&group).and_then(|(_, log)| log.replayed.groups.get(&group)?.current.get(&member));
+        let holds = holds.filter(|h| h.current.epoch == epoch).map(|h| {
+            let mut assigned: Vec<Source> = h.current.assigned.iter().map(|p| self.source_of(*p)).collect();
+            assigned.sort();
+            (assigned, h.ordinal)
+        });
+        let told = listed(&got);
+        let (check, since, detail) = match (&traced, holds) {
+            (Some(t), _) if t.generation == epoch && t.assigned != got => {
+                let traced = listed(&t.assigned);
+                let detail =
+                    format!("{member} is told {told} in epoch {epoch}; the coordinator's trace had it as {traced}");
+                ("trace-contradicted", t.ordinal, detail)
+            }
+            (None, Some((_, since))) if !got.is_empty() && self.was_there(node, &group, since) => {
+                ("trace-contradicted", since, format!("{member} is told {told}, of which the trace says nothing"))
+            }
+            (_, Some((assigned, since))) if assigned != got && self.coordinates(node, &group).is_some() => {
+                let log = listed(&assigned);
+                ("replay-equals-live", since, format!("{member} is told {told} in epoch {epoch}; the log has {log}"))
+            }
             _ => return,
         };
-        let since = traced.map_or(Ordinal(0), |t| t.ordinal);
-        self.about_group(ctx, "trace-contradicted", &group, detail, &[since, asked.taken]);
+        self.about_group(ctx, check, &group, detail, &[since, asked.taken]);
     }
 }
 

@@ -426,3 +426,25 @@ fn the_defect_lets_two_members_have_one_partition() {
     let defects = Defects::NONE.with(Defect::Kip848PartitionEpochLost);
     assert!((0..40).any(|seed| walk(seed, defects)));
 }
+
+/// What is not committed is not told: a heartbeat that needs no record waits for those before it.
+#[test]
+fn an_answer_waits_for_what_it_is_based_on() {
+    let (mut c, host) = cluster();
+    let a = Modern::new(&mut c, host, "a");
+    c.cut = (1..=3).filter(|&h| h != host).map(|h| (host, h)).collect();
+    let first = c.send(a.host, a.conn, 1, a.request());
+    c.run(20);
+    assert!(c.answer(first).is_none());
+    // Its client gave the first up and its connection with it, and asks again.
+    let mut again = a.clone();
+    again.conn = c.connect(host);
+    let second = c.send(again.host, again.conn, 1, again.request());
+    c.run(20);
+    assert!(c.answer(second).is_none(), "what it would be told is not committed");
+    c.cut.clear();
+    c.run(35_000);
+    let Some(ResponseKind::ConsumerGroupHeartbeat(r)) = c.answer(second) else { panic!("no answer") };
+    assert_eq!((r.error_code, r.member_epoch), (0, 1));
+    assert!(r.assignment.is_some());
+}
