@@ -179,4 +179,6 @@ pub struct MembershipInspection {
     pub generation: i32,
     /// What it owns, ascending.
     pub owned: Vec<(String, i32)>,
+    /// Commits under way.
+    pub pending_commits: usize,
 }

@@ -61,6 +61,10 @@ impl Commits {
         Commits { pending: Vec::new(), last_id: 0, next_auto, ended: None }
     }
 
+    /// How many commits are not resolved.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
     /// Whether every commit is resolved.
     pub fn is_idle(&self) -> bool {
         self.pending.is_empty()

@@ -232,6 +232,7 @@ impl Consumer {
             member: group.membership.member_id().to_string(),
             generation: group.membership.generation(),
             owned,
+            pending_commits: group.commits.pending(),
         })
     }
 

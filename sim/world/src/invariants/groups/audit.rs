@@ -16,7 +16,9 @@ use crate::invariants::replica::log_file;
 use crate::invariants::{Account, ReplicaFiles, Unmet};
 use bytes::{Bytes, BytesMut};
 use klamm_model::ids::*;
-use klamm_model::inspect::{CoordinatorInspection, GroupInspection, Inspection, MembershipInspection};
+use klamm_model::inspect::{
+    CoordinatorInspection, GroupInspection, Inspection, MembershipInspection, PartitionInspection,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// States of a classic group in which its log says all there is.
@@ -145,15 +147,30 @@ impl Invariants {
         }
     }
 
-    /// Groups that are not stable, or whose partitions are not each owned by one live member that knows of it.
+    /// Groups that are not stable, whose partitions are not each owned by one live member that knows of it, or whose
+    /// members have not been given all there is.
     pub(in crate::invariants) fn groups_unmet(&self, accounts: &[Account], waived: &[TopicIdPartition]) -> Vec<Unmet> {
         let mut unmet = Vec::new();
         let mut say = |condition, detail: String| unmet.push(Unmet { condition, detail });
         let mut clients: BTreeMap<&str, Vec<&MembershipInspection>> = BTreeMap::new();
         for account in accounts {
             let Some(Inspection::Client(client)) = &account.inspection else { continue };
-            if let Some(member) = &client.member {
-                clients.entry(&member.group).or_default().push(member);
+            let Some(member) = &client.member else { continue };
+            clients.entry(&member.group).or_default().push(member);
+            for source in &member.owned {
+                // Nobody writes transactions: what is committed is visible.
+                let Some(end) = committed_end(accounts, source) else { continue };
+                let next = client.positions.get(source).copied();
+                if next.is_none_or(|next| next < end) {
+                    let next = next.map_or("nowhere".to_owned(), |o| o.to_string());
+                    let (topic, partition) = source;
+                    let detail = format!("group `{}`: {topic}-{partition} is read up to {next} of {end}", member.group);
+                    say("group-caught-up", detail);
+                }
+            }
+            if member.pending_commits > 0 {
+                let (name, n) = (self.cluster.name(account.node), member.pending_commits);
+                say("commits-resolved", format!("{name} has {n} commits pending"));
             }
         }
         for (name, members) in clients {
@@ -228,6 +245,15 @@ impl Invariants {
             .collect();
         parts.into_iter()
     }
+}
+
+/// Where what is committed of a partition ends, by its leader's account.
+fn committed_end(accounts: &[Account], (topic, partition): &Source) -> Option<Offset> {
+    accounts.iter().find_map(|a| {
+        let Some(Inspection::Broker(broker)) = &a.inspection else { return None };
+        let of = |p: &&PartitionInspection| p.topic == *topic && p.partition.partition == *partition;
+        broker.partitions.iter().find(|p| of(p) && p.leader == broker.id).map(|p| p.high_watermark)
+    })
 }
 
 /// What a replica's files say below an offset; nothing if they cannot be read.

@@ -61,3 +61,37 @@ fn convergence_wants_every_partition_owned_and_known() {
     let three: &[(&str, &[i32])] = &[("m1", &[0]), ("m2", &[1]), ("ghost", &[])];
     assert_eq!(unmet(group_of("Stable", 1, three, None), [&[0], &[1]]), ["group-stable"]);
 }
+
+#[test]
+fn convergence_wants_all_there_is_read_and_every_commit_resolved() {
+    let members: &[(&str, &[i32])] = &[("m1", &[0]), ("m2", &[1])];
+    let unmet = |next: Option<i64>, pending: usize| {
+        let w = World::settled(EAGER, "range");
+        let mut accounts = w.accounts(group_of("Stable", 1, members, None), [&[0], &[1]]);
+        let orders = TopicIdPartition { topic: ORDERS, partition: 0 };
+        for account in &mut accounts {
+            match &mut account.inspection {
+                Some(Inspection::Broker(broker)) => {
+                    let of_orders = PartitionInspection {
+                        partition: orders,
+                        topic: "orders".to_owned(),
+                        high_watermark: Offset(7),
+                        log_end: Offset(9),
+                        ..broker.partitions[0].clone()
+                    };
+                    broker.partitions.push(of_orders);
+                }
+                Some(Inspection::Client(client)) => {
+                    client.positions.extend(next.map(|o| (("orders".to_owned(), 0), Offset(o))));
+                    client.member.as_mut().expect("is a member").pending_commits = pending;
+                }
+                _ => {}
+            }
+        }
+        w.groups_unmet(&accounts).into_iter().map(|u| u.condition).collect::<Vec<_>>()
+    };
+    assert_eq!(unmet(Some(7), 0), [""; 0]);
+    assert_eq!(unmet(Some(6), 0), ["group-caught-up"]);
+    assert_eq!(unmet(None, 0), ["group-caught-up"]);
+    assert_eq!(unmet(Some(7), 1), ["commits-resolved", "commits-resolved"]);
+}

@@ -440,6 +440,7 @@ impl World {
                 member: format!("m{}", n + 1),
                 generation: 1,
                 owned: owned.iter().map(|p| ("orders".to_owned(), *p)).collect(),
+                pending_commits: 0,
             };
             let client = ClientInspection { member: Some(member), ..ClientInspection::default() };
             accounts.push(Account { node: NodeRef(4 + n as u16), inspection: Some(Inspection::Client(client)) });
