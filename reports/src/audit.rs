@@ -27,6 +27,9 @@ pub struct AuditRecord {
     pub changes: Vec<ChangeRecord>,
     /// What was given and not acted on.
     pub not_modelled: Vec<String>,
+    /// What can be read off the settings alone, in words.
+    #[serde(default)]
+    pub combinations: Vec<String>,
 }
 
 /// How often something happened.
@@ -47,6 +50,12 @@ pub struct ClassRecord {
     pub name: String,
     /// What happens.
     pub summary: String,
+    /// Whether a consumer group is what it is about.
+    #[serde(default)]
+    pub consumers: bool,
+    /// Whether it is about what an application does, which no setting changes.
+    #[serde(default)]
+    pub habit: bool,
     /// Seeds run.
     pub seeds: u64,
     /// Records sent.
@@ -59,6 +68,15 @@ pub struct ClassRecord {
     pub repeated: Cell,
     /// Records out of order.
     pub reordered: Cell,
+    /// Records that a group committed, or began after, and never processed.
+    #[serde(default)]
+    pub skipped: Cell,
+    /// Records whose effect outside Kafka happened twice.
+    #[serde(default)]
+    pub done_twice: Cell,
+    /// The longest that a member with partitions had none in a rebalance.
+    #[serde(default)]
+    pub longest_stop_ns: u64,
     /// Sends that failed for certain.
     pub refused: Cell,
     /// Sends without an end, and conditions that never became true again.
@@ -96,28 +114,36 @@ struct Sum {
     lost: u64,
     repeated: u64,
     reordered: u64,
+    skipped: u64,
+    done_twice: u64,
     refused: u64,
+    stalled: u64,
     unavailable_ns: u64,
     quiet: Option<Latency>,
 }
 
+/// Of the classes that settings have a say in.
 fn sum(classes: &[ClassRecord]) -> Sum {
-    let total = |pick: fn(&ClassRecord) -> u64| classes.iter().map(pick).sum();
+    let total = |pick: fn(&ClassRecord) -> u64| classes.iter().filter(|c| !c.habit).map(pick).sum();
     Sum {
         lost: total(|c| c.lost.count),
         repeated: total(|c| c.repeated.count),
         reordered: total(|c| c.reordered.count),
+        skipped: total(|c| c.skipped.count),
+        done_twice: total(|c| c.done_twice.count),
         refused: total(|c| c.refused.count),
+        stalled: total(|c| c.stalled.count),
         unavailable_ns: total(|c| c.unavailable_ns),
-        quiet: classes.first().and_then(|c| c.response),
+        quiet: classes.iter().find(|c| c.name == "quiet").and_then(|c| c.response),
     }
 }
 
 impl AuditRecord {
-    /// Whether nothing acknowledged was lost, repeated or reordered under any class.
+    /// Whether nothing acknowledged was lost, repeated, reordered or skipped under any class, and nothing stalled for
+    /// good. Effects that happen twice are what "at least once" means, and are told, not judged.
     pub fn is_safe(&self) -> bool {
         let s = sum(&self.classes);
-        s.lost + s.repeated + s.reordered == 0
+        s.lost + s.repeated + s.reordered + s.skipped + s.stalled == 0
     }
 
     /// The verdict in plain words, one sentence each.
@@ -138,14 +164,30 @@ impl AuditRecord {
             say(&c.lost, "records that the producer took for sent are gone");
             say(&c.repeated, "records are in the log twice");
             say(&c.reordered, "records of one producer stand in another order than they were sent");
-            say(&c.stalled, "sends or partitions never came to an end again");
+            let whose = if c.habit {
+                "records were committed and never processed; no setting prevents that"
+            } else {
+                "records were committed, or passed by, and never processed"
+            };
+            say(&c.skipped, whose);
+            say(&c.done_twice, "records had their effect outside Kafka twice; \"at least once\" means that");
+            let silent =
+                format!("times nobody was answered for half a second or more, {} at most", time(c.longest_outage_ns));
+            say(&c.outages, &silent);
+            say(&c.refused, "sends were refused or given up: the application was told, and must send again");
+            say(
+                &c.stalled,
+                "times something stood still for good: sends without an end, or partitions and groups that did not recover within minutes after the fault was over",
+            );
         }
-        if words.is_empty() {
-            words.push(format!(
-                "Nothing that was acknowledged was lost, repeated or reordered in {} seeds of {} classes of fault.",
-                number(self.classes.iter().map(|c| c.seeds).sum()),
-                self.classes.len()
-            ));
+        if self.is_safe() {
+            let judged = self.classes.iter().filter(|c| !c.habit);
+            let first = format!(
+                "Nothing that was acknowledged was lost, repeated or reordered, nothing was skipped and nothing stood still for good in {} seeds of {} classes of fault.",
+                number(judged.clone().map(|c| c.seeds).sum()),
+                judged.count()
+            );
+            words.insert(0, first);
         }
         words
     }
@@ -157,7 +199,8 @@ impl AuditRecord {
             "Latencies are virtual, of a modelled cluster of three brokers: they compare settings, they do not predict \
              hardware."
                 .to_owned(),
-            "Consumers, transactions, compaction and deletion are not part of this audit.".to_owned(),
+            format!("Hazards that were not tried: {}.", NOT_TRIED.join("; ")),
+            "What an application does with a record is its own: the classes about habits show two of them.".to_owned(),
         ];
         if !self.not_modelled.is_empty() {
             caveats.push(format!("Given, but not acted on: {}.", self.not_modelled.join(", ")));
@@ -170,6 +213,23 @@ impl AuditRecord {
         serde_json::to_string_pretty(self).expect("a record is JSON")
     }
 }
+
+/// Hazards that are known and outside of what an audit tries.
+pub const NOT_TRIED: [&str; 13] = [
+    "transactions (transaction.version 1, duplicate or unstable transactional.id, read_uncommitted downstream)",
+    "compaction, and tombstones kept for less than a group lags",
+    "retention below a group's lag",
+    "time retention with a stepped clock, or with skewed create times",
+    "sending again after a delivery timeout",
+    "producer.id.expiration.ms below delivery.timeout.ms",
+    "a late asynchronous commit over a newer one",
+    "keyed order while partitions are added, and clients with different partitioners",
+    "close() after a handler's exception with auto-commit",
+    "expired offsets",
+    "a long static session with its owner gone for good",
+    "bit rot, full and lying disks",
+    "eligible leader replicas off, and several controllers",
+];
 
 const CLASSES: [&str; 9] = ["lost", "repeated", "reordered", "refused", "stalled", "outages", "longest", "p50", "p99"];
 
@@ -190,16 +250,44 @@ fn class_row(c: &ClassRecord) -> [String; 9] {
     ]
 }
 
-const CHANGES: [&str; 7] = ["lost", "repeated", "reordered", "refused", "unavailable", "quiet p50", "quiet p99"];
+/// Columns of the classes about consumer groups.
+const GROUPS: [&str; 6] = ["skipped", "done twice", "lost", "stalled", "longest stop", "outages"];
 
-fn change_row(classes: &[ClassRecord]) -> [String; 7] {
+fn group_row(c: &ClassRecord) -> [String; 6] {
+    let stop = if c.longest_stop_ns == 0 { "-".to_owned() } else { time(c.longest_stop_ns) };
+    let n = |cell: &Cell| number(cell.count);
+    [n(&c.skipped), n(&c.done_twice), n(&c.lost), n(&c.stalled), stop, n(&c.outages)]
+}
+
+fn group_rows(a: &AuditRecord) -> Vec<(String, [String; 6])> {
+    let name = |c: &ClassRecord| if c.habit { format!("{} (habit)", c.name) } else { c.name.clone() };
+    a.classes.iter().filter(|c| c.consumers).map(|c| (name(c), group_row(c))).collect()
+}
+
+const CHANGES: [&str; 10] = [
+    "lost",
+    "repeated",
+    "reordered",
+    "skipped",
+    "done twice",
+    "refused",
+    "stalled",
+    "unavailable",
+    "quiet p50",
+    "quiet p99",
+];
+
+fn change_row(classes: &[ClassRecord]) -> [String; 10] {
     let s = sum(classes);
     let latency = |pick: fn(&Latency) -> u64| s.quiet.map_or("-".to_owned(), |l| time(pick(&l)));
     [
         number(s.lost),
         number(s.repeated),
         number(s.reordered),
+        number(s.skipped),
+        number(s.done_twice),
         number(s.refused),
+        number(s.stalled),
         time(s.unavailable_ns),
         latency(|l| l.p50),
         latency(|l| l.p99),
@@ -207,21 +295,26 @@ fn change_row(classes: &[ClassRecord]) -> [String; 7] {
 }
 
 /// Rows of the second table: the settings as they are, then each change.
-fn change_rows(a: &AuditRecord) -> Vec<(String, [String; 7])> {
+fn change_rows(a: &AuditRecord) -> Vec<(String, [String; 10])> {
     let mut rows = vec![("as it is".to_owned(), change_row(&a.classes))];
     rows.extend(a.changes.iter().map(|c| (format!("{} (now {})", c.setting, c.now), change_row(&c.classes))));
     rows
 }
 
 fn class_rows(a: &AuditRecord) -> Vec<(String, [String; 9])> {
-    a.classes.iter().map(|c| (c.name.clone(), class_row(c))).collect()
+    a.classes.iter().filter(|c| !c.consumers).map(|c| (c.name.clone(), class_row(c))).collect()
 }
 
 /// For a terminal.
 pub fn console(a: &AuditRecord) -> String {
     let mut out = text::table("fault", CLASSES, &class_rows(a));
+    let groups = group_rows(a);
+    if !groups.is_empty() {
+        out.push('\n');
+        out.push_str(&text::table("group's fault", GROUPS, &groups));
+    }
     out.push('\n');
-    for line in a.words() {
+    for line in a.combinations.iter().chain(&a.words()) {
         let _ = writeln!(out, "  {line}");
     }
     if !a.changes.is_empty() {
@@ -238,11 +331,16 @@ pub fn console(a: &AuditRecord) -> String {
 /// `summary.md`.
 pub fn markdown(a: &AuditRecord) -> String {
     let mut md = format!("## klamm audit · {}\n\n", if a.is_safe() { "nothing was lost" } else { "**not safe**" });
-    for line in a.words() {
+    for line in a.combinations.iter().chain(&a.words()) {
         let _ = writeln!(md, "- {line}");
     }
     md.push('\n');
     md.push_str(&text::markdown_named("fault", CLASSES, &class_rows(a)));
+    let groups = group_rows(a);
+    if !groups.is_empty() {
+        md.push('\n');
+        md.push_str(&text::markdown_named("group's fault", GROUPS, &groups));
+    }
     if !a.changes.is_empty() {
         md.push_str("\nOne change at a time, under the same seeds, all faults together:\n\n");
         md.push_str(&text::markdown_named("change", CHANGES, &change_rows(a)));
@@ -273,9 +371,17 @@ pub fn page(a: &AuditRecord) -> String {
             p { b { (place) } ": " @for (key, value) in settings { code { (key) "=" (value) } " " } }
         }
         @if a.settings.is_empty() { p { "Kafka's defaults." } }
+        @if !a.combinations.is_empty() { h2 { "What the settings say by themselves" } }
+        @for line in &a.combinations { p { (line) } }
+        h2 { "What was seen" }
         @for line in a.words() { p { (line) } }
         h2 { "What each fault did" }
         (html_table("fault", CLASSES, &class_rows(a)))
+        @let groups = group_rows(a);
+        @if !groups.is_empty() {
+            h2 { "What each fault did to a consumer group" }
+            (html_table("fault", GROUPS, &groups))
+        }
         @for c in &a.classes { p.small { b { (c.name) } ": " (c.summary) } }
         p.small {
             "Replay a seed: " code { "klamm replay scenarios/<fault>.toml --seed <seed>" } ", in this folder."

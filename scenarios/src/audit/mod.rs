@@ -3,8 +3,11 @@
 //! Each class is a scenario of the catalogue (tag `audit`) that sets nothing of what is audited. Seeds are the same for
 //! the settings as they are and for every change of one of them, so the difference is the change's and nothing else's.
 
+mod combinations;
 mod properties;
 mod subject;
+
+pub use combinations::combinations;
 
 pub use subject::{Place, Subject};
 
@@ -25,12 +28,18 @@ const CHANGES: &[(Place, &str, &str, &str)] = &[
     (Place::Topic, "flush.messages", "1", "what is acknowledged is on the disk, not in the page cache"),
     (Place::Producer, "enable.idempotence", "true", "a repeated batch is recognised, and order survives retries"),
     (Place::Producer, "max.in.flight.requests.per.connection", "1", "a retry cannot be overtaken"),
+    (Place::Consumer, "auto.offset.reset", "earliest", "a group that finds no commit reads from the beginning"),
+    (Place::Consumer, "enable.auto.commit", "false", "the application says when a record is done"),
+    (Place::Consumer, "max.poll.interval.ms", "300000", "a handler may hang for minutes before its partitions move on"),
+    (Place::Broker, "offsets.topic.replication.factor", "3", "committed offsets outlive a broker"),
     (Place::Producer, "delivery.timeout.ms", "120000", "a send outlives the failures of a broker"),
 ];
 
 /// How an audit is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Sweep<'a> {
+    /// The classes of fault.
+    pub classes: &'a [Scenario],
     /// The seed that all others derive from.
     pub master: Seed,
     /// Seeds of each class.
@@ -45,8 +54,14 @@ pub struct Sweep<'a> {
 pub fn classes() -> Vec<Scenario> {
     let mut classes = catalog::find("audit").expect("the catalogue has the tag");
     // What nothing happens to comes first: everything else is measured against it.
-    classes.sort_by_key(|c| (!c.faults.is_empty(), c.name.clone()));
+    let of_consumers = |c: &Scenario| c.tags.iter().any(|t| t == "consumers");
+    classes.sort_by_key(|c| (c.name != "audit-quiet", is_habit(c), of_consumers(c), c.name.clone()));
     classes
+}
+
+/// Whether a class is about what an application does, which no setting changes.
+fn is_habit(class: &Scenario) -> bool {
+    class.tags.iter().any(|t| t == "habit")
 }
 
 /// What one class came to.
@@ -77,6 +92,10 @@ impl Tally {
         add(&mut r.refused, s.failed);
         let stalled = outcome.findings.iter().filter(|f| f.check == "convergence").count() as u64;
         add(&mut r.stalled, stalled + s.unresolved);
+        add(&mut r.skipped, of("skipped-record"));
+        add(&mut r.done_twice, of("double-effect"));
+        let stops = outcome.groups.values().flat_map(|g| &g.rebalances).flat_map(|b| &b.stopped);
+        r.longest_stop_ns = stops.copied().max().unwrap_or(0).max(r.longest_stop_ns);
         add(&mut r.outages, outcome.outages.count);
         if outcome.outages.longest > r.longest_outage_ns {
             r.longest_outage_ns = outcome.outages.longest;
@@ -90,7 +109,7 @@ impl Tally {
 
 /// Every class under these settings; `None` if it was stopped. `done` is told of each seed.
 pub fn sweep(subject: &Subject, how: &Sweep<'_>, done: &(dyn Fn() + Sync)) -> Option<Vec<ClassRecord>> {
-    let classes = classes();
+    let classes = how.classes;
     let scenarios: Vec<Scenario> = classes.iter().map(|c| subject.onto(c)).collect();
     let total = scenarios.len() * how.seeds as usize;
     let next = AtomicUsize::new(0);
@@ -122,6 +141,8 @@ pub fn sweep(subject: &Subject, how: &Sweep<'_>, done: &(dyn Fn() + Sync)) -> Op
     let record = |(class, t): (&Scenario, Tally)| ClassRecord {
         name: class.name.trim_start_matches("audit-").to_owned(),
         summary: class.summary.clone(),
+        consumers: class.tags.iter().any(|t| t == "consumers"),
+        habit: is_habit(class),
         response: t.response.figures(),
         ..t.record
     };

@@ -2,7 +2,9 @@
 
 use super::properties::{self, Entry};
 use crate::schema::{ClientKind, Draw, Scenario, Setting, Settings, Span};
-use klamm_model::config::{BrokerConfig, ConfigError, ProducerConfig, Properties, TopicConfig, Warning};
+use klamm_model::config::{
+    BrokerConfig, ConfigError, ConsumerConfig, ProducerConfig, Properties, TopicConfig, Warning,
+};
 use klamm_model::units::Duration;
 use std::path::Path;
 
@@ -15,6 +17,8 @@ pub enum Place {
     Topic,
     /// A broker's.
     Broker,
+    /// A consumer's, of a group.
+    Consumer,
 }
 
 impl Place {
@@ -24,6 +28,7 @@ impl Place {
             Place::Producer => "producer",
             Place::Topic => "topic",
             Place::Broker => "broker",
+            Place::Consumer => "consumer",
         }
     }
 
@@ -32,12 +37,24 @@ impl Place {
             Place::Producer => ProducerConfig::parse(properties).map(|r| r.1),
             Place::Topic => TopicConfig::parse(properties).map(|r| r.1),
             Place::Broker => BrokerConfig::parse(properties).map(|r| r.1),
+            Place::Consumer => ConsumerConfig::parse(properties).map(|r| r.1),
         }
     }
 }
 
 /// Settings that every file has and that say nothing about losses or latencies.
-const BESIDE_THE_POINT: &[&str] = &["bootstrap.servers", "key.serializer", "value.serializer", "client.id"];
+const BESIDE_THE_POINT: &[&str] = &[
+    "bootstrap.servers",
+    "key.serializer",
+    "value.serializer",
+    "key.deserializer",
+    "value.deserializer",
+    "client.id",
+    "group.id",
+];
+
+/// Members are static if the file names one; the names themselves are each member's own.
+const STATIC: &str = "group.instance.id";
 
 /// The settings on trial; what is not set is Kafka's default.
 #[derive(Clone, PartialEq, Default, Debug)]
@@ -48,6 +65,10 @@ pub struct Subject {
     pub topic: Properties,
     /// Of every broker.
     pub broker: Properties,
+    /// Of every member of a group.
+    pub consumer: Properties,
+    /// Whether members are static (`group.instance.id` was given).
+    pub fixed: bool,
     /// Settings given that Klamm does not act on: what they would change is not in the verdict.
     pub not_modelled: Vec<String>,
 }
@@ -59,6 +80,7 @@ impl Subject {
             Place::Producer => &self.producer,
             Place::Topic => &self.topic,
             Place::Broker => &self.broker,
+            Place::Consumer => &self.consumer,
         }
     }
 
@@ -67,6 +89,7 @@ impl Subject {
             Place::Producer => &mut self.producer,
             Place::Topic => &mut self.topic,
             Place::Broker => &mut self.broker,
+            Place::Consumer => &mut self.consumer,
         }
     }
 
@@ -86,6 +109,9 @@ impl Subject {
     fn take(&mut self, place: Place, entries: &[Entry]) -> Result<(), (usize, ConfigError)> {
         let mut given: Properties = entries.iter().map(|e| (e.key.clone(), e.value.clone())).collect();
         given.retain(|key, _| !BESIDE_THE_POINT.contains(&key.as_str()));
+        if place == Place::Consumer {
+            self.fixed |= given.remove(STATIC).is_some();
+        }
         let line = |e: &ConfigError| {
             let (ConfigError::UnknownKey { key, .. }
             | ConfigError::BadValue { key, .. }
@@ -109,10 +135,10 @@ impl Subject {
     }
 
     /// What is in force, defaults included.
-    fn effective(&self) -> Option<(ProducerConfig, BrokerConfig)> {
+    fn effective(&self) -> Option<(ProducerConfig, BrokerConfig, ConsumerConfig)> {
         let broker = BrokerConfig::parse(&self.broker).ok()?.0;
         let topic = TopicConfig::parse(&self.topic).ok()?.0.over(&broker);
-        Some((ProducerConfig::parse(&self.producer).ok()?.0, topic))
+        Some((ProducerConfig::parse(&self.producer).ok()?.0, topic, ConsumerConfig::parse(&self.consumer).ok()?.0))
     }
 
     /// A setting in force, as a properties file would say it.
@@ -124,6 +150,7 @@ impl Subject {
         match place {
             Place::Producer => self.producer.get(key).cloned().unwrap_or_else(|| fallback(ProducerConfig::KEYS)),
             Place::Broker => broker(key).unwrap_or_else(|| fallback(BrokerConfig::KEYS)),
+            Place::Consumer => self.consumer.get(key).cloned().unwrap_or_else(|| fallback(ConsumerConfig::KEYS)),
             Place::Topic => {
                 let of_brokers =
                     || broker(key).or_else(|| Some(fallback(BrokerConfig::KEYS)).filter(|v| !v.is_empty()));
@@ -142,6 +169,25 @@ impl Subject {
         scenario.topics.iter_mut().for_each(|t| put(&mut t.config, &self.topic));
         for client in scenario.clients.iter_mut().filter(|c| c.kind == ClientKind::Producer) {
             put(&mut client.config, &self.producer);
+        }
+        for client in scenario.clients.iter_mut().filter(|c| c.kind == ClientKind::Group) {
+            // What a class sets itself is what it is about: a habit of the application, not a setting on trial.
+            let habit = client.config.clone();
+            put(&mut client.config, &self.consumer);
+            client.config.extend(habit);
+            if let Some(member) = &mut client.member {
+                member.fixed |= self.fixed;
+            }
+        }
+        if scenario.clients.iter().any(|c| c.kind == ClientKind::Group)
+            && let Ok((config, _)) = ConsumerConfig::parse(&self.consumer)
+        {
+            // A dead member is waited for, a rebalance waits for those who do not poll, and new partitions are found
+            // when metadata is fetched anew.
+            let slowest = config.session_timeout.max(config.max_poll_interval).max(config.metadata_max_age);
+            let least = slowest.saturating_add(Duration::from_secs(60));
+            let within = scenario.converge_within.extremes()[0].0;
+            scenario.converge_within = Draw::Fixed(Span(within.max(least)));
         }
         // Whatever may still be pending when the faults end must be able to end.
         if let Ok((config, _)) = ProducerConfig::parse(&self.producer) {
@@ -191,6 +237,23 @@ mod tests {
         assert!(s.with(Place::Producer, "enable.idempotence", "true").is_none(), "Kafka refuses it with acks=1");
         assert_eq!(s.current(Place::Topic, "min.insync.replicas"), "2");
         assert_eq!(s.current(Place::Producer, "acks"), "1");
+    }
+
+    #[test]
+    fn a_consumers_file_is_taken_as_people_have_it() {
+        let mut s = Subject::default();
+        let text = "group.id=billing\ngroup.instance.id=pod-1\nenable.auto.commit=false\nmax.poll.records=50\n";
+        s.take(Place::Consumer, &entries(text)).unwrap();
+        assert!(s.fixed && s.not_modelled.is_empty() && s.consumer.len() == 2, "{s:?}");
+        let class = catalog::find("audit-member-killed").unwrap().remove(0);
+        let member = s.onto(&class).clients.remove(1);
+        assert!(member.member.unwrap().fixed);
+        assert_eq!(member.config["group.id"], Draw::Fixed(Setting("audited".to_owned())), "faults aim at it");
+        assert_eq!(member.config["enable.auto.commit"], Draw::Fixed(Setting("false".to_owned())));
+        // A habit of the application stays what it is.
+        s.consumer.insert("enable.auto.commit".to_owned(), "true".to_owned());
+        let habit = catalog::find("audit-committed-first").unwrap().remove(0);
+        assert_eq!(s.onto(&habit).clients[1].config["enable.auto.commit"], Draw::Fixed(Setting("false".to_owned())));
     }
 
     #[test]

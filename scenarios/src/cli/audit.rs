@@ -2,8 +2,8 @@
 
 use super::run;
 use crate::audit::{self, Place, Subject, Sweep};
-use crate::schema::to_toml;
-use crate::{artefacts, campaign};
+use crate::schema::{Scenario, to_toml};
+use crate::{artefacts, campaign, suggest};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use klamm_reports::audit::{AuditRecord, SCHEMA};
 use klamm_reports::write_whole;
@@ -16,6 +16,9 @@ pub struct Args {
     /// The producers' settings, as a Java properties file; Kafka's defaults, if not given.
     #[arg(long, value_name = "FILE")]
     producer: Option<PathBuf>,
+    /// The consumers' settings, of a group; `group.instance.id` makes its members static.
+    #[arg(long, value_name = "FILE")]
+    consumer: Option<PathBuf>,
     /// The topic's settings.
     #[arg(long, value_name = "FILE")]
     topic: Option<PathBuf>,
@@ -25,6 +28,9 @@ pub struct Args {
     /// Seeds of each class of fault.
     #[arg(long, value_name = "N", default_value_t = 20)]
     seeds: u64,
+    /// Only this class of fault, such as `leader-crash`; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    fault: Vec<String>,
     /// Do not try changes.
     #[arg(long)]
     no_changes: bool,
@@ -39,14 +45,32 @@ pub struct Args {
     out: PathBuf,
 }
 
+/// The classes asked for: all, if none is named.
+fn classes(named: &[String]) -> miette::Result<Vec<Scenario>> {
+    let mut all = audit::classes();
+    let short = |c: &Scenario| c.name.trim_start_matches("audit-").to_owned();
+    let names: Vec<String> = all.iter().map(short).collect();
+    if let Some(unknown) = named.iter().find(|n| !names.contains(n)) {
+        let hint = suggest::nearest(unknown, names.iter().map(String::as_str));
+        return Err(miette::miette!(help = names.join(", "), "--fault: there is no class `{unknown}`{hint}"));
+    }
+    all.retain(|c| named.is_empty() || named.contains(&short(c)));
+    Ok(all)
+}
+
 /// Audits, prints the verdict, and leaves a folder.
 ///
 /// # Errors
 /// Bad input, or a folder that cannot be written.
 pub fn audit(args: &Args) -> miette::Result<u8> {
     let mut subject = Subject::default();
-    for (place, file) in [(Place::Producer, &args.producer), (Place::Topic, &args.topic), (Place::Broker, &args.broker)]
-    {
+    let files = [
+        (Place::Producer, &args.producer),
+        (Place::Consumer, &args.consumer),
+        (Place::Topic, &args.topic),
+        (Place::Broker, &args.broker),
+    ];
+    for (place, file) in files {
         if let Some(file) = file {
             subject.read(place, file)?;
         }
@@ -56,9 +80,9 @@ pub fn audit(args: &Args) -> miette::Result<u8> {
     }
     let master = run::master(args.master.as_deref())?;
     let stop = run::stop_on_ctrl_c("stopping; an audit cut short says nothing");
-    let how = Sweep { master, seeds: args.seeds, jobs: run::threads(args.jobs), stop: &stop };
+    let classes = classes(&args.fault)?;
+    let how = Sweep { classes: &classes, master, seeds: args.seeds, jobs: run::threads(args.jobs), stop: &stop };
     let mut changes = if args.no_changes { Vec::new() } else { audit::changes(&subject) };
-    let classes = audit::classes();
     let all = (1 + changes.len() as u64) * classes.len() as u64 * args.seeds;
     println!(
         "klamm {} · audit · {} classes of fault x {} seeds, {} changes · master {master} · des · -j {}",
@@ -79,7 +103,8 @@ pub fn audit(args: &Args) -> miette::Result<u8> {
         record.classes = audit::sweep(changed, &how, &done).ok_or_else(cut_short)?;
     }
     bar.finish_and_clear();
-    let settings = [Place::Producer, Place::Topic, Place::Broker].map(|p| (p.name().to_owned(), subject.of(p).clone()));
+    let settings = [Place::Producer, Place::Consumer, Place::Topic, Place::Broker]
+        .map(|p| (p.name().to_owned(), subject.of(p).clone()));
     let record = AuditRecord {
         schema: SCHEMA,
         klamm: env!("CARGO_PKG_VERSION").to_owned(),
@@ -88,9 +113,13 @@ pub fn audit(args: &Args) -> miette::Result<u8> {
         classes: found,
         changes: changes.into_iter().map(|(record, _)| record).collect(),
         not_modelled: subject.not_modelled.clone(),
+        combinations: audit::combinations(&subject),
     };
-    let folder =
-        artefacts::fresh_folder(&args.out, &format!("audit {master} {} {subject:?}", args.seeds), "scenarios")?;
+    let folder = artefacts::fresh_folder(
+        &args.out,
+        &format!("audit {master} {} {:?} {subject:?}", args.seeds, args.fault),
+        "scenarios",
+    )?;
     let put = |name: &str, content: &str| {
         write_whole(&folder.join(name), content.as_bytes()).map_err(|e| miette::miette!("{e}"))
     };

@@ -1,0 +1,83 @@
+//! What can be read off the settings alone: combinations that do not mean what they seem to, and those that stall.
+//!
+//! Each in plain words; the classes of fault show whether it happens.
+
+use super::{Place, Subject};
+use klamm_model::config::{AutoOffsetReset, BrokerConfig, ConsumerConfig, ProducerConfig, TopicConfig};
+use klamm_model::history::Acks;
+
+/// Replicas of the audited topic.
+const REPLICAS: u32 = 3;
+
+/// Everything there is to say, in the order of what it costs.
+pub fn combinations(subject: &Subject) -> Vec<String> {
+    let (Ok((producer, _)), Ok((broker, _)), Ok((topic, _)), Ok((consumer, _))) = (
+        ProducerConfig::parse(&subject.producer),
+        BrokerConfig::parse(&subject.broker),
+        TopicConfig::parse(&subject.topic),
+        ConsumerConfig::parse(&subject.consumer),
+    ) else {
+        return Vec::new();
+    };
+    let topic = topic.over(&broker);
+    let mut words = Vec::new();
+    let mut say = |holds: bool, text: String| {
+        if holds {
+            words.push(text);
+        }
+    };
+    let (min, all) = (topic.min_insync_replicas, producer.acks == Acks::All);
+    say(
+        all && min > REPLICAS,
+        format!("min.insync.replicas={min} with {REPLICAS} replicas: no write with acks=all can ever succeed."),
+    );
+    say(
+        all && min == REPLICAS,
+        format!(
+            "min.insync.replicas={min} with {REPLICAS} replicas: every broker must be there. While one is down or \
+             restarting, writes are refused and the producer waits (stalled)."
+        ),
+    );
+    say(
+        !all && min > 1,
+        format!(
+            "acks={} with min.insync.replicas={min}: the minimum guards acks=all only. What is acknowledged meanwhile may \
+             be lost, and stays unreadable until enough replicas are back.",
+            subject.current(Place::Producer, "acks")
+        ),
+    );
+    say(
+        all && min == 1,
+        "acks=all with min.insync.replicas=1: once the followers fall behind, \"all\" is the leader alone.".to_owned(),
+    );
+    say(
+        topic.unclean_leader_election,
+        "unclean.leader.election.enable=true: a replica that is behind may lead, and what it lacks is gone.".to_owned(),
+    );
+    say(
+        !producer.enable_idempotence && producer.max_in_flight > 1 && producer.acks != Acks::None,
+        format!(
+            "no idempotence with {} requests in flight: a retry may repeat a record, and overtake another.",
+            producer.max_in_flight
+        ),
+    );
+    say(
+        consumer.session_timeout < broker.group_min_session || consumer.session_timeout > broker.group_max_session,
+        "session.timeout.ms lies outside the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms: the \
+         coordinator refuses every member, and nothing is consumed (stalled)."
+            .to_owned(),
+    );
+    say(
+        consumer.auto_offset_reset == AutoOffsetReset::Latest,
+        "auto.offset.reset=latest: what is sent to a new partition, or while offsets are lost or expired, before a member \
+         looks is never read."
+            .to_owned(),
+    );
+    say(
+        broker.offsets_topic_replication < 2,
+        "offsets.topic.replication.factor=1: while its one broker is down no group can commit or join (stalled), and a \
+         power loss takes committed offsets with it."
+            .to_owned(),
+    );
+    words
+}
