@@ -37,7 +37,7 @@ fn run(sim: &mut klamm_world::des::Sim, counter: &mut Counter, enough: impl Fn(&
 }
 
 fn cluster() -> (Built, Counter) {
-    let scenario = schema::parse(REPLICAS, "replicas").expect("a sound scenario");
+    let scenario = schema::parse("replicas.toml", REPLICAS).expect("a sound scenario");
     let mut built = build(&resolve(&scenario, 1).0, 1, &Options::default());
     let mut counter = Counter::default();
     for host in built.servers.clone() {

@@ -21,6 +21,8 @@ pub struct Counter {
     pub calls: u64,
     /// Produce responses that left a broker.
     pub produced: u64,
+    /// Heartbeats of group members that a broker took up.
+    pub heartbeats: u64,
 }
 
 impl Observer for Counter {
@@ -29,6 +31,11 @@ impl Observer for Counter {
         match &event.what {
             What::ResponseTaken { .. } => self.calls += 1,
             What::ResponseSent { response: ResponseKind::Produce(_), .. } => self.produced += 1,
+            What::RequestTaken {
+                request: RequestKind::Heartbeat(_) | RequestKind::ConsumerGroupHeartbeat(_), ..
+            } => {
+                self.heartbeats += 1;
+            }
             _ => {}
         }
     }

@@ -70,7 +70,7 @@ impl Disk {
                 file.settle();
             }
         }
-        self.orphans = true;
+        self.orphans = self.orphans.saturating_add(1);
     }
 
     /// Removes operations that have not completed, in submission order.
@@ -134,7 +134,7 @@ impl Disk {
         self.names_busy = Instant::ZERO;
         let lengths: Vec<u64> = self.files.iter().map(|f| f.as_ref().map_or(0, |f| f.live().len())).collect();
         let seen = self.names.lose_power(|dir, many| draws.below(For::Names, crash, dir, many + 1));
-        self.orphans = true;
+        self.orphans = u32::MAX;
         self.sweep();
         let mut lost = Vec::new();
         for (id, file) in self.files.iter_mut().enumerate().filter_map(|(i, f)| f.as_mut().map(|f| (i as u32, f))) {
@@ -185,7 +185,7 @@ impl Disk {
     pub fn erase(&mut self, now: Instant, dir: &Path) {
         self.catch_up(now);
         if let Some((change, _)) = self.names.delete(dir) {
-            self.orphans = true;
+            self.orphans = self.orphans.saturating_add(1);
             self.names.complete(change);
             self.commit(&[change]);
         }

@@ -141,8 +141,8 @@ pub struct Disk {
     ready: VecDeque<(Instant, Completion)>,
     background: BTreeSet<(Instant, Background)>,
     journal_due: bool,
-    /// A name went away: some file may be beyond reach.
-    orphans: bool,
+    /// Names that went away since it was last looked for files beyond reach; the most there is: look at once.
+    orphans: u32,
     damage: Vec<LostData>,
     submitted: u64,
     journals: u64,
@@ -166,7 +166,7 @@ impl Disk {
             ready: VecDeque::new(),
             background: BTreeSet::new(),
             journal_due: false,
-            orphans: false,
+            orphans: 0,
             damage: Vec::new(),
             submitted: 0,
             journals: 0,
@@ -321,7 +321,9 @@ impl Disk {
     }
 
     fn sweep(&mut self) {
-        if !std::mem::take(&mut self.orphans) {
+        // A look goes over all files: of many, it must be worth it.
+        let worth_it = u32::try_from(self.names.len() / 64).unwrap_or(u32::MAX).max(1);
+        if self.orphans < worth_it {
             return;
         }
         let referenced = self.names.referenced();
@@ -331,7 +333,7 @@ impl Disk {
             }
         }
         // Names that are still to be undone or committed keep some alive: look again after the next commit.
-        self.orphans = self.names.is_dirty();
+        self.orphans = u32::from(self.names.is_dirty());
     }
 
     fn file(&self, id: FileId) -> Option<&File> {

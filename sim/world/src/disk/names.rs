@@ -134,6 +134,10 @@ impl Names {
         self.recent.push((path.clone(), file));
         Some(file)
     }
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
     /// All names, sorted.
     pub fn all(&self) -> impl Iterator<Item = (&Path, FileId)> {
         self.live.iter().map(|(path, file)| (path, *file))

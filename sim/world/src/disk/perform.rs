@@ -196,7 +196,7 @@ impl Disk {
     }
 
     fn renamed(&mut self, now: Instant, change: ChangeId, before: Before, ids: Vec<FileId>) -> Performed {
-        self.orphans = true;
+        self.orphans = self.orphans.saturating_add(1);
         self.plan_journal(now);
         Performed::new(Effect::Names { change, before }, Ok(DiskReply::Done), Order::Names(ids), Cost::Names)
     }

@@ -74,12 +74,16 @@ impl Invariants {
     /// A Fetch is answered by a broker.
     pub(super) fn fetch_answered(&mut self, ctx: Ctx, node: NodeRef, request: &Request, response: &FetchResponse) {
         let Asked::Fetch { replica, parts } = &request.asked else { return };
+        // Answers mostly stand in the order of what was asked.
+        let mut next = 0;
         for topic in &response.responses {
             for data in &topic.partitions {
                 let Some(ix) = self.cluster.named(&topic.topic.0, topic.topic_id, data.partition_index) else {
                     continue;
                 };
-                let Some(asked) = parts.iter().find(|p| p.part == ix) else { continue };
+                let in_turn = parts.get(next).filter(|p| p.part == ix);
+                next += 1;
+                let Some(asked) = in_turn.or_else(|| parts.iter().find(|p| p.part == ix)) else { continue };
                 let part = &self.cluster.parts[ix.0];
                 let Some(seat) = part.seat(node) else { continue };
                 let report = |check, detail: String| {
