@@ -43,6 +43,33 @@ fn wrong_scenarios_are_refused_with_place_and_suggestion() {
 }
 
 #[test]
+fn wrong_services_are_refused_with_place_and_suggestion() {
+    let place = Place::new();
+    let service = format!(
+        "{TINY}\n[[topic]]\nname = \"shipped\"\n\n[[clients]]\nkind = \"group\"\nmember.processing = \"finish-then-commit\"\n\
+         config.\"group.id\" = \"shipping\"\nconfig.\"session.timeout.ms\" = 6000\n[clients.member.forward]\nto = [\"shipped\"]\n\
+         declines = {{ per-mille = 5, to = \"shipped\" }}\nconfig.acks = \"all\"\n"
+    );
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("to = [\"shipped\"]", "to = [\"shiped\"]", &["there is no topic `shiped`", "did you mean `shipped`"]),
+        ("to = [\"shipped\"]", "to = [\"orders\"]", &["cannot forward to its own topic `orders`"]),
+        ("to = [\"shipped\"]", "to = []", &["at least one topic"]),
+        ("per-mille = 5", "per-mille = 1001", &["at most 1000"]),
+        ("acks = \"all\"", "acks = \"some\"", &["forward", "acks"]),
+        ("finish-then-commit", "hand-off", &["does not forward", "finish-then-commit"]),
+    ];
+    for (what, by, words) in cases {
+        assert!(service.contains(what), "{what}");
+        place.put("wrong.toml", service.replacen(what, by, 1));
+        place.klamm(&["run", "wrong.toml", "--out", "out"]).refused(words);
+    }
+    assert!(!place.path().join("out").exists());
+    place.put("right.toml", service);
+    let said = place.klamm(&["run", "right.toml", "--seeds", "1", "--recheck", "0", "--out", "out"]);
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+#[test]
 fn what_is_no_scenario_at_all_is_refused() {
     let place = Place::new();
     let junk: Vec<u8> = (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();

@@ -70,8 +70,7 @@ fn titled<B: DrawingBackend>(
     let mut area = area.titled(title, style::text(20))?;
     for line in setting.lines() {
         // A line that is too long is set smaller rather than cut.
-        let room = f64::from(SIZE.0 - 40);
-        let size = [13, 11, 9].into_iter().find(|size| style::text_width(line, *size) <= room).unwrap_or(8);
+        let size = if style::text_width(line, 13) <= f64::from(SIZE.0 - 40) { 13 } else { 11 };
         area = area.titled(line, style::text(size))?;
     }
     Ok(area)

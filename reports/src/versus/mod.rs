@@ -286,11 +286,7 @@ fn scenario(base: &Runs, other: &Runs, (i, j): (usize, usize), force: bool) -> R
     }
     Ok(Scenario {
         title: a.title(i).to_owned(),
-        setting: if x.setting == y.setting {
-            x.setting.clone()
-        } else {
-            format!("base: {}\nother: {}", x.setting.replace('\n', " · "), y.setting.replace('\n', " · "))
-        },
+        setting: x.setting.clone(),
         seeds: x.seeds.len(),
         same: x.seeds.iter().zip(&y.seeds).filter(|(p, q)| p.digest == q.digest).count(),
         changes: FIGURES.iter().map(change).collect(),

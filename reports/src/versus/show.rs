@@ -139,8 +139,7 @@ fn scenario(s: &Scenario, charts: &Charts) -> Markup {
     let rows = rows(s);
     html! {
         h2 { (s.title) }
-        p { (same(s)) "." }
-        p { (wall(s)) "." }
+        p { (same(s)) ". " (wall(s)) "." }
         @if !rows.is_empty() {
             div.scroll { table {
                 thead { tr { th { "figure" } th style="text-align:right" { "base" } th { "other" } th { "change" } } }

@@ -1,6 +1,6 @@
 //! Builds a world from a settled scenario: hosts, brokers, controllers, client applications.
 
-use crate::schema::{ClientKind, ClientSpec, Draw, LoadSpec, Scenario, Settings, Span, keyed};
+use crate::schema::{ClientKind, ClientSpec, Draw, LoadSpec, Scenario, Settings, Size, Span, keyed};
 use klamm_model::broker::{Broker, BrokerSpec, Truncation};
 use klamm_model::client::admin::NewTopic;
 use klamm_model::client::consumer::StartAt;
@@ -444,6 +444,12 @@ fn member_spec(
         },
         workers: *member.workers.get() as usize,
         effects: member.effects,
+        forward: member.forward.as_ref().map(|f| ForwardSpec {
+            to: f.to.iter().map(|t| t.as_str().into()).collect(),
+            declines: f.declines.as_ref().map(|d| (u64::from(*d.per_mille.get()), d.to.as_str().into())),
+            sizes: sizes(&f.value),
+            config: ProducerConfig::parse(&properties(&f.config)).expect("checked: producer settings").0,
+        }),
         stall: member.stall.map(|s| Stall { every: s.every.get().0, lasts: s.lasts.get().0 }),
         join_after: time(&member.join_after, "join"),
         leave_after: member.leave_after.as_ref().map(|draw| time(draw, "leave")),
@@ -465,7 +471,7 @@ fn producer_spec(b: &Builder<'_>, spec: &ClientSpec, client: ClientId, topic: &s
             .map_or(PartitionChoice::Partitioner, |p| PartitionChoice::Fixed(*p.get() as i32)),
         pace: pace(load),
         keys: keys(load),
-        sizes: sizes(load),
+        sizes: sizes(&load.value),
         duration: b.scenario.duration.get().0,
         records: load.records.as_ref().map(|r| u64::from(*r.get())),
     }
@@ -497,8 +503,8 @@ fn keys(load: &LoadSpec) -> KeyChooser {
     KeyChooser::new(keys).expect("checked: keys")
 }
 
-fn sizes(load: &LoadSpec) -> Sizes {
-    let ends: Vec<u32> = load.value.extremes().into_iter().map(|s| s.0 as u32).collect();
+fn sizes(value: &Draw<Size>) -> Sizes {
+    let ends: Vec<u32> = value.extremes().into_iter().map(|s| s.0 as u32).collect();
     match ends[..] {
         [one] => Sizes::Fixed(one),
         _ => Sizes::Uniform(ends[0], ends[ends.len() - 1]),

@@ -296,6 +296,8 @@ mod tests {
             processing: Processing::FinishThenCommit,
             effects: false,
             resets_to_latest: false,
+            forwards_to: Vec::new(),
+            declines_to: None,
         };
         op(r, at, client, Op::Member { facts });
     }

@@ -173,6 +173,10 @@ fn settings(s: &Scenario, problems: &mut Vec<Notice>, warnings: &mut Vec<String>
             }
             ClientKind::Consumer | ClientKind::Group => {
                 one("consumer", &client.config, &|p| ConsumerConfig::parse(p).map(|r| r.1).map_err(|e| e.to_string()));
+                if let Some(forward) = client.member.as_ref().and_then(|m| m.forward.as_ref()) {
+                    let parse = |p: &_| ProducerConfig::parse(p).map(|r| r.1).map_err(|e| e.to_string());
+                    one("forward", &forward.config, &parse);
+                }
             }
         }
     }
@@ -198,7 +202,12 @@ fn clients(s: &Scenario, problems: &mut Vec<Notice>) {
             (ClientKind::Consumer | ClientKind::Group, None) => {}
         }
         match (client.kind, &client.member) {
-            (ClientKind::Group, member) => group_member(client, member.as_ref(), problems),
+            (ClientKind::Group, member) => {
+                group_member(client, member.as_ref(), problems);
+                if let Some(forward) = member.as_ref().and_then(|m| m.forward.as_ref()) {
+                    forwards(s, client, forward, problems);
+                }
+            }
             (_, Some(_)) => {
                 let mut n = notice("only group members have a `member` table", &["[[clients]]", "member"]);
                 n.help = Some("kind = \"group\"".to_owned());
@@ -231,6 +240,34 @@ fn group_member(client: &ClientSpec, member: Option<&MemberSpec>, problems: &mut
     if at_most_once && (!client.config.contains_key("enable.auto.commit") || says("enable.auto.commit", "true")) {
         let mut n = notice("`commit-then-finish` commits by itself", &["\"group\"", "processing"]);
         n.help = Some("set \"enable.auto.commit\" = \"false\"".to_owned());
+        problems.push(n);
+    }
+}
+
+/// A service sends to topics that exist, other than its own, and is through with a record before the next.
+fn forwards(s: &Scenario, client: &ClientSpec, forward: &ForwardSpec, problems: &mut Vec<Notice>) {
+    let own = client.topic.as_ref().or_else(|| Some(&s.topics.first()?.name));
+    if forward.to.is_empty() {
+        problems.push(notice("`forward` needs at least one topic in `to`", &["forward", "to"]));
+    }
+    for topic in forward.to.iter().chain(forward.declines.as_ref().map(|d| &d.to)) {
+        if Some(topic) == own {
+            problems.push(notice(format!("a service cannot forward to its own topic `{topic}`"), &["forward", topic]));
+        } else if !s.topics.iter().any(|t| t.name == *topic) {
+            let hint = suggest::nearest(topic, s.topics.iter().map(|t| t.name.as_str()));
+            problems.push(notice(format!("there is no topic `{topic}`{hint}"), &["forward", topic]));
+        }
+    }
+    if forward.declines.as_ref().is_some_and(|d| d.per_mille.extremes().into_iter().any(|p| *p > 1000)) {
+        problems.push(notice("`per-mille` must be at most 1000", &["declines", "per-mille"]));
+    }
+    if forward.value.extremes().into_iter().any(|v| v.0 < 16) {
+        problems.push(notice("a `value` has at least 16 bytes: it carries its own name", &["forward", "value"]));
+    }
+    let member = client.member.as_ref();
+    if member.is_some_and(|m| m.processing.extremes().into_iter().any(|p| p == "hand-off")) {
+        let mut n = notice("a member that hands its records off does not forward", &["processing", "hand-off"]);
+        n.help = Some("processing = \"finish-then-commit\"".to_owned());
         problems.push(n);
     }
 }

@@ -87,15 +87,24 @@ pub fn variants(scenario: &Scenario) -> Result<Vec<Variant>, Notice> {
 
 /// Puts one setting in its place.
 fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<(), Notice> {
-    const PLACES: [&str; 6] = ["producer", "consumer", "broker", "topic", "cluster", "load"];
+    const PLACES: [&str; 7] = ["producer", "consumer", "broker", "topic", "cluster", "load", "member"];
     let (place, rest) = key.split_once('.').unwrap_or((key, ""));
     let clients = |scenario: &mut Scenario, producers: bool| {
-        let mine = scenario.clients.iter_mut().filter(|c| (c.kind == ClientKind::Producer) == producers);
-        mine.map(|c| c.config.insert(rest.to_owned(), value.clone())).count()
+        let mut any = false;
+        for client in &mut scenario.clients {
+            // A service has a producer of its own.
+            let forward = client.member.as_mut().and_then(|m| m.forward.as_mut()).filter(|_| producers);
+            let own = ((client.kind == ClientKind::Producer) == producers).then_some(&mut client.config);
+            for config in own.into_iter().chain(forward.map(|f| &mut f.config)) {
+                config.insert(rest.to_owned(), value.clone());
+                any = true;
+            }
+        }
+        any
     };
     match place {
         "producer" | "consumer" => {
-            if clients(scenario, place == "producer") == 0 {
+            if !clients(scenario, place == "producer") {
                 return Err(wrong(format!("`{key}`: the scenario has no {place}"), &[key]));
             }
         }
@@ -113,7 +122,15 @@ fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<()
                 topic.config.insert(rest.to_owned(), value.clone());
             }
         }
-        "load" => return load(scenario, key, rest, one(key, value)?),
+        "load" => {
+            let loads = scenario.clients.iter_mut().filter_map(|c| c.load.as_mut());
+            return every(loads, "a load", key, rest, one(key, value)?);
+        }
+        "member" => {
+            let groups = scenario.clients.iter_mut().filter(|c| c.kind == ClientKind::Group);
+            let members = groups.map(|c| c.member.get_or_insert_default());
+            return every(members, "a group member", key, rest, one(key, value)?);
+        }
         "cluster" => return cluster(scenario, key, rest, one(key, value)?),
         _ => {
             let hint = suggest::nearest(place, PLACES.into_iter());
@@ -141,15 +158,21 @@ fn cluster(scenario: &mut Scenario, key: &str, rest: &str, text: &str) -> Result
     Ok(())
 }
 
-/// A key of every load, through the grammar of scenario files.
-fn load(scenario: &mut Scenario, key: &str, rest: &str, text: &str) -> Result<(), Notice> {
+/// A key of every load, or of every member, through the grammar of scenario files.
+fn every<'a, T: serde::Serialize + serde::de::DeserializeOwned + 'a>(
+    parts: impl Iterator<Item = &'a mut T>,
+    name: &str,
+    key: &str,
+    rest: &str,
+    text: &str,
+) -> Result<(), Notice> {
     let mut any = false;
-    for load in scenario.clients.iter_mut().filter_map(|c| c.load.as_mut()) {
-        let table = put_in(load, "a load", key, rest, text)?;
-        *load = table.try_into().map_err(|e: toml::de::Error| wrong(format!("`{key}`: {}", e.message()), &[key]))?;
+    for part in parts {
+        let table = put_in(part, name, key, rest, text)?;
+        *part = table.try_into().map_err(|e: toml::de::Error| wrong(format!("`{key}`: {}", e.message()), &[key]))?;
         any = true;
     }
-    if any { Ok(()) } else { Err(wrong(format!("`{key}`: no client has a load"), &[key])) }
+    if any { Ok(()) } else { Err(wrong(format!("`{key}`: there is not {name}"), &[key])) }
 }
 
 /// What is TOML with one value replaced.

@@ -224,6 +224,9 @@ pub struct MemberSpec {
     /// Whether members are static (KIP-345), each under its host's name.
     #[serde(rename = "static")]
     pub fixed: bool,
+    /// What follows from each record: the member is a service between topics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forward: Option<ForwardSpec>,
     /// Members that stay away from `poll` now and then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stall: Option<StallSpec>,
@@ -246,11 +249,40 @@ impl Default for MemberSpec {
             workers: Draw::Fixed(4),
             effects: false,
             fixed: false,
+            forward: None,
             stall: None,
             join_after: none,
             leave_after: None,
         }
     }
+}
+
+/// A service: from each record follows one in each of some topics, under the same key. A record is handled, and its
+/// offset committed, once these are acknowledged.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ForwardSpec {
+    /// The topics that each get a record.
+    pub to: Vec<String>,
+    /// Some records have another outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declines: Option<DeclineSpec>,
+    /// Size of the new records' values, at least 16 bytes; a range is drawn for each.
+    #[serde(default = "hundred_bytes")]
+    pub value: Draw<Size>,
+    /// The settings of the service's producer.
+    #[serde(default)]
+    pub config: Settings,
+}
+
+/// Records that a service declines: from each follows one record in another topic, and nothing else.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DeclineSpec {
+    /// How many in a thousand. Whether one is declined depends on the record alone.
+    pub per_mille: Draw<u32>,
+    /// The topic.
+    pub to: String,
 }
 
 /// Members that stay away from `poll` now and then, as if a handler hung. Their heartbeats go on.

@@ -114,6 +114,15 @@ fn settle_member(s: &Settler, place: &str, member: &mut MemberSpec) {
     member.service_time = s.one(&format!("{place}.service-time"), &member.service_time);
     member.service_shape = s.one(&format!("{place}.service-shape"), &member.service_shape);
     member.workers = s.one(&format!("{place}.workers"), &member.workers);
+    if let Some(forward) = &mut member.forward {
+        forward.config = s.settings(&format!("{place}.forward"), &forward.config);
+        if !matches!(forward.value, Draw::Range(..)) {
+            forward.value = s.one(&format!("{place}.forward.value"), &forward.value);
+        }
+        if let Some(declines) = &mut forward.declines {
+            declines.per_mille = s.one(&format!("{place}.forward.declines"), &declines.per_mille);
+        }
+    }
     if let Some(stall) = &mut member.stall {
         stall.every = s.one(&format!("{place}.stall.every"), &stall.every);
         stall.lasts = s.one(&format!("{place}.stall.for"), &stall.lasts);

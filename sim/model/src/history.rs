@@ -127,6 +127,12 @@ pub struct MemberFacts {
     pub effects: bool,
     /// `auto.offset.reset` is `latest`: a partition without a commit is read from its end.
     pub resets_to_latest: bool,
+    /// Topics that each get a record that follows from one it read ([`Op::Send`], `from`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forwards_to: Vec<Arc<str>>,
+    /// The topic that gets the only record that follows, where it declines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declines_to: Option<Arc<str>>,
 }
 
 /// What made a member commit.
@@ -197,6 +203,9 @@ pub enum Op {
         /// time counts from the intended time, so a stalled client omits nothing.
         #[serde(default)]
         late_by: u64,
+        /// The value it follows from, if a service made it of one it had read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<ValueId>,
     },
     /// A send resolved.
     Sent {

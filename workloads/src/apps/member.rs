@@ -2,8 +2,10 @@
 //!
 //! One thread does what Java's poll loop does: poll, process, commit, poll. While it processes, waits for a commit or
 //! stalls, it is not in `poll`, and no rebalance moves on its side. With hand-off processing, workers process while
-//! the loop polls on. Everything it does and sees leaves as operations, in the order in which it happens.
+//! the loop polls on. A member that forwards ([`forward`](super::forward)) is through with a record when what follows
+//! from it is acknowledged. Everything it does and sees leaves as operations, in the order in which it happens.
 
+use super::forward::{ForwardSpec, Forwarder};
 use super::{Reach, read_record, split};
 use crate::load::{Purpose, ServiceTime, draw, exponential_gap};
 use klamm_model::client::consumer::{Consumer, ConsumerEvent};
@@ -65,6 +67,8 @@ pub struct GroupMemberSpec {
     pub workers: usize,
     /// Whether each record has an effect outside Kafka.
     pub effects: bool,
+    /// What follows from each record, unless it is handed off.
+    pub forward: Option<ForwardSpec>,
     /// Whether it stays away now and then.
     pub stall: Option<Stall>,
     /// How long after its start it joins.
@@ -78,6 +82,8 @@ pub struct GroupMemberSpec {
 struct Run {
     source: TopicPartition,
     records: Vec<ReadRecord>,
+    /// Their keys, where something follows from them.
+    keys: Vec<Option<Arc<[u8]>>>,
     /// How many of them are done.
     done: usize,
 }
@@ -97,6 +103,8 @@ enum Activity {
     Polling,
     /// The record (or run) under way is done at that time.
     Processing(Instant),
+    /// What follows from the record under way is not acknowledged.
+    Forwarding,
     /// It waits for a commit, and then...
     Committing(u64, AfterCommit),
     /// The handler hangs until then.
@@ -127,6 +135,7 @@ struct Worker {
 pub struct GroupMemberApp {
     spec: GroupMemberSpec,
     consumer: Consumer,
+    forwarder: Option<Forwarder>,
     incarnation: Incarnation,
     activity: Activity,
     /// What the last poll handed out and is not done.
@@ -151,9 +160,12 @@ impl GroupMemberApp {
     pub fn new(spec: GroupMemberSpec) -> GroupMemberApp {
         let reach = spec.reach.clone();
         let consumer = Consumer::new(spec.config.clone(), reach.bootstrap, reach.caps, spec.defects);
+        let forwarder =
+            spec.forward.clone().map(|f| Forwarder::new(f, spec.client, spec.seed, spec.reach.clone(), spec.defects));
         let workers = if spec.processing == Processing::HandOff { spec.workers.max(1) } else { 0 };
         GroupMemberApp {
             consumer,
+            forwarder,
             incarnation: Incarnation(0),
             activity: Activity::Waiting(Instant::MAX),
             runs: VecDeque::new(),
@@ -186,6 +198,8 @@ impl GroupMemberApp {
             processing: self.spec.processing,
             effects: self.spec.effects,
             resets_to_latest: c.auto_offset_reset == klamm_model::config::AutoOffsetReset::Latest,
+            forwards_to: self.spec.forward.as_ref().map(|f| f.to.clone()).unwrap_or_default(),
+            declines_to: self.spec.forward.as_ref().and_then(|f| Some(f.declines.as_ref()?.1.clone())),
         }
     }
 
@@ -368,6 +382,10 @@ impl GroupMemberApp {
             }
             Activity::Polling => self.receive(now, out),
             Activity::Processing(due) if now.mono >= due => {
+                self.handled_one(now, out);
+                true
+            }
+            Activity::Forwarding if self.forwarder.as_ref().is_none_or(|f| !f.is_busy()) => {
                 self.finish_one(now, out);
                 true
             }
@@ -399,11 +417,15 @@ impl GroupMemberApp {
     /// Takes what `poll` returns.
     fn receive(&mut self, now: Now, out: &mut Outbox) -> bool {
         let mut runs: Vec<Run> = Vec::new();
+        let forwards = self.forwarder.is_some();
         self.consumer.poll_records(now, |source, record| {
-            let read = read_record(&record);
-            match runs.last_mut() {
-                Some(run) if run.source == *source => run.records.push(read),
-                _ => runs.push(Run { source: source.clone(), records: vec![read], done: 0 }),
+            if runs.last().is_none_or(|run| run.source != *source) {
+                runs.push(Run { source: source.clone(), records: Vec::new(), keys: Vec::new(), done: 0 });
+            }
+            let Some(run) = runs.last_mut() else { return };
+            run.records.push(read_record(&record));
+            if forwards {
+                run.keys.push(record.key.map(Arc::from));
             }
         });
         if runs.is_empty() {
@@ -458,17 +480,37 @@ impl GroupMemberApp {
             self.activity = Activity::Processing(now);
             return;
         };
-        let records = if self.spec.effects { 1 } else { run.records.len() - run.done };
+        let records = if self.one_by_one() { 1 } else { run.records.len() - run.done };
         let takes = (0..records).fold(Duration::ZERO, |sum, _| sum.saturating_add(self.service()));
         self.activity = Activity::Processing(now + takes);
     }
 
+    /// Whether more can be seen of a run than its end.
+    fn one_by_one(&self) -> bool {
+        self.spec.effects || self.forwarder.is_some()
+    }
+
+    /// The handler is through with the record (or run) under way; what follows from it may yet have to be sent.
+    fn handled_one(&mut self, now: Now, out: &mut Outbox) {
+        let Some(run) = self.runs.front() else { return self.finish_one(now, out) };
+        let (at, record) = (run.done, run.records[run.done]);
+        if self.spec.effects {
+            out.op(Op::Effect { source: run.source.clone(), offset: record.offset, value: record.value });
+        }
+        match &mut self.forwarder {
+            Some(forwarder) => {
+                forwarder.forward(now, record.value, run.keys[at].as_ref(), out);
+                self.activity = Activity::Forwarding;
+            }
+            None => self.finish_one(now, out),
+        }
+    }
+
     /// The record (or run) under way is done.
     fn finish_one(&mut self, now: Now, out: &mut Outbox) {
+        let one_by_one = self.one_by_one();
         if let Some(run) = self.runs.front_mut() {
-            if self.spec.effects {
-                let record = run.records[run.done];
-                out.op(Op::Effect { source: run.source.clone(), offset: record.offset, value: record.value });
+            if one_by_one {
                 run.done += 1;
             } else {
                 run.done = run.records.len();
@@ -558,6 +600,9 @@ impl Node for GroupMemberApp {
                 self.incarnation = incarnation;
                 self.consumer.start(now, split(&mut rng));
                 self.start(now, out);
+                if let Some(forwarder) = &mut self.forwarder {
+                    forwarder.start(now, split(&mut rng), incarnation, out);
+                }
             }
             Input::Shutdown => {
                 self.asked_to_stop = true;
@@ -566,11 +611,17 @@ impl Node for GroupMemberApp {
                 }
             }
             other => {
-                let _not_ours = self.consumer.on_input(now, other, out);
+                let not_ours = self.consumer.on_input(now, other, out);
+                if let (Some(input), Some(forwarder)) = (not_ours, &mut self.forwarder) {
+                    forwarder.on_input(now, input, out);
+                }
             }
         }
         self.work(now.mono, out);
         loop {
+            if let Some(forwarder) = &mut self.forwarder {
+                forwarder.poll(now, out);
+            }
             self.consumer.poll(now, out);
             self.events(now, out);
             self.consumer.poll(now, out);
@@ -591,6 +642,7 @@ impl Node for GroupMemberApp {
             .filter_map(|p| Some(((p.topic.to_string(), p.partition), self.consumer.position(&p)?)))
             .collect();
         let member = self.consumer.membership();
-        Inspection::Client(ClientInspection { positions, done: true, member, ..ClientInspection::default() })
+        let pending_sends = self.forwarder.as_ref().map_or(0, Forwarder::pending);
+        Inspection::Client(ClientInspection { pending_sends, positions, done: true, member })
     }
 }

@@ -5,6 +5,7 @@
 
 mod consumer;
 mod final_reader;
+mod forward;
 mod grower;
 mod member;
 mod probe;
@@ -13,6 +14,7 @@ mod setup;
 
 pub use consumer::{ConsumerApp, ConsumerAppSpec};
 pub use final_reader::{FinalPartition, FinalReaderApp, FinalReaderSpec};
+pub use forward::ForwardSpec;
 pub use grower::{GrowerApp, GrowerSpec};
 pub use member::{CommitStyle, GroupMemberApp, GroupMemberSpec, Stall};
 pub use probe::{ProbeApp, ProbeSpec};
@@ -22,7 +24,8 @@ pub use setup::{SetupApp, SetupSpec};
 use crate::load::{decode_value, key_hash};
 use klamm_model::client::consumer::ConsumerRecord;
 use klamm_model::client::producer::ProducerEvent;
-use klamm_model::history::{Op, Outcome, ReadRecord, ValueId};
+use klamm_model::config::ProducerConfig;
+use klamm_model::history::{Op, Outcome, ProducerFacts, ReadRecord, ValueId};
 use klamm_model::ids::ClientId;
 use klamm_model::node::Endpoint;
 use klamm_model::versions::VersionCaps;
@@ -75,6 +78,16 @@ fn sent(event: &ProducerEvent) -> Op {
             producer_id,
             error: Some(error.into()),
         },
+    }
+}
+
+/// What a producer promises by its settings.
+fn producer_facts(config: &ProducerConfig) -> ProducerFacts {
+    ProducerFacts {
+        acks: config.acks,
+        idempotent: config.enable_idempotence,
+        max_in_flight: config.max_in_flight,
+        resolves_within: config.delivery_timeout.saturating_add(config.max_block).as_nanos(),
     }
 }
 

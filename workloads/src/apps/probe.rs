@@ -65,7 +65,7 @@ impl ProbeApp {
         self.sent += 1;
         let bytes = encode_value(value, VALUE_SIZE);
         let partition = Some(to.partition);
-        out.op(Op::Send { value, topic: to.topic.clone(), partition, key: None, late_by: 0 });
+        out.op(Op::Send { value, topic: to.topic.clone(), partition, key: None, late_by: 0, from: None });
         let record = ProducerRecord {
             topic: &to.topic,
             partition,

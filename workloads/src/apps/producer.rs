@@ -1,12 +1,12 @@
 //! Sends records to one topic, in an open loop (at drawn times, whatever the cluster does) or a closed one (the
 //! next record goes when an earlier one has resolved).
 
-use super::{Reach, sent, split};
+use super::{Reach, producer_facts, sent, split};
 use crate::load::{ArrivalKind, Arrivals, KeyChooser, Sizes, encode_value, key_bytes, key_hash};
 use klamm_model::client::producer::{Producer, ProducerRecord};
 use klamm_model::config::ProducerConfig;
 use klamm_model::defects::Defects;
-use klamm_model::history::{Op, Outcome, ProducerFacts, ValueId};
+use klamm_model::history::{Op, Outcome, ValueId};
 use klamm_model::ids::{ClientId, Incarnation};
 use klamm_model::inspect::{ClientInspection, Inspection};
 use klamm_model::node::{Input, Node, Outbox, Output};
@@ -106,15 +106,7 @@ impl ProducerApp {
             Pace::Closed(_) => None,
         };
         self.plan_next();
-        let c = &self.spec.config;
-        out.op(Op::Producer {
-            facts: ProducerFacts {
-                acks: c.acks,
-                idempotent: c.enable_idempotence,
-                max_in_flight: c.max_in_flight,
-                resolves_within: c.delivery_timeout.saturating_add(c.max_block).as_nanos(),
-            },
-        });
+        out.op(Op::Producer { facts: producer_facts(&self.spec.config) });
     }
 
     /// Settles when the next record is due.
@@ -165,7 +157,7 @@ impl ProducerApp {
             PartitionChoice::Fixed(p) => Some(p),
         };
         let hash = key.as_deref().map(key_hash);
-        out.op(Op::Send { value, topic: spec.topic.clone(), partition, key: hash, late_by });
+        out.op(Op::Send { value, topic: spec.topic.clone(), partition, key: hash, late_by, from: None });
         let record = ProducerRecord {
             topic: &spec.topic,
             partition,

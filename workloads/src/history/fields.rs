@@ -67,6 +67,7 @@ pub(super) const OPS: &[(&str, &[Field])] = &[
             field!("partition"?, i32, "a number, or null where the partitioner chooses"),
             field!("key"?, u64, "a hash, or null"),
             field!("late_by"?, u64, "nanoseconds"),
+            field!("from"?, u64, "the value it follows from, or null"),
         ],
     ),
     (
@@ -122,7 +123,8 @@ pub(super) const OPS: &[(&str, &[Field])] = &[
             MemberFacts,
             "{\"group\": name, \"protocol\": \"eager\" | \"cooperative\" | \"consumer\", \"instance\": name or null, \
              \"auto_commit\": bool, \"processing\": \"finish-then-commit\" | \"commit-then-finish\" | \"hand-off\", \
-             \"effects\": bool, \"resets_to_latest\": bool}"
+             \"effects\": bool, \"resets_to_latest\": bool, \"forwards_to\": [topic, ...], \"declines_to\": topic or \
+             null}"
         )],
     ),
     ("assigned", &[GENERATION, PARTITIONS]),

@@ -23,10 +23,12 @@ fn every_op() -> Vec<Op> {
         processing: Processing::HandOff,
         effects: true,
         resets_to_latest: false,
+        forwards_to: vec!["shipping".into()],
+        declines_to: Some("cancelled".into()),
     };
     vec![
         Op::Producer { facts },
-        Op::Send { value, topic, partition: None, key: Some(4), late_by: 3 },
+        Op::Send { value, topic, partition: None, key: Some(4), late_by: 3, from: Some(value) },
         Op::Sent {
             value,
             outcome: Outcome::Info,

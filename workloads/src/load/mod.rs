@@ -38,6 +38,8 @@ pub enum Purpose {
     Service = 6,
     /// When a group member stays away from `poll`.
     Stall = 7,
+    /// Whether a service declines what it is asked to do.
+    Decline = 8,
 }
 
 /// A number uniform over `u64`, for this seed, purpose, client and index, always the same.

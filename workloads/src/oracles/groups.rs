@@ -11,6 +11,7 @@
 //! What is kept for a partition: candidates, and ranges of offsets that are nearly one piece.
 
 use super::ranges::Ranges;
+use super::slots::Slot;
 use super::store::{NONE, Reader, Store};
 use klamm_model::history::{
     CommitTrigger, Entry, IsolationLevel, MemberFacts, Op, Outcome, PositionReason, Processing, RebalanceProtocol,
@@ -182,6 +183,28 @@ impl GroupPart {
             effects: BTreeMap::new(),
             found: None,
         }
+    }
+}
+
+impl GroupPart {
+    /// What was found committed after convergence, and where.
+    pub(super) fn committed(&self) -> Option<(&Entry, i64)> {
+        let found = self.found.as_ref()?;
+        let Op::GroupOffset { offset: Some(Offset(committed)), .. } = found.op else { return None };
+        Some((found, committed))
+    }
+    /// The first offset the group answers for.
+    pub(super) fn begins(&self, store: &Store, part: u32) -> Option<i64> {
+        let start = self.start?;
+        let start = if self.start_moved { i64::MIN } else { start };
+        Some(start.max(store.parts[part as usize].log_start))
+    }
+    /// What members could see of what the group answers for, below an offset.
+    pub(super) fn visible(&self, store: &Store, part: u32, below: i64) -> Vec<(i64, Slot)> {
+        let from = self.begins(store, part).unwrap_or(below);
+        let mut slots = store.parts[part as usize].slots.between(from, below);
+        slots.retain(|(_, slot)| slot.flags & visible_flag(self.isolation) != 0);
+        slots
     }
 }
 

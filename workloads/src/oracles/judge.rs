@@ -6,6 +6,7 @@ use super::key_affinity::Keys;
 use super::list_offsets_regression::{self as list_offsets, Asked};
 use super::report::Findings;
 use super::sends::{self, CHOSEN, KEYED, Known, LOST, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State};
+use super::services::Services;
 use super::store::{NONE, Read, Reader, Store};
 use super::summary::Summary;
 use super::{clean_handover, commit_regression, commit_too_far, double_effect, illegal_resume, skipped_record};
@@ -37,6 +38,7 @@ pub struct Judge {
     keys: Keys,
     asked: Asked,
     groups: Groups,
+    services: Services,
     out: Findings,
     summary: Summary,
     final_reads: u64,
@@ -51,6 +53,7 @@ impl Judge {
             keys: Keys::new(),
             asked: Asked::default(),
             groups: Groups::default(),
+            services: Services::default(),
             out: Findings::new(config.max_findings),
             summary: Summary::default(),
             final_reads: 0,
@@ -65,8 +68,11 @@ impl Judge {
                     client.came_up(entry.incarnation, facts);
                 }
             }
-            Op::Send { value, topic, partition, key, .. } => {
+            Op::Send { value, topic, partition, key, from, .. } => {
                 let topic = self.store.topic(topic);
+                if let Some(from) = from {
+                    self.services.made(&self.groups, entry, *from, topic, *value);
+                }
                 self.send(entry, *value, topic, *partition, *key);
             }
             Op::Sent { .. } => self.sent(entry),
@@ -82,7 +88,11 @@ impl Judge {
                 let part = self.store.source(source);
                 lost_write::final_read(&mut self.store, &mut self.out, entry, part, from.0, to.0);
             }
-            Op::Member { facts } => self.groups.came_up(entry, facts),
+            Op::Member { facts } => {
+                self.groups.came_up(entry, facts);
+                let group = self.groups.group(&facts.group);
+                self.services.came_up(&mut self.store, group, facts);
+            }
             Op::Assigned { generation, partitions } => self.assigned(entry, *generation, partitions),
             Op::Revoked { partitions, lost, .. } => {
                 let parts = self.sources(partitions);
@@ -472,6 +482,7 @@ impl Judge {
             send_resolves::end(store, out, at, self.config.resolve_slack);
         }
         skipped_record::end(store, &self.groups, out);
+        self.services.end(store, &self.groups, out);
         out.close();
         let mut summary = std::mem::take(&mut self.summary);
         for client in store.clients() {

@@ -38,6 +38,7 @@ mod realtime_order;
 mod report;
 mod send_resolves;
 mod sends;
+mod services;
 mod skipped_record;
 mod slots;
 mod store;
@@ -83,4 +84,6 @@ pub const CHECKS: &[&str] = &[
     "commit-regression",
     "clean-handover",
     "double-effect",
+    "half-done",
+    "out-of-step",
 ];

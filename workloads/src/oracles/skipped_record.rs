@@ -8,8 +8,7 @@ use super::groups::{Groups, visible_flag};
 use super::report::{Findings, Report};
 use super::store::Store;
 use crate::permission::AppFacts;
-use klamm_model::history::{Entry, Op, TopicPartition};
-use klamm_model::ids::Offset;
+use klamm_model::history::{Entry, TopicPartition};
 use std::sync::Arc;
 
 /// What the harness found committed.
@@ -22,11 +21,8 @@ pub(super) fn found(groups: &mut Groups, entry: &Entry, group: &Arc<str>, part: 
 pub(super) fn end(store: &Store, groups: &Groups, out: &mut Findings) {
     for group in &groups.list {
         for (&part, state) in &group.parts {
-            let Some(found) = &state.found else { continue };
-            let Op::GroupOffset { offset: Some(Offset(committed)), .. } = found.op else { continue };
-            let Some(start) = state.start else { continue };
-            let start = if state.start_moved { i64::MIN } else { start };
-            let start = start.max(store.parts[part as usize].log_start);
+            let Some((found, committed)) = state.committed() else { continue };
+            let Some(start) = state.begins(store, part) else { continue };
             let flag = visible_flag(state.isolation);
             let slots = &store.parts[part as usize].slots;
             let unfinished = state.finished.gaps(start, committed);

@@ -122,6 +122,11 @@ impl Store {
         number
     }
 
+    /// A topic's name.
+    pub(super) fn topic_name(&self, topic: u32) -> &Arc<str> {
+        &self.topics[topic as usize].name
+    }
+
     /// The number of a topic's partition.
     pub(super) fn part(&mut self, topic: u32, partition: i32) -> u32 {
         let entry = &mut self.topics[topic as usize];
@@ -291,6 +296,7 @@ impl Store {
                 partition,
                 key: send.is(super::sends::KEYED).then_some(send.key),
                 late_by: 0,
+                from: None,
             },
         })
     }

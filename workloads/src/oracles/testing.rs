@@ -64,7 +64,7 @@ impl History {
     }
 
     pub(super) fn send_op(&self, index: u64, partition: Option<i32>, key: Option<u64>) -> Op {
-        Op::Send { value: value(index), topic: "t".into(), partition, key, late_by: 0 }
+        Op::Send { value: value(index), topic: "t".into(), partition, key, late_by: 0, from: None }
     }
 
     pub(super) fn sent_op(&self, index: u64, outcome: Outcome, offset: Option<i64>, attempts: u32) -> Op {
@@ -205,6 +205,8 @@ impl History {
             processing: self.processing,
             effects: true,
             resets_to_latest: false,
+            forwards_to: Vec::new(),
+            declines_to: None,
         };
         self.push(client, Op::Member { facts })
     }

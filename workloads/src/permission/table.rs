@@ -59,6 +59,8 @@ pub const TABLE: &[Row] = &[
     row(&["g1c"], &[RU, U, L]),
     row(&["illegal-resume"], &[S, X, U, L]),
     row(&["skipped-record"], &[CB, S, X, C, D, U, L]),
+    row(&["half-done"], &[CB, A0, A1, S, X, C, D, U, L]),
+    row(&["out-of-step"], &[CB, ND5, NI, A1, U, L]),
     row(&["commit-too-far"], &[S, U, L]),
     row(&["commit-regression"], &[S]),
     only(Clause::UncleanHandover, &["double-effect"], &[AL]),

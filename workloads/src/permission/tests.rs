@@ -27,6 +27,8 @@ const WORDS: &[(&str, Option<Clause>, &str)] = &[
     ("g1c", None, "RU U L"),
     ("illegal-resume", None, "S X U L"),
     ("skipped-record", None, "CB S X C D U L"),
+    ("half-done", None, "CB a0 a1 S X C D U L"),
+    ("out-of-step", None, "CB ND5 NI a1 U L"),
     ("commit-too-far", None, "S U L"),
     ("commit-regression", None, "S"),
     ("double-effect", Some(Clause::UncleanHandover), "AL"),

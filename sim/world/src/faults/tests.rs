@@ -431,6 +431,8 @@ fn group_expressions_mean_coordinators_and_members() {
         processing: klamm_model::history::Processing::FinishThenCommit,
         effects: false,
         resets_to_latest: false,
+        forwards_to: Vec::new(),
+        declines_to: None,
     };
     let member = vec![(10, Say::Op(klamm_model::history::Op::Member { facts }))];
     let text = r#"

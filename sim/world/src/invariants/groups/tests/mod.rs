@@ -369,6 +369,8 @@ impl World {
             processing: Processing::FinishThenCommit,
             effects: false,
             resets_to_latest: false,
+            forwards_to: Vec::new(),
+            declines_to: None,
         };
         self.op(client, Op::Member { facts });
     }

@@ -48,6 +48,8 @@ fn a_static_member_that_misses_a_rebalance_is_not_removed() {
             processing: Processing::FinishThenCommit,
             effects: false,
             resets_to_latest: false,
+            forwards_to: Vec::new(),
+            declines_to: None,
         };
         w.judge.groups.clients.get_mut(&NodeRef(4)).expect("is a member").facts = facts;
         w.join(5, "", "m3", 2);
