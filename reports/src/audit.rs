@@ -353,13 +353,9 @@ pub fn markdown(a: &AuditRecord) -> String {
 }
 
 fn html_table<const N: usize>(head: &str, columns: [&str; N], rows: &[(String, [String; N])]) -> Markup {
-    html! { div.scroll { table {
-        thead { tr { th { (head) } @for (i, c) in columns.iter().enumerate() {
-            th style=[(i == 0).then_some("text-align:right")] { (c) }
-        } } }
-        tbody { @for (label, row) in rows { tr {
-            td { (label) } @for value in row { td style="text-align:right" { (value) } }
-        } } }
+    html! { div.scroll.named { table {
+        thead { tr { th { (head) } @for c in columns { th { (c) } } } }
+        tbody { @for (label, row) in rows { tr { td { (label) } @for value in row { td { (value) } } } } }
     } } }
 }
 

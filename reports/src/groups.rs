@@ -47,7 +47,7 @@ pub(crate) fn table(run: &RunRecord) -> Markup {
     let rows = rows(run);
     html! {
         @if !rows.is_empty() {
-            div.scroll { table {
+            div.scroll.named { table {
                 thead { tr { @for head in HEADS { th { (head) } } } }
                 tbody { @for row in &rows { tr { @for cell in row { td { (cell) } } } } }
             } }

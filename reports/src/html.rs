@@ -13,7 +13,10 @@ body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:70rem;padding:1r
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem;border-top:1px solid #e1e4e8;padding-top:1.2rem}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 td,th{padding:.25rem .5rem;text-align:right;border-bottom:1px solid #e1e4e8}td:first-child,th:first-child,
-td:nth-child(2),th:nth-child(2){text-align:left}td:nth-child(2){min-width:8rem}.scroll{overflow-x:auto}.wide{font-size:.82rem}.wide td,.wide th{padding:.25rem .35rem}.ok{color:#116329}.bad{color:#b3261e;font-weight:600}
+td:nth-child(2),th:nth-child(2){text-align:left}td:nth-child(2){min-width:8rem}.scroll{overflow-x:auto}.wide{font-size:.82rem}.wide td,.wide th{padding:.25rem .35rem}
+.named td:first-child{min-width:11rem}.named td:nth-child(2),.named th:nth-child(2){min-width:0;text-align:right}
+.story td{vertical-align:top}.story td:nth-child(2){min-width:0}.story td:nth-child(3){min-width:16rem;overflow-wrap:anywhere}
+.ok{color:#116329}.bad{color:#b3261e;font-weight:600}
 .warn{color:#8a5a00;font-weight:600}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
 figcaption,.small{color:#57606a;font-size:.85rem}code,pre{font:13px/1.5 ui-monospace,monospace;background:#f6f8fa;
 border-radius:4px;padding:.1rem .3rem}pre{padding:.7rem;overflow-x:auto;white-space:pre-wrap}
@@ -22,7 +25,9 @@ figure svg{background:#fff}
 code,pre{background:#22262e}.ok{color:#56d364}.bad{color:#ff7b72}.warn{color:#e3b341}figcaption,.small{color:#9aa4b2}
 figure svg{border-radius:6px}}
 @media (max-width:720px){figure{overflow-x:auto}figure svg{max-width:none;width:46rem}}
-@media print{body{max-width:none}figure,tr{break-inside:avoid}a{color:inherit}}
+@media print{body{max-width:none;padding:0}figure,tr{break-inside:avoid}h2{break-after:avoid}a{color:inherit}
+.scroll{overflow:visible;font-size:.72rem}.wide{font-size:.62rem}td,th,.wide td,.wide th{padding:.15rem .25rem}
+td:nth-child(2),.named td:first-child{min-width:6rem}}
 ";
 
 pub(crate) fn page(title: &str, body: &Markup) -> String {
@@ -152,7 +157,7 @@ pub struct Story {
 /// The page of a failure.
 pub fn failure_page(story: &Story) -> String {
     let table = |head: [&str; 3], rows: &[(String, String, String)]| {
-        html! { div.scroll { table {
+        html! { div.scroll.story { table {
             thead { tr { @for h in head { th style="text-align:left" { (h) } } } }
             tbody { @for r in rows { tr {
                 td style="white-space:nowrap" { (r.0) } td { (r.1) } td style="text-align:left" { (r.2) }

@@ -83,7 +83,8 @@ impl Chart for PercentileChart<'_> {
                 .label(&series.label)
                 .legend(move |at| key(i, at, width));
         }
-        if few { legend(&mut chart, SeriesLabelPosition::UpperLeft) } else { Ok(()) }
+        // Curves rise to the right: below them is room.
+        if few { legend(&mut chart, SeriesLabelPosition::LowerRight) } else { Ok(()) }
     }
 }
 

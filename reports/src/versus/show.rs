@@ -141,10 +141,10 @@ fn scenario(s: &Scenario, charts: &Charts) -> Markup {
         h2 { (s.title) }
         p { (same(s)) ". " (wall(s)) "." }
         @if !rows.is_empty() {
-            div.scroll { table {
-                thead { tr { th { "figure" } th style="text-align:right" { "base" } th { "other" } th { "change" } } }
+            div.scroll.named { table {
+                thead { tr { th { "figure" } th { "base" } th { "other" } th { "change" } } }
                 tbody { @for [name, a, b, change] in &rows { tr {
-                    td { (name) } td style="text-align:right" { (a) } td { (b) } td { (change) }
+                    td { (name) } td { (a) } td { (b) } td { (change) }
                 } } }
             } }
         }
