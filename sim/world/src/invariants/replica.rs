@@ -65,6 +65,9 @@ pub(crate) struct Segment {
     void: usize,
     /// What each fsync asked for will make durable.
     fsyncs: VecDeque<u64>,
+    /// What truncations cut off since an fsync last completed, from a place on: a power loss may undo them, and bring it
+    /// back.
+    undoable: Option<(u64, Vec<Batch>)>,
 }
 
 impl Segment {
@@ -76,6 +79,38 @@ impl Segment {
             into.push(batch);
         }
         self.durable = self.durable.min(self.len);
+    }
+
+    /// A truncation, which is not durable yet.
+    fn truncate(&mut self, len: u64, into: &mut Vec<Batch>) {
+        let before = into.len();
+        self.cut_bytes(len, into);
+        let mut cut: Vec<Batch> = into[before..].iter().rev().copied().collect();
+        if let Some((at, old)) = self.undoable.take() {
+            // What was appended since the first of several goes for good.
+            cut.retain(|b| old.first().is_none_or(|o| b.base < o.base));
+            let from = at.min(self.len);
+            cut.extend(old);
+            self.undoable = Some((from, cut));
+        } else if !cut.is_empty() {
+            self.undoable = Some((self.len, cut));
+        }
+    }
+
+    /// A power loss took what follows `from`, and the log is loaded up to `log_end`: where a truncation stood there, it
+    /// may have been undone.
+    fn undo_truncation(&mut self, from: u64, log_end: i64) {
+        let Some((at, old)) = self.undoable.take() else { return };
+        let back = old.iter().take_while(|b| b.next() <= log_end).count();
+        if at != from || back == 0 {
+            return;
+        }
+        self.cut_bytes(at, &mut Vec::new());
+        for batch in &old[..back] {
+            self.len += u64::from(batch.size);
+            self.batches.push(*batch);
+        }
+        self.durable = self.len;
     }
 }
 
@@ -290,6 +325,13 @@ impl Replica {
         self.unsettled = false;
         let mut phantom: Option<i64> = None;
         for at in std::mem::take(&mut self.lost) {
+            if let Some(segment) = self.segments.iter_mut().find(|s| s.base == at.0) {
+                let before = segment.batches.last().copied();
+                segment.undo_truncation(at.1, log_end);
+                if segment.batches.last() != before.as_ref() {
+                    continue;
+                }
+            }
             if let Some(batch) = self.first_from(at).filter(|b| b.last() < log_end && b.last() >= log_start) {
                 phantom = Some(phantom.map_or(batch.base, |p| p.min(batch.base)));
             }
@@ -516,6 +558,7 @@ impl Replicas {
                 let upto = segment.fsyncs.pop_front()?;
                 if ok {
                     segment.durable = segment.durable.max(upto.min(segment.len));
+                    segment.undoable = None;
                 }
                 None
             }
@@ -524,7 +567,7 @@ impl Replicas {
                 let ix = self.find(host, dir)?;
                 let replica = &mut self.list[ix.0];
                 let segment = replica.segments.iter_mut().find(|s| s.base == base)?;
-                segment.cut_bytes(*len, &mut replica.last_cut);
+                segment.truncate(*len, &mut replica.last_cut);
                 replica.cut();
                 None
             }

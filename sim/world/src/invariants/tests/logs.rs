@@ -260,6 +260,33 @@ fn a_member_that_had_it_and_died_justifies_an_acknowledgement() {
     w.only("replay-equals-live");
 }
 
+/// A truncation that no fsync has made durable is undone by a power loss: what it had cut off is back, and what was
+/// appended in its place is gone (seed 0x839604c5967d3ad3 of crash-while-loading).
+#[test]
+fn a_power_loss_brings_back_what_a_truncation_had_cut() {
+    let file = || Path::new("t-0/00000000000000000000.log");
+    let old = batch(0, 1, 0, (5, 0, 0), b"old");
+    let new = batch(0, 1, 1, (5, 0, 0), b"newer");
+    let lost = [LostData { file: file(), from: 0, to: new.len() as u64 }];
+    let story = |synced_again: bool| {
+        let mut w = World::new();
+        w.append(3, &old);
+        w.disk(3, DiskOp::Fsync { file: file() });
+        w.cut(3, 0);
+        if synced_again {
+            w.disk(3, DiskOp::Fsync { file: file() });
+        }
+        w.append(3, &new);
+        w.end_process(3, Ending::PowerLost);
+        w.event(3, What::PowerLost { lost: &lost });
+        w.load(3, 0, 1);
+        w
+    };
+    story(false).silent();
+    // Once the cut is durable, nothing comes back.
+    story(true).only("replay-equals-live");
+}
+
 #[test]
 fn truncations() {
     // Of what the leader holds.
