@@ -6,13 +6,14 @@ use crate::text::{self, number, time};
 use maud::{Markup, html};
 
 /// The columns of the table, after the variant's number and name.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "sends",
     "acknowledged",
     "goodput/s",
     "lost",
     "twice",
     "disorder",
+    "half done",
     "p50",
     "p99",
     "p99.9",
@@ -22,7 +23,7 @@ const COLUMNS: [&str; 13] = [
     "longest outage",
 ];
 
-fn figures(s: &ScenarioRecord) -> [String; 13] {
+fn figures(s: &ScenarioRecord) -> [String; 14] {
     let latency = |pick: fn(&crate::record::Latency) -> u64| s.response.map_or("-".to_owned(), |l| time(pick(&l)));
     let (a, o) = (&s.availability, &s.operations);
     [
@@ -33,6 +34,7 @@ fn figures(s: &ScenarioRecord) -> [String; 13] {
         number(o.lost + o.silently_lost),
         number(o.duplicates),
         number(disorder(s)),
+        number(found(s, &["half-done"])),
         latency(|l| l.p50),
         latency(|l| l.p99),
         latency(|l| l.p999),
@@ -45,8 +47,13 @@ fn figures(s: &ScenarioRecord) -> [String; 13] {
 
 /// Records of one producer that stand in another order than they were sent, permitted or not.
 pub fn disorder(s: &ScenarioRecord) -> u64 {
-    let found = ["nonmonotonic-send", "int-nonmonotonic-send"].map(|check| s.findings.get(check));
-    found.into_iter().flatten().map(|n| n.violations + n.permitted.values().sum::<u64>()).sum()
+    found(s, &["nonmonotonic-send", "int-nonmonotonic-send"])
+}
+
+/// Findings of some checks, permitted or not.
+fn found(s: &ScenarioRecord, checks: &[&str]) -> u64 {
+    let found = checks.iter().filter_map(|check| s.findings.get(*check));
+    found.map(|n| n.violations + n.permitted.values().sum::<u64>()).sum()
 }
 
 /// Records acknowledged for each second of hardship.
@@ -57,7 +64,8 @@ pub fn goodput(s: &ScenarioRecord) -> u64 {
 
 const NOTE: &str = "Paired: every variant ran under the same seeds. Response time from the intended send time, virtual, \
                     in a modelled cluster; lost, twice and disorder count what the setting permits, too, and what acks=0 \
-                    lost without having promised anything. Unavailable: stretches \
+                    lost without having promised anything. Half done: records that a service had committed without all that \
+                    follows from them. Unavailable: stretches \
                     of half a second and more in which something waited and nothing was acknowledged, as a share of \
                     the hardship observed; recovery: how long one lasted on average. Goodput: acknowledged for each \
                     second of hardship, those acknowledged after it included.";
@@ -115,7 +123,7 @@ pub fn knees(run: &RunRecord) -> Vec<KneeSeries> {
 /// The table for a terminal.
 pub fn console(run: &RunRecord) -> String {
     let row = |(i, s): (usize, &ScenarioRecord)| (run.title(i).to_owned(), figures(s));
-    let rows: Vec<(String, [String; 13])> = run.scenarios.iter().enumerate().map(row).collect();
+    let rows: Vec<(String, [String; 14])> = run.scenarios.iter().enumerate().map(row).collect();
     let mut out = text::table("variant", COLUMNS, &rows);
     for series in knees(run) {
         out.push_str(&format!("  load: {}\n", series.in_words()));

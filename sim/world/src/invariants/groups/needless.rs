@@ -253,7 +253,9 @@ fn to_be_followed_up(now: &Classic) -> bool {
 
 /// How many partitions stay with who had them, and how many could in a balanced assignment. `None`: no comparison, for
 /// want of uniform subscriptions or of a complete assignment (a cooperative one leaves out what must be given up first:
-/// what it leaves out counts as moved, as it would be). Whoever was expelled and comes again has what it remembers.
+/// what it leaves out counts as moved, as it would be). Whoever was expelled and comes again has what it remembers; but
+/// to `cooperative-sticky` a member has what it comes with, and one that was told that its generation or its id is
+/// unknown has lost all (`ConsumerCoordinator`: `onPartitionsLost`).
 fn kept_and_most(before: &Classic, now: &Classic) -> Option<(usize, usize)> {
     let topics = &now.members.first()?.topics;
     if now.members.iter().any(|m| m.topics != *topics) || before.members.iter().any(|m| m.topics != *topics) {
@@ -270,7 +272,8 @@ fn kept_and_most(before: &Classic, now: &Classic) -> Option<(usize, usize)> {
             || member.claim.as_ref().filter(|(_, of)| sticky && *of == before.generation).map(|(had, _)| had);
         let had = before.members.iter().find(|m| m.id == member.id).map(|m| &m.assigned).or_else(remembers);
         let Some(had) = had else { continue };
-        if !had.iter().all(|p| claimed.insert(p)) {
+        let had: Vec<&Source> = had.iter().filter(|p| sticky || member.owned.contains(p)).collect();
+        if !had.iter().all(|p| claimed.insert(*p)) {
             return None;
         }
         kept += member.assigned.iter().filter(|p| had.contains(p)).count();

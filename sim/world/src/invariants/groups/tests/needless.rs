@@ -215,3 +215,19 @@ fn what_somebody_new_remembers_is_its_own() {
     assigned(&[0, 2]).silent();
     assigned(&[]).only("needless-move");
 }
+
+/// To a cooperative assignor a member has what it comes with: one that was told that its generation is unknown has lost
+/// all (seed 0x2c7c535203847418 of coordinator-loads-slowly).
+#[test]
+fn a_cooperative_member_that_lost_all_has_nothing_to_keep() {
+    let swapped = |first: &[i32], second: &[i32]| {
+        let mut w = World::settled(COOPERATIVE, "cooperative-sticky");
+        w.join(4, "m1", "m1", 2);
+        w.join(5, "m2", "m2", 2);
+        let members: &[(&str, &[i32], &[i32])] = &[("m1", &[1], first), ("m2", &[0], second)];
+        w.appends(&[generation_of(2, "cooperative-sticky", members)], true);
+        w
+    };
+    swapped(&[], &[]).silent();
+    swapped(&[0], &[]).only("needless-move");
+}
