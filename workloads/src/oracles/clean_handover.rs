@@ -90,6 +90,11 @@ mod tests {
         h.sends(0..10).member(10).member(11).comes(10, 1).position(10, 0, PositionReason::Reset).reads(10, 0..6);
         h.asks_commit(10, 1, Async, 1, 3).commits(10, 2, Revocation, 1, 6).revoked(10, 1, false);
         h.comes(11, 2).assigned(11, 3).reads(11, 3..10).silent();
+        // A revocation commits all positions, also of what it does not take (seed 0x5a20c0a9a90990c7 of
+        // rolling-restart-kip-848); what is read of that afterwards is another matter.
+        let mut h = handed_over();
+        h.on(1).comes(10, 1).on(0).commits(10, 2, Revocation, 1, 6).reads(10, 6..8).on(1).revoked(10, 1, false);
+        h.on(0).revoked(10, 2, false).comes(11, 3).assigned(11, 6).reads(11, 6..10).silent();
         // Finished up to here and no further: the rest of the poll is repeated.
         let mut h = History::new();
         h.sends(0..10).member(10).member(11).comes(10, 1).position(10, 0, PositionReason::Reset).reads(10, 0..6);

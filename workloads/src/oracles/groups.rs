@@ -347,6 +347,8 @@ impl Groups {
                 found.map(|c| Handover { commit: c.clone(), delivered })
             });
         }
+        // What was committed to give these up was not committed to give up the others, whose positions went with it.
+        member.holdings.values_mut().for_each(|h| h.giving_up = None);
     }
 
     /// A commit is under way.
