@@ -5,12 +5,12 @@
 //! value, for as long as it takes (the outbox of a service that must not lose a step). Whether it declines depends on
 //! the record alone, so that whoever handles it again decides alike.
 
-use super::{Reach, producer_facts, sent};
+use super::{Reach, nth_value, producer_facts, refused, sent};
 use crate::load::{Purpose, Sizes, below, draw, encode_value, key_hash};
 use klamm_model::client::producer::{Producer, ProducerEvent, ProducerRecord};
 use klamm_model::config::ProducerConfig;
 use klamm_model::defects::Defects;
-use klamm_model::history::{Op, Outcome, ValueId};
+use klamm_model::history::{Op, ValueId};
 use klamm_model::ids::{ClientId, Incarnation};
 use klamm_model::node::{Input, Outbox};
 use klamm_model::units::{Duration, Instant, Now};
@@ -114,11 +114,9 @@ impl Forwarder {
     }
 
     fn send(&mut self, now: Now, step: Step, out: &mut Outbox) {
-        // A restarted process goes on far from where the old one stopped: values are unique over a run.
-        let index = (u64::from(self.incarnation.0 - 1) << 32) + self.sent;
+        let value = nth_value(self.client, self.incarnation, self.sent);
         self.sent += 1;
-        let value = ValueId::new(self.client, index);
-        let bytes = encode_value(value, self.spec.sizes.size(self.seed, self.client, index));
+        let bytes = encode_value(value, self.spec.sizes.size(self.seed, self.client, value.index()));
         let key = step.key.as_deref();
         let (topic, from) = (step.topic.clone(), Some(step.from));
         out.op(Op::Send { value, topic, partition: None, key: key.map(key_hash), late_by: 0, from });
@@ -134,16 +132,8 @@ impl Forwarder {
             Ok(()) => {
                 self.under_way.insert(value.0, step);
             }
-            Err(refused) => {
-                out.op(Op::Sent {
-                    value,
-                    outcome: Outcome::Fail,
-                    partition: None,
-                    offset: None,
-                    attempts: 0,
-                    producer_id: None,
-                    error: Some(refused.to_string().into()),
-                });
+            Err(why) => {
+                out.op(refused(value, None, &why));
                 self.refused.push(step);
                 self.again_at = now.mono + REFUSED_BACKOFF;
             }

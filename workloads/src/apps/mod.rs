@@ -26,7 +26,7 @@ use klamm_model::client::consumer::ConsumerRecord;
 use klamm_model::client::producer::ProducerEvent;
 use klamm_model::config::ProducerConfig;
 use klamm_model::history::{Op, Outcome, ProducerFacts, ReadRecord, ValueId};
-use klamm_model::ids::ClientId;
+use klamm_model::ids::{ClientId, Incarnation};
 use klamm_model::node::Endpoint;
 use klamm_model::versions::VersionCaps;
 use rand_chacha::ChaCha8Rng;
@@ -88,6 +88,25 @@ fn producer_facts(config: &ProducerConfig) -> ProducerFacts {
         idempotent: config.enable_idempotence,
         max_in_flight: config.max_in_flight,
         resolves_within: config.delivery_timeout.saturating_add(config.max_block).as_nanos(),
+    }
+}
+
+/// The n-th value of a process. One that was started again goes on far from where the old one stopped: values are unique
+/// over a run.
+fn nth_value(client: ClientId, incarnation: Incarnation, n: u64) -> ValueId {
+    ValueId::new(client, (u64::from(incarnation.0 - 1) << 32) + n)
+}
+
+/// A send that the client library refused at once.
+fn refused(value: ValueId, partition: Option<i32>, why: &impl std::fmt::Display) -> Op {
+    Op::Sent {
+        value,
+        outcome: Outcome::Fail,
+        partition,
+        offset: None,
+        attempts: 0,
+        producer_id: None,
+        error: Some(why.to_string().into()),
     }
 }
 

@@ -1,12 +1,12 @@
 //! Sends records to one topic, in an open loop (at drawn times, whatever the cluster does) or a closed one (the
 //! next record goes when an earlier one has resolved).
 
-use super::{Reach, producer_facts, sent, split};
+use super::{Reach, nth_value, producer_facts, refused, sent, split};
 use crate::load::{ArrivalKind, Arrivals, KeyChooser, Sizes, encode_value, key_bytes, key_hash};
 use klamm_model::client::producer::{Producer, ProducerRecord};
 use klamm_model::config::ProducerConfig;
 use klamm_model::defects::Defects;
-use klamm_model::history::{Op, Outcome, ValueId};
+use klamm_model::history::Op;
 use klamm_model::ids::{ClientId, Incarnation};
 use klamm_model::inspect::{ClientInspection, Inspection};
 use klamm_model::node::{Input, Node, Outbox, Output};
@@ -146,9 +146,8 @@ impl ProducerApp {
 
     fn send(&mut self, now: Now, late_by: u64, out: &mut Outbox) {
         let spec = &self.spec;
-        // A restarted process goes on far from where the old one stopped: values are unique over a run.
-        let index = (u64::from(self.incarnation.0 - 1) << 32) + self.next;
-        let value = ValueId::new(spec.client, index);
+        let value = nth_value(spec.client, self.incarnation, self.next);
+        let index = value.index();
         let bytes = encode_value(value, spec.sizes.size(spec.seed, spec.client, index));
         let key = spec.keys.key(spec.seed, spec.client, index).map(key_bytes);
         self.next += 1;
@@ -168,15 +167,7 @@ impl ProducerApp {
         };
         match self.producer.send(now, record, value.0, out) {
             Ok(()) => self.under_way += 1,
-            Err(refused) => out.op(Op::Sent {
-                value,
-                outcome: Outcome::Fail,
-                partition,
-                offset: None,
-                attempts: 0,
-                producer_id: None,
-                error: Some(refused.to_string().into()),
-            }),
+            Err(why) => out.op(refused(value, partition, &why)),
         }
     }
 }

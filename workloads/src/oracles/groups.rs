@@ -13,6 +13,7 @@
 use super::ranges::Ranges;
 use super::slots::Slot;
 use super::store::{NONE, Reader, Store};
+use crate::permission::AppFacts;
 use klamm_model::history::{
     CommitTrigger, Entry, IsolationLevel, MemberFacts, Op, Outcome, PositionReason, Processing, RebalanceProtocol,
     TopicPartition, ValueId,
@@ -198,6 +199,14 @@ impl GroupPart {
         let start = self.start?;
         let start = if self.start_moved { i64::MIN } else { start };
         Some(start.max(store.parts[part as usize].log_start))
+    }
+    /// What is known of the application that handled an offset.
+    pub(super) fn app(&self, offset: i64) -> AppFacts {
+        AppFacts { commits_before_finishing: self.delivered_early.contains(offset), ..AppFacts::default() }
+    }
+    /// Why an offset was passed over that was delivered to nobody, if positions were moved beyond it.
+    pub(super) fn passed_over(&self, offset: i64) -> Option<PositionReason> {
+        self.moved_to.1.filter(|_| !self.delivered.contains(offset) && offset < self.moved_to.0)
     }
     /// What members could see of what the group answers for, below an offset.
     pub(super) fn visible(&self, store: &Store, part: u32, below: i64) -> Vec<(i64, Slot)> {

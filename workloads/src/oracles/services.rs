@@ -13,7 +13,6 @@ use super::groups::{Group, GroupPart, Groups, who};
 use super::report::{Findings, Report};
 use super::sends::{KEYED, LOST, MOVED, NOWHERE, READ, State};
 use super::store::Store;
-use crate::permission::AppFacts;
 use klamm_model::history::{Entry, MemberFacts, ValueId};
 use std::collections::BTreeMap;
 
@@ -88,15 +87,11 @@ impl Service {
             let place = lost.iter().filter_map(|v| store.send(*v)).find(|s| s.is(LOST) && s.part != NOWHERE);
             let values: Vec<u64> = [slot.value].into_iter().chain(lost).collect();
             let report = Report::new("half-done", found.at, found.client, place.map_or(part, |s| s.part));
-            let given = state.delivered.contains(offset);
             let report = Report {
                 group: Some(&group.name),
                 isolation: Some(state.isolation),
-                boundary: state.moved_to.1.filter(|_| !given && offset < state.moved_to.0),
-                app: AppFacts {
-                    commits_before_finishing: state.delivered_early.contains(offset),
-                    ..AppFacts::default()
-                },
+                boundary: state.passed_over(offset),
+                app: state.app(offset),
                 ..report.offset(place.map_or(offset, |s| s.offset)).values(&values)
             };
             let words = || {
@@ -136,10 +131,7 @@ impl Service {
                 let report = Report {
                     group: Some(&group.name),
                     isolation: Some(state.isolation),
-                    app: AppFacts {
-                        commits_before_finishing: state.delivered_early.contains(offset),
-                        ..AppFacts::default()
-                    },
+                    app: state.app(offset),
                     ..report.offset(first.1).values(&values)
                 };
                 let words = || {

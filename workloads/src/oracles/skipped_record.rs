@@ -7,7 +7,6 @@
 use super::groups::{Groups, visible_flag};
 use super::report::{Findings, Report};
 use super::store::Store;
-use crate::permission::AppFacts;
 use klamm_model::history::{Entry, TopicPartition};
 use std::sync::Arc;
 
@@ -34,11 +33,8 @@ pub(super) fn end(store: &Store, groups: &Groups, out: &mut Findings) {
                 let report = Report {
                     group: Some(&group.name),
                     isolation: Some(state.isolation),
-                    boundary: state.moved_to.1.filter(|_| !given && offset < state.moved_to.0),
-                    app: AppFacts {
-                        commits_before_finishing: state.delivered_early.contains(offset),
-                        ..AppFacts::default()
-                    },
+                    boundary: state.passed_over(offset),
+                    app: state.app(offset),
                     ..report.offset(offset).values(&values)
                 };
                 let words = || {

@@ -206,35 +206,3 @@ fn findings_beyond_the_told_ones_are_judged_and_counted() {
     assert_eq!(verdicts.summary.violations(), 0);
     assert_eq!(verdicts.findings.iter().filter(|f| f.witness.is_empty()).count(), 100);
 }
-
-/// Not a test of anything but speed: `cargo test --release -p klamm-workloads speed -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures the machine")]
-fn speed() {
-    let mut entries = Vec::new();
-    let mut h = History::new();
-    let (rounds, batch) = (20_000u64, 100u64);
-    for round in 0..rounds {
-        h.sends(round * batch..(round + 1) * batch);
-        for i in round * batch..(round + 1) * batch {
-            h.ack(i, i as i64);
-        }
-        h.reads(10, (round * batch) as i64..((round + 1) * batch) as i64);
-        entries.append(&mut h.entries);
-    }
-    h.assigned(99, 0);
-    for round in 0..rounds / 5 {
-        h.reads(99, (round * batch * 5) as i64..((round + 1) * batch * 5) as i64);
-    }
-    h.final_read(99, 0, (rounds * batch) as i64);
-    entries.append(&mut h.entries);
-    let start = std::time::Instant::now();
-    let mut judge = Judge::new(JudgeConfig { resolve_slack: 0, max_findings: 9 });
-    entries.iter().for_each(|e| judge.entry(e));
-    let verdicts = judge.finish(h.clock, &h.declared);
-    let took = start.elapsed().as_nanos() as u64;
-    assert_eq!(verdicts.findings, []);
-    let sends = rounds * batch;
-    println!("{sends} sends, {} reads: {} ns for each send with its two reads", verdicts.summary.reads, took / sends);
-}

@@ -292,16 +292,11 @@ impl World {
 
     #[track_caller]
     fn silent(&self) {
-        let found: Vec<String> = self.judge.findings().iter().map(|f| f.to_string()).collect();
-        assert!(found.is_empty(), "{found:#?}");
+        silent(&self.judge);
     }
     #[track_caller]
     fn only(&self, check: &str) -> &Finding {
-        let found: Vec<String> = self.judge.findings().iter().map(|f| f.to_string()).collect();
-        assert!(!found.is_empty() && self.judge.findings().iter().all(|f| f.check == check), "{check}: {found:#?}");
-        let finding = &self.judge.findings()[0];
-        assert!(!finding.witness.is_empty());
-        finding
+        only(&self.judge, check)
     }
     #[track_caller]
     fn fires(&self, check: &str) {
@@ -335,4 +330,21 @@ pub(crate) fn fence(id: i32, epoch: i64, fenced: bool) -> MetadataRecord {
         fenced: Some(fenced),
         in_controlled_shutdown: None,
     })
+}
+
+/// Nothing was found.
+#[track_caller]
+pub(in crate::invariants) fn silent(judge: &Invariants) {
+    let found: Vec<String> = judge.findings().iter().map(|f| f.to_string()).collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// This check found something, with a witness, and no other did.
+#[track_caller]
+pub(in crate::invariants) fn only<'a>(judge: &'a Invariants, check: &str) -> &'a Finding {
+    let found: Vec<String> = judge.findings().iter().map(|f| f.to_string()).collect();
+    assert!(!found.is_empty() && judge.findings().iter().all(|f| f.check == check), "{check}: {found:#?}");
+    let first = &judge.findings()[0];
+    assert!(!first.witness.is_empty());
+    first
 }

@@ -53,19 +53,21 @@ fn kip_848_epochs_fence_within_their_bounds() {
     w.only("fencing");
 }
 
+/// A heartbeat of `m1` is answered with these partitions.
+fn tell(w: &mut World, parts: &[i32]) {
+    let r = ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(GroupId(s(G)))
+        .with_member_id(s("m1"))
+        .with_member_epoch(2);
+    let ask = w.asks(4, RequestKind::ConsumerGroupHeartbeat(r));
+    let t = TopicPartitions::default().with_topic_id(ORDERS.0).with_partitions(parts.to_vec());
+    let assignment = Assignment::default().with_topic_partitions(vec![t]);
+    let r = ConsumerGroupHeartbeatResponse::default().with_member_epoch(2).with_assignment(Some(assignment));
+    w.answers(4, ask, ResponseKind::ConsumerGroupHeartbeat(r));
+}
+
 #[test]
 fn kip_848_answers_agree_with_the_trace() {
-    let tell = |w: &mut World, parts: &[i32]| {
-        let r = ConsumerGroupHeartbeatRequest::default()
-            .with_group_id(GroupId(s(G)))
-            .with_member_id(s("m1"))
-            .with_member_epoch(2);
-        let ask = w.asks(4, RequestKind::ConsumerGroupHeartbeat(r));
-        let t = TopicPartitions::default().with_topic_id(ORDERS.0).with_partitions(parts.to_vec());
-        let assignment = Assignment::default().with_topic_partitions(vec![t]);
-        let r = ConsumerGroupHeartbeatResponse::default().with_member_epoch(2).with_assignment(Some(assignment));
-        w.answers(4, ask, ResponseKind::ConsumerGroupHeartbeat(r));
-    };
     let mut w = consumer_group();
     w.traced("m1", 2, &[0]);
     tell(&mut w, &[0]);
@@ -82,15 +84,7 @@ fn what_another_coordinator_said_is_no_measure() {
         w.traced("m1", 2, &[0]);
         w.appends(&[current_record("m1", 2, &[], &[0])], true);
         w.moves();
-        let r = ConsumerGroupHeartbeatRequest::default()
-            .with_group_id(GroupId(s(G)))
-            .with_member_id(s("m1"))
-            .with_member_epoch(2);
-        let ask = w.asks(4, RequestKind::ConsumerGroupHeartbeat(r));
-        let t = TopicPartitions::default().with_topic_id(ORDERS.0).with_partitions(parts.to_vec());
-        let assignment = Assignment::default().with_topic_partitions(vec![t]);
-        let r = ConsumerGroupHeartbeatResponse::default().with_member_epoch(2).with_assignment(Some(assignment));
-        w.answers(4, ask, ResponseKind::ConsumerGroupHeartbeat(r));
+        tell(&mut w, parts);
         w
     };
     told(&[]).silent();

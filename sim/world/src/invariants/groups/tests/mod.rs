@@ -13,6 +13,7 @@ mod records;
 use super::*;
 use crate::event::{ConnEnd, Ending, Event, HostId, Observer, What};
 use crate::invariants::batch::testing::batch;
+use crate::invariants::tests::{only, silent};
 use crate::invariants::{Account, AuditAt, Finding, NodeSetup, ReplicaFiles, Role, Setup, TopicSetup, Unmet};
 use bytes::Bytes;
 use kafka_protocol::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
@@ -461,16 +462,11 @@ impl World {
 
     #[track_caller]
     fn silent(&self) {
-        let found: Vec<String> = self.judge.findings().iter().map(|f| f.to_string()).collect();
-        assert!(found.is_empty(), "{found:#?}");
+        silent(&self.judge);
     }
     #[track_caller]
     fn only(&self, check: &str) -> &Finding {
-        let found: Vec<String> = self.judge.findings().iter().map(|f| f.to_string()).collect();
-        assert!(!found.is_empty() && self.judge.findings().iter().all(|f| f.check == check), "{check}: {found:#?}");
-        let first = &self.judge.findings()[0];
-        assert!(!first.witness.is_empty());
-        first
+        only(&self.judge, check)
     }
 }
 
