@@ -6,3 +6,4 @@ pub mod disk;
 pub mod event;
 pub mod faults;
 pub mod invariants;
+pub mod shell;

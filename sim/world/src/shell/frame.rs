@@ -1,0 +1,161 @@
+//! Frames: four bytes of length, and as many bytes. A length is a claim: memory is set aside as bytes arrive, never for
+//! what is only announced.
+
+use super::limits::READ_CHUNK;
+use bytes::{Buf, Bytes, BytesMut};
+use std::io;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Bytes of a frame's length.
+pub const LENGTH: usize = 4;
+
+/// Why no further frame can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// A frame is longer than it may be.
+    #[error("a frame of {size} bytes was announced, the limit is {limit}")]
+    TooLarge {
+        /// As announced.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A length below zero.
+    #[error("a frame of {0} bytes was announced")]
+    Negative(i32),
+    /// The stream ended within a frame.
+    #[error("the stream ended within a frame: {missing} bytes are missing")]
+    Truncated {
+        /// At least so many.
+        missing: usize,
+    },
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Cuts a stream of bytes into frames.
+#[derive(Debug)]
+pub struct FrameReader<R> {
+    from: R,
+    buffer: BytesMut,
+    limit: usize,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// Reads frames of at most `limit` bytes.
+    pub fn new(from: R, limit: usize) -> FrameReader<R> {
+        FrameReader { from, buffer: BytesMut::new(), limit }
+    }
+
+    /// The next frame's length, once it is there; `None` where the stream ends between two frames. To be followed by
+    /// [`FrameReader::body`].
+    pub async fn length(&mut self) -> Result<Option<usize>, FrameError> {
+        while self.buffer.len() < LENGTH {
+            if self.fill(READ_CHUNK).await? == 0 {
+                let missing = LENGTH - self.buffer.len();
+                return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::Truncated { missing }) };
+            }
+        }
+        let length = self.buffer.get_i32();
+        let size = usize::try_from(length).map_err(|_| FrameError::Negative(length))?;
+        if size > self.limit {
+            return Err(FrameError::TooLarge { size, limit: self.limit });
+        }
+        Ok(Some(size))
+    }
+
+    /// The bytes of the frame whose length was read last.
+    pub async fn body(&mut self, size: usize) -> Result<Bytes, FrameError> {
+        while self.buffer.len() < size {
+            let missing = size - self.buffer.len();
+            // At most as much again as has come: a lie about the length costs no memory.
+            let chunk = missing.min(self.buffer.len().max(READ_CHUNK));
+            if self.fill(chunk).await? == 0 {
+                return Err(FrameError::Truncated { missing });
+            }
+        }
+        Ok(self.buffer.split_to(size).freeze())
+    }
+
+    async fn fill(&mut self, chunk: usize) -> Result<usize, FrameError> {
+        if self.buffer.capacity() - self.buffer.len() < chunk.min(READ_CHUNK / 4) {
+            self.buffer.reserve(chunk);
+        }
+        Ok(self.from.read_buf(&mut self.buffer).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    fn frame(bytes: &[u8]) -> Vec<u8> {
+        [&(bytes.len() as i32).to_be_bytes(), bytes].concat()
+    }
+
+    async fn read_all(pieces: Vec<Vec<u8>>, limit: usize) -> (Vec<Vec<u8>>, Result<(), FrameError>) {
+        let (mut to, from) = tokio::io::duplex(1 << 16);
+        let writer = async move {
+            for piece in pieces {
+                to.write_all(&piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let reader = async {
+            let (mut reader, mut frames) = (FrameReader::new(from, limit), Vec::new());
+            loop {
+                match reader.length().await {
+                    Ok(None) => return (frames, Ok(())),
+                    Ok(Some(size)) => match reader.body(size).await {
+                        Ok(bytes) => frames.push(bytes.to_vec()),
+                        Err(error) => return (frames, Err(error)),
+                    },
+                    Err(error) => return (frames, Err(error)),
+                }
+            }
+        };
+        tokio::join!(writer, reader).1
+    }
+
+    #[tokio::test]
+    async fn frames_come_out_whole_however_they_are_cut() {
+        let stream = [frame(b"one"), frame(b""), frame(&[7; 5000]), frame(b"last")].concat();
+        for step in [1, 2, 3, 5, 4096, stream.len()] {
+            let (frames, end) = read_all(stream.chunks(step).map(<[u8]>::to_vec).collect(), 5000).await;
+            assert!(end.is_ok(), "in steps of {step}: {end:?}");
+            assert_eq!(frames, [b"one".to_vec(), Vec::new(), vec![7; 5000], b"last".to_vec()], "in steps of {step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_above_the_limit_is_refused_before_a_byte_of_it_is_read() {
+        let (frames, end) = read_all(vec![frame(b"ok"), frame(&[0; 11])], 10).await;
+        assert_eq!(frames.len(), 1);
+        assert!(matches!(end, Err(FrameError::TooLarge { size: 11, limit: 10 })), "{end:?}");
+        let (_, end) = read_all(vec![(-1i32).to_be_bytes().to_vec()], 10).await;
+        assert!(matches!(end, Err(FrameError::Negative(-1))), "{end:?}");
+    }
+
+    #[tokio::test]
+    async fn an_end_within_a_frame_is_told_from_one_between_frames() {
+        let whole = frame(b"frame");
+        for cut in 1..whole.len() {
+            let (frames, end) = read_all(vec![whole[..cut].to_vec()], 10).await;
+            assert!(frames.is_empty() && matches!(end, Err(FrameError::Truncated { .. })), "cut at {cut}: {end:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lie_about_the_length_costs_no_memory() {
+        let (mut to, from) = tokio::io::duplex(1 << 16);
+        let mut reader = FrameReader::new(from, 1 << 30);
+        to.write_all(&(1i32 << 30).to_be_bytes()).await.unwrap();
+        let size = reader.length().await.unwrap().unwrap();
+        to.write_all(b"a few bytes").await.unwrap();
+        drop(to);
+        assert!(reader.body(size).await.is_err());
+        assert!(reader.buffer.capacity() <= 4 * READ_CHUNK, "{} bytes set aside", reader.buffer.capacity());
+    }
+}
