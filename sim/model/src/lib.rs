@@ -8,6 +8,7 @@
 //! - [`node`]: inputs and outputs; [`disk`]: the disk as a correspondent; [`trace`], [`history`], [`inspect`]: what a
 //!   node says of itself, what a client application did, and the account a node gives at the end of a phase;
 //! - [`timers`], [`small_map`]: a node's own deadlines, and what it holds a dozen of;
+//! - [`guard`]: bytes from outside, looked at before they are decoded;
 //! - [`record`]: record batches and the records Kafka keeps for itself; [`log`]: a partition's log on disk;
 //! - [`broker`], [`controller`], [`client`]: the three kinds of node;
 //! - [`defects`]: published bugs, as switches.
@@ -19,6 +20,7 @@ pub mod config;
 pub mod controller;
 pub mod defects;
 pub mod disk;
+pub mod guard;
 pub mod history;
 pub mod ids;
 pub mod inspect;

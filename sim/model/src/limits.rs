@@ -31,3 +31,7 @@ pub const TOMBSTONES_PER_WRITE: usize = 1000;
 /// How often a coordinator's assignor looks at all topics for partitions that should move, when subscriptions differ. Each
 /// look that moves something makes the assignment more even.
 pub const ASSIGNOR_ROUNDS: usize = 100;
+
+/// The most elements (of all arrays together, unknown tagged fields included) in a message from outside. An element
+/// takes a few hundred bytes at most once decoded.
+pub const MAX_MESSAGE_ELEMENTS: usize = 1 << 18;

@@ -7,6 +7,7 @@ use super::controller_link::{Asked, ControllerLink, Lane};
 use super::{Process, Task};
 use crate::config::BrokerConfig;
 use crate::controller::image::{Image, PartitionImage, TopicImage};
+use crate::guard;
 use crate::ids::*;
 use crate::log::checkpoint::uuid_text;
 use crate::node::{Listener, Outbox};
@@ -443,6 +444,7 @@ fn envelope(api: ApiKey, correlation: i32, version: i16, request: &impl Encodabl
 fn open_envelope(data: &Bytes, api: ApiKey, version: i16) -> Option<ResponseKind> {
     let mut data = data.clone();
     ResponseHeader::decode(&mut data, api.response_header_version(version)).ok()?;
+    guard::check_response(api, version, &data).ok()?;
     match api {
         ApiKey::CreatePartitions => CreatePartitionsResponse::decode(&mut data, version).ok().map(ResponseKind::from),
         _ => CreateTopicsResponse::decode(&mut data, version).ok().map(ResponseKind::from),

@@ -1,6 +1,7 @@
 //! Envelope (KIP-590): a broker forwards what a client asked, header and body as the client encoded them, and gets
 //! the answer back the same way.
 
+use crate::guard;
 use crate::ids::ApiKey;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
@@ -47,6 +48,8 @@ pub fn open(envelope: &EnvelopeRequest) -> Result<Forwarded, ResponseError> {
         return Err(ResponseError::UnsupportedVersion);
     }
     let header = RequestHeader::decode(&mut data, api.request_header_version(version)).map_err(|_| invalid)?;
+    // A client encoded it, and the broker between may have looked at its envelope only.
+    guard::check_request(api, version, &data).map_err(|_| invalid)?;
     let request = if api == ApiKey::CreateTopics {
         Wish::Topics(CreateTopicsRequest::decode(&mut data, version).map_err(|_| invalid)?)
     } else {

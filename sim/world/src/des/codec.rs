@@ -1,8 +1,10 @@
-//! Messages through the real codec: for proving that it makes no difference, and for a digest of their bytes.
+//! Messages through the real codec, and past the guard that real sockets have: for proving that neither makes a
+//! difference, and for a digest of their bytes.
 
 use super::size::{api_of_request, api_of_response};
 use bytes::BytesMut;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
+use klamm_model::guard;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Why a message cannot be sent: its sender filled in what its version cannot carry, or gave it no valid version.
@@ -22,7 +24,7 @@ pub(super) struct Codec {
 }
 
 macro_rules! pass {
-    ($self:ident, $kind:ident, $api_of:ident, $message:ident, $version:ident, $round_trip:ident) => {{
+    ($self:ident, $kind:ident, $api_of:ident, $message:ident, $version:ident, $round_trip:ident, $check:ident) => {{
         let fail = |reason: String| {
             let api = $api_of(&$message).map_or_else(|| "?".to_owned(), |api| format!("{api:?}"));
             Unencodable { api, version: $version, reason }
@@ -34,6 +36,7 @@ macro_rules! pass {
             return Ok($message);
         }
         let api = $api_of(&$message).ok_or_else(|| fail("nobody sends it".to_owned()))?;
+        guard::$check(api, $version, &bytes).map_err(|e| fail(e.to_string()))?;
         let decoded = $kind::decode(api, &mut bytes, $version).map_err(|e| fail(e.to_string()))?;
         if !bytes.is_empty() {
             return Err(fail(format!("{} bytes are left over", bytes.len())));
@@ -50,7 +53,7 @@ impl Codec {
         version: i16,
         round_trip: bool,
     ) -> Result<Box<RequestKind>, Unencodable> {
-        pass!(self, RequestKind, api_of_request, message, version, round_trip)
+        pass!(self, RequestKind, api_of_request, message, version, round_trip, check_request)
     }
 
     /// The same for a response.
@@ -60,7 +63,7 @@ impl Codec {
         version: i16,
         round_trip: bool,
     ) -> Result<Box<ResponseKind>, Unencodable> {
-        pass!(self, ResponseKind, api_of_response, message, version, round_trip)
+        pass!(self, ResponseKind, api_of_response, message, version, round_trip, check_response)
     }
 
     /// Rolling hash of everything encoded so far.
