@@ -10,3 +10,6 @@
 pub mod frame;
 pub mod limits;
 pub mod net;
+
+/// What looks at bytes before they are decoded; the model needs it itself, for messages within messages.
+pub use klamm_model::guard;
