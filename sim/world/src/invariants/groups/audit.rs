@@ -4,10 +4,10 @@
 //! the account says it was committed. Left out: what is in memory only by design (timers, pending writes, classic groups
 //! between two generations).
 
+use super::answers::listed;
 use super::lives::at_most;
 use super::log::{GroupState, Replayed};
 use super::reader::said;
-use super::requests::listed;
 use super::{Invariants, Source, Waits};
 use crate::event::Ordinal;
 use crate::invariants::batch::heads;

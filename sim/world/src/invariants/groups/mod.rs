@@ -8,14 +8,17 @@
 //! A partition of the offsets topic whose log lost what was committed (an unclean election, or a leader that lacks it)
 //! is judged no further by what was replayed: what went with it is for the checks of replication.
 //!
-//! Rooms: [`reader`] and [`log`]; [`requests`]: what is asked and answered, with committed-offset, fencing and unique
-//! member ids; [`owners`]: single-owner, assignment-legal; [`lives`]: liveness-verdicts; [`needless`]: rebalances,
+//! Rooms: [`reader`] and [`log`]; [`requests`], [`fencing`] and [`answers`]: what is asked, what of it is stale, what is
+//! answered, with unique member ids; [`offsets`]: committed-offset; [`owners`]: single-owner, assignment-legal; [`lives`]: liveness-verdicts; [`needless`]: rebalances,
 //! revocations and moves without need; [`audit`]: accounts against the log, and convergence.
 
+mod answers;
 mod audit;
+mod fencing;
 mod lives;
 mod log;
 mod needless;
+mod offsets;
 mod owners;
 mod reader;
 mod requests;

@@ -2,12 +2,13 @@
 //!
 //! Classic: one record says the whole generation. KIP-848: a partition is assigned or pending revocation to one current
 //! member, across all member epochs; judged after the whole batch. A client may go on with a partition that is another's
-//! only if it was removed from the group, or its static id taken over, and has not heard of it. A classic static member
-//! that misses a rebalance is not removed (KIP-345): it goes on with what it had until it hears.
+//! only if it was removed from the group, or its static id taken over, and has not heard of it; one that was removed may
+//! also still take up what an answer on its way gave it. A classic static member that misses a rebalance is not removed
+//! (KIP-345): it goes on with what it had until it hears.
 
+use super::answers::listed;
 use super::log::GroupState;
 use super::reader::{Classic, Said};
-use super::requests::listed;
 use super::{Invariants, Source};
 use crate::event::{NodeRef, Ordinal};
 use crate::invariants::cluster::PartIx;
@@ -139,7 +140,7 @@ impl Invariants {
             let replayed = self.replayed(&group).and_then(|(_, l)| l.replayed.groups.get(&group));
             let missed = self.missed_rebalance(other, &group, &as_member);
             let known = !as_member.is_empty() && as_member != member;
-            if known && !missed && replayed.is_some_and(|g| g.has(&as_member)) {
+            if known && !missed && replayed.is_some_and(|g| g.has(&as_member) && g.has(&member)) {
                 let name = self.cluster.name(other);
                 let detail = format!(
                     "{}-{} comes to {member} while {name} has it, as {as_member}, which is still a member",

@@ -4,7 +4,7 @@
 //! committed (with `enable.auto.commit`), what is to go is given up, what is new is taken up, and a report
 //! acknowledges that. A member that is fenced loses everything and joins anew under its old id. Follows Kafka's
 //! `AbstractMembershipManager`, `ConsumerMembershipManager` and `ConsumerHeartbeatRequestManager`; unlike there,
-//! reports in a hurry keep to the backoff after an error.
+//! reports in a hurry keep to the backoff after an error, and what was promised is claimed as owned (`Modern::claims`).
 
 use super::super::group::{Group, GroupTag, Then};
 use super::super::requests::Tag as RequestTag;
@@ -174,6 +174,17 @@ impl Modern {
         self.current.as_ref() == Some(&self.target)
     }
 
+    /// What a report says is owned: what was reconciled last, and what the newest target promises. A list without the
+    /// promised partitions, sent to acknowledge an earlier target, would read as giving them up if the coordinator
+    /// wants them back by then; it would hand them on while this member takes them up.
+    fn claims(&self) -> Target {
+        let mut owned = self.current.clone().unwrap_or_default();
+        for (id, partitions) in &self.target.topics {
+            owned.topics.entry(*id).or_default().extend(partitions);
+        }
+        owned
+    }
+
     fn receive(&mut self, topics: Topics) {
         if topics != self.target.topics || self.target.version == 0 {
             self.target = Target { version: self.target.version + 1, topics };
@@ -335,7 +346,7 @@ impl Consumer {
             request.subscribed_topic_names = Some(names);
             request.server_assignor = self.config.group_remote_assignor.clone().map(StrBytes::from_string);
         }
-        let owned = m.current.clone().unwrap_or_default();
+        let owned = m.claims();
         if m.state == State::Joining || m.told.owned.as_ref() != Some(&owned) {
             let each = owned.topics.iter().map(|(id, partitions)| {
                 let partitions = partitions.iter().copied().collect();

@@ -92,6 +92,22 @@ fn what_is_to_go_is_given_up_before_it_is_acknowledged() {
     assert_eq!(g.k.membership().unwrap().generation, 7);
 }
 
+/// Seed 0x7ad552d47cd58e78 of crash-looping-member-kip-848: a list that acknowledges an earlier target, without what a
+/// later one has promised meanwhile, lets the coordinator hand that on while it is being taken up.
+#[test]
+fn what_is_promised_is_claimed_by_the_acknowledgement_of_an_earlier_target() {
+    let mut g = joined(&[]);
+    g.pass(1000);
+    g.told(6, Some(&[1]));
+    g.pass(1000);
+    g.told(6, Some(&[1, 2]));
+    g.k.revocation_done(g.c.now);
+    g.settle();
+    let (_, request) = g.report();
+    let listed: Vec<i32> = request.topic_partitions.unwrap().iter().flat_map(|t| t.partitions.clone()).collect();
+    assert_eq!(listed, [1, 2], "without the one given up, with the one promised");
+}
+
 #[test]
 fn nothing_is_reconciled_outside_poll() {
     let mut g = joined(&[]);

@@ -34,6 +34,11 @@ fn clients_do_not_overlap() {
     w.goes(4, 1, &[0], true);
     w.comes(5, 2, &[0]);
     w.silent();
+    // It is the one to which it comes that was removed, and an answer on its way had given it.
+    let mut w = World::settled(COOPERATIVE, "cooperative-sticky");
+    w.appends(&[generation(2, "range", &[("m1", &[0, 1])])], true);
+    w.comes(5, 1, &[0]);
+    w.silent();
 }
 
 #[test]
