@@ -2,7 +2,8 @@
 //!
 //! - needless-rebalance: a settled group (stable, every member has its part) rebalances although nothing happened to it:
 //!   nobody joined, left or was removed, no subscription and no topic of it changed (in a classic group: its leader has
-//!   heard of no change since it assigned), no cooperative rebalance was to be followed up, and its coordinator was not
+//!   heard of no change since it assigned), no join was late (bytes of a closed connection: what a member said of itself
+//!   before the last rebalance), no cooperative rebalance was to be followed up, and its coordinator was not
 //!   away for a session. So a bouncing broker does not disturb a group, and
 //!   neither does the restart of a static member with the same subscription.
 //! - needless-revocation: a member of a cooperative group gives up what it keeps (found when it gets it back).
@@ -44,7 +45,7 @@ impl Invariants {
         }
     }
 
-    /// Somebody joins.
+    /// Somebody joins, as it sent at `ctx.cause`.
     pub(super) fn join_cause(
         &mut self,
         ctx: Ctx,
@@ -59,6 +60,7 @@ impl Invariants {
         let cause = match known.or(as_static) {
             None => Some("a member joins"),
             Some(before) if before != topics => Some("a member changes its subscription"),
+            Some(_) if ctx.cause < watched.needless.begun => Some("a join of before the last rebalance arrives"),
             Some(_) => None,
         };
         if let Some(cause) = cause {

@@ -60,6 +60,8 @@ fn millis(ms: i32) -> Duration {
 /// A request that came while an earlier one of its connection was in process.
 #[derive(Clone, Debug)]
 pub(super) struct Queued {
+    /// When it was sent.
+    sent: Ordinal,
     from: ConnEnd,
     to: ConnEnd,
     pub(super) correlation: i32,
@@ -81,7 +83,8 @@ impl Invariants {
     ) {
         let place = (to.node, to.conn);
         if self.groups.open.contains_key(&place) {
-            let queued = Queued { from: *from, to: *to, correlation, version, request: request.clone() };
+            let (from, to, request) = (*from, *to, request.clone());
+            let queued = Queued { sent: ctx.cause, from, to, correlation, version, request };
             self.groups.queued.entry(place).or_default().push_back(queued);
         } else {
             self.group_taken(ctx, from, to, correlation, version, request);
@@ -95,11 +98,12 @@ impl Invariants {
             self.groups.queued.remove(&place);
         }
         if let Some(q) = next {
+            let ctx = Ctx { cause: q.sent, ..ctx };
             self.group_taken(ctx, &q.from, &q.to, q.correlation, q.version, &q.request);
         }
     }
 
-    /// A broker takes up a request of the group APIs.
+    /// A broker takes up a request of the group APIs, sent at `ctx.cause`.
     pub(super) fn group_taken(
         &mut self,
         ctx: Ctx,

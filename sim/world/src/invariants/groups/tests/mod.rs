@@ -57,6 +57,8 @@ fn ids(list: &[i32]) -> Vec<NodeId> {
 struct World {
     judge: Invariants,
     ordinal: u64,
+    /// Of the next event, if not the event before it.
+    cause: Option<Ordinal>,
     at: u64,
     metadata: i64,
     correlation: i32,
@@ -78,7 +80,18 @@ impl World {
         let setup = Setup { nodes, topics: BTreeMap::new(), default_topic: topic, elr: false, consumer_session };
         let judge = Invariants::new(setup);
         let (metadata, files) = (0, Vec::new());
-        let mut w = World { judge, ordinal: 0, at: 0, metadata, correlation: 0, end: 0, files, epoch: 0, leader: 1 };
+        let mut w = World {
+            judge,
+            ordinal: 0,
+            cause: None,
+            at: 0,
+            metadata,
+            correlation: 0,
+            end: 0,
+            files,
+            epoch: 0,
+            leader: 1,
+        };
         let partition = |topic, partition, replicas: &[i32]| {
             MetadataRecord::Partition(PartitionRecord {
                 partition: TopicIdPartition { topic, partition },
@@ -122,7 +135,7 @@ impl World {
         self.at += 1_000;
         self.judge.event(&Event {
             ordinal: Ordinal(self.ordinal),
-            cause: Ordinal(self.ordinal - 1),
+            cause: self.cause.take().unwrap_or(Ordinal(self.ordinal - 1)),
             at: Instant::from_nanos(self.at),
             host: Some(HostId(node)),
             node: Some(NodeRef(node)),

@@ -44,6 +44,16 @@ fn a_settled_group_does_not_rebalance_for_nothing() {
     w.moves();
     begins(&mut w);
     w.silent();
+    // A join that was sent before the last rebalance (seed 0xa4fc2ef6b18ab1ac of slow-offset-lookups); not one sent since.
+    let joins = |sent_before: bool| {
+        let mut w = World::settled(EAGER, "range");
+        w.cause = sent_before.then_some(Ordinal(1));
+        w.asks_join(4, "m1", None, "orders");
+        begins(&mut w);
+        w
+    };
+    joins(true).silent();
+    joins(false).only("needless-rebalance");
     // A member that has not heard of its part.
     let mut w = World::new();
     w.state("Empty", "PreparingRebalance", 0);
