@@ -4,7 +4,7 @@
 //! the settings as they are and for every change of one of them, so the difference is the change's and nothing else's.
 
 mod combinations;
-mod properties;
+pub(crate) mod properties;
 mod subject;
 
 pub use combinations::combinations;

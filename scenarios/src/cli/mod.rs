@@ -10,6 +10,7 @@ mod progress;
 mod replay;
 mod report;
 mod run;
+mod serve;
 mod versus;
 
 use crate::recheck;
@@ -66,6 +67,8 @@ enum Command {
     Shrink(replay::ShrinkArgs),
     /// Draw a run again, or put the shards of one together.
     Report(report::Args),
+    /// Serve a cluster that clients connect to.
+    Serve(serve::Args),
     /// Judge a recorded history.
     Check(check::Args),
     /// Published Kafka bugs, to be switched on one at a time.
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => audit::audit(&args),
         Command::Shrink(args) => replay::shrink(&args),
         Command::Report(args) => report::report(&args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Check(args) => check::check(&args),
         Command::Defects(args) => defects::defects(&args),
         Command::List(args) => list::list(&args),
@@ -108,6 +112,13 @@ fn init_tracing() {
     let Ok(filter) = std::env::var("KLAMM_LOG") else { return };
     let filter = tracing_subscriber::EnvFilter::new(filter);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// What a server has to say, unless `KLAMM_LOG` says how much of it.
+fn log_warnings() {
+    if std::env::var_os("KLAMM_LOG").is_none() {
+        tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr).init();
+    }
 }
 
 /// Errors are wrapped for people who sit at a terminal; in a log, a message stays one line that can be searched.

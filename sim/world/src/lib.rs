@@ -6,4 +6,5 @@ pub mod disk;
 pub mod event;
 pub mod faults;
 pub mod invariants;
+pub mod live;
 pub mod shell;

@@ -18,7 +18,7 @@ mod file;
 mod names;
 mod perform;
 mod profile;
-mod rope;
+pub(crate) mod rope;
 #[cfg(test)]
 mod tests;
 

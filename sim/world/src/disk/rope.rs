@@ -10,7 +10,7 @@ static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 /// Chunks in order, each with the position of its first byte; none is empty.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rope {
+pub(crate) struct Rope {
     chunks: Vec<(u64, Bytes)>,
     len: u64,
 }

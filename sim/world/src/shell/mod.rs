@@ -5,11 +5,20 @@
 //! `tokio::time`, which turmoil turns. It knows nothing of Kafka's rules beyond the envelope of a message. The determinism
 //! law holds here: one thread, no unordered `select!`, no ambient randomness, no map without an order.
 //!
-//! The rooms: [`limits`], every bound by name; [`net`], the sockets it needs; [`frame`], length-prefixed frames.
+//! The rooms, in reading order:
+//! - [`limits`]: every bound, by name; [`net`]: the sockets it needs;
+//! - [`frame`]: length-prefixed frames; [`codec`]: headers and versions around the messages;
+//! - `connection`: the tasks of a connection; [`process`]: a node's inputs and outputs;
+//! - [`disk`]: the disk as the shell sees it; [`observer`]: who watches, and who meddles.
 
+pub mod codec;
+mod connection;
+pub mod disk;
 pub mod frame;
 pub mod limits;
 pub mod net;
+pub mod observer;
+pub mod process;
 
 /// What looks at bytes before they are decoded; the model needs it itself, for messages within messages.
 pub use klamm_model::guard;

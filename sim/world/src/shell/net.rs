@@ -20,7 +20,7 @@ pub struct Stream<R, W> {
 /// The stream of a network.
 pub type StreamOf<N> = Stream<<N as Net>::Read, <N as Net>::Write>;
 
-/// TCP, as a node's host has it.
+/// TCP, as a node's host has it. Sockets to listen on are bound by whoever starts the process.
 pub trait Net: 'static {
     /// A bound socket.
     type Listener: 'static;
@@ -29,8 +29,6 @@ pub trait Net: 'static {
     /// The writing half. Dropping it ends the stream.
     type Write: AsyncWrite + Unpin + 'static;
 
-    /// Binds a socket. Port 0 takes any that is free.
-    fn bind(&self, at: &Endpoint) -> impl Future<Output = io::Result<Self::Listener>>;
     /// The next connection.
     fn accept(&self, listener: &Self::Listener) -> impl Future<Output = io::Result<StreamOf<Self>>>
     where

@@ -1,0 +1,212 @@
+//! `klamm serve`.
+
+use crate::audit::properties;
+use klamm_model::config::{BrokerConfig, ConfigError, Properties};
+use klamm_world::live::cluster::{Cluster, ClusterSpec, Members};
+use klamm_world::live::host::Ended;
+use klamm_world::shell::limits::Limits;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long the cluster may take until it is ready.
+const READY: Duration = Duration::from_secs(60);
+/// How long an orderly end may take; whoever takes longer is killed.
+const END: Duration = Duration::from_secs(30);
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// How many brokers.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    brokers: u32,
+    /// Where the first broker listens for clients; the others take the next ports. Port 0: any that are free.
+    #[arg(long, default_value = "127.0.0.1:9092", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Allow an address that others than this machine can reach. There is no authentication whatsoever.
+    #[arg(long)]
+    expose: bool,
+    /// Where data is kept; it is recovered at the next start. Without it data is in memory, and gone at the end.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// A broker's properties file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One of a broker's properties; goes before the file.
+    #[arg(short, value_name = "KEY=VALUE")]
+    c: Vec<String>,
+    /// Serve one node only, `controller` or `broker-N`, so that each can have a process of its own. All need the same --data,
+    /// --brokers, --listen and --controller.
+    #[arg(long, value_name = "NODE", requires = "controller")]
+    node: Option<String>,
+    /// With --node: where the controller listens.
+    #[arg(long, value_name = "ADDRESS", requires = "node")]
+    controller: Option<SocketAddr>,
+    /// How to say that it is ready: for people, or one JSON object on one line.
+    #[arg(long, default_value = "human", value_parser = ["human", "json"])]
+    format: String,
+}
+
+/// Settings as given, over what a small cluster needs.
+fn settings(args: &Args) -> miette::Result<Properties> {
+    let few = args.brokers.min(3).to_string();
+    let mut settings: Properties = [
+        // Kafka's own quick start has these at 1 and 0; a cluster of one cannot have 3.
+        ("default.replication.factor", few.as_str()),
+        ("offsets.topic.replication.factor", few.as_str()),
+        ("group.initial.rebalance.delay.ms", "0"),
+        // A restart on the same data is found out sooner, and a dead leader replaced sooner.
+        ("broker.session.timeout.ms", "3000"),
+        ("broker.heartbeat.interval.ms", "500"),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .collect();
+    if let Some(path) = &args.config {
+        let name = path.display();
+        let text = std::fs::read_to_string(path).map_err(|e| miette::miette!("{name}: {e}"))?;
+        let entries =
+            properties::parse(&text).map_err(|(line, message)| miette::miette!("{name}:{line}: {message}"))?;
+        settings.extend(entries.into_iter().map(|entry| (entry.key, entry.value)));
+    }
+    for setting in &args.c {
+        let Some((key, value)) = setting.split_once('=') else {
+            return Err(miette::miette!("-c {setting}: expected KEY=VALUE, such as `-c num.partitions=3`"));
+        };
+        settings.insert(key.trim().to_owned(), value.trim().to_owned());
+    }
+    Ok(settings)
+}
+
+fn members(args: &Args) -> miette::Result<Members> {
+    let (Some(node), Some(controller)) = (&args.node, args.controller) else { return Ok(Members::All) };
+    if node == "controller" {
+        return Ok(Members::Controller(controller));
+    }
+    let number = node.strip_prefix("broker-").and_then(|n| n.parse().ok());
+    match number.filter(|n| (1..=args.brokers).contains(n)) {
+        Some(number) => Ok(Members::Broker { number, controller }),
+        None => {
+            Err(miette::miette!("--node {node}: expected `controller`, or `broker-1` to `broker-{}`", args.brokers))
+        }
+    }
+}
+
+fn spec(args: &Args) -> miette::Result<ClusterSpec> {
+    for address in [Some(args.listen), args.controller].into_iter().flatten() {
+        if !address.ip().is_loopback() && !args.expose {
+            return Err(miette::miette!(
+                "{address} can be reached from other machines, and whoever reaches it can do anything; \
+                 say --expose if that is meant"
+            ));
+        }
+        if address.ip().is_unspecified() {
+            return Err(miette::miette!(
+                "{address} is no address that clients could be told; name one of this machine's"
+            ));
+        }
+    }
+    if args.node.is_some() && args.listen.port() == 0 {
+        return Err(miette::miette!("with --node, every broker's port must be known: give --listen a port"));
+    }
+    let (config, warnings) = BrokerConfig::parse(&settings(args)?).map_err(|e: ConfigError| miette::miette!("{e}"))?;
+    for warning in warnings {
+        eprintln!("warning: `{}` is a setting of Kafka's, and has no effect here", warning.key);
+    }
+    Ok(ClusterSpec {
+        brokers: args.brokers,
+        listen: args.listen,
+        data: args.data.clone(),
+        config,
+        limits: Limits::default(),
+        members: members(args)?,
+    })
+}
+
+/// Serves until it is told to end.
+///
+/// # Errors
+/// Settings or addresses that cannot be used.
+pub fn serve(args: &Args) -> miette::Result<u8> {
+    let spec = spec(args)?;
+    super::log_warnings();
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = stop.clone();
+    let handler = move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            // Asked twice: at once, as a kill would.
+            std::process::exit(130);
+        }
+    };
+    ctrlc::set_handler(handler).map_err(|e| miette::miette!("cannot listen for signals: {e}"))?;
+    let began = Instant::now();
+    let cluster = Cluster::start(&spec).map_err(|e| miette::miette!("{e}"))?;
+    let ready = args.node.is_some() || wait_until_ready(&cluster, &stop);
+    if !ready && !stop.load(Ordering::Relaxed) {
+        return Err(miette::miette!("the cluster was not ready within {READY:?}; its log is above"));
+    }
+    announce(args, &cluster, began.elapsed());
+    let mut failed = false;
+    while !stop.load(Ordering::Relaxed) {
+        let Some(end) = cluster.next_ended(Duration::from_millis(50)) else { continue };
+        match end.how {
+            Ended::Exit => eprintln!("{} has shut down", end.host),
+            Ended::Killed => eprintln!("{} was killed", end.host),
+            Ended::Halt(reason) => eprintln!("{} gave up: {reason}", end.host),
+            Ended::Failed(reason) => {
+                failed = true;
+                eprintln!("{} failed, which is a defect of klamm's: {reason}", end.host);
+            }
+        }
+        if args.node.is_some() {
+            break;
+        }
+    }
+    let late = cluster.shut_down_all(END);
+    for host in &late {
+        eprintln!("{host} was not through within {END:?}, and was killed");
+    }
+    Ok(if failed || !late.is_empty() { super::VIOLATED } else { super::HELD })
+}
+
+fn wait_until_ready(cluster: &Cluster, stop: &AtomicBool) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < READY && !stop.load(Ordering::Relaxed) {
+        if cluster.await_ready(Duration::from_millis(100)) {
+            return true;
+        }
+    }
+    false
+}
+
+fn announce(args: &Args, cluster: &Cluster, took: Duration) {
+    use std::io::Write;
+    let bootstrap = cluster.bootstrap();
+    if args.format == "json" {
+        println!("{}", serde_json::json!({ "bootstrap": bootstrap, "ready_ms": took.as_millis() as u64 }));
+    } else if let Some(node) = &args.node {
+        println!("klamm {} · {node} · started in {:.2} s", env!("CARGO_PKG_VERSION"), took.as_secs_f64());
+        if !bootstrap.is_empty() {
+            println!("bootstrap.servers={bootstrap}");
+        }
+    } else {
+        let brokers = if args.brokers == 1 { "1 broker".to_owned() } else { format!("{} brokers", args.brokers) };
+        let data = args.data.as_ref().map_or("data in memory".to_owned(), |dir| format!("data in {}", dir.display()));
+        let version = env!("CARGO_PKG_VERSION");
+        println!("klamm {version} · {brokers} and a controller · {data} · ready in {:.2} s", took.as_secs_f64());
+        println!("bootstrap.servers={bootstrap}");
+        let first = bootstrap.split(',').next().unwrap_or_default();
+        println!();
+        println!("  kcat             echo hello | kcat -b {first} -t orders -P && kcat -b {first} -t orders -C -e");
+        println!(
+            "  confluent-kafka  p = Producer({{'bootstrap.servers': '{first}'}}); p.produce('orders', b'hello'); p.flush()"
+        );
+        println!(
+            "  kafka-python     p = KafkaProducer(bootstrap_servers='{first}'); p.send('orders', b'hello'); p.flush()"
+        );
+        println!();
+        println!("Ctrl-C or SIGTERM ends it in order.");
+    }
+    let _ = std::io::stdout().flush();
+}

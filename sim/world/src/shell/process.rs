@@ -1,0 +1,489 @@
+//! One incarnation of a node: its inputs gathered from sockets, disk and clock, its outputs carried out.
+//!
+//! Everything happens on one thread, one input after the other, in the order of arrival. Answers leave a connection in the
+//! order of its requests, whoever gives them. A timer never comes before its deadline. Dropping the future that
+//! [`run`] returns is a kill: tasks, sockets and files are gone, nothing is flushed.
+
+use super::codec::{encode_request, encode_response, is_answered};
+use super::connection::{Asked, Hold, News, Outgoing, Shared, accept, read_requests, read_responses, write};
+use super::disk::{Completion, Disk};
+use super::limits::Limits;
+use super::net::{Net, StreamOf, reason};
+use super::observer::{Meddler, Observer};
+use bytes::BytesMut;
+use kafka_protocol::messages::{RequestKind, ResponseKind};
+use kafka_protocol::protocol::StrBytes;
+use klamm_model::ids::{ApiKey, Incarnation};
+use klamm_model::inspect::Inspection;
+use klamm_model::node::{Endpoint, Listener, Node, Outbox};
+use klamm_model::units::{Instant, Now, Timestamp};
+use klamm_model::versions::{VersionCaps, api_of};
+use klamm_model::{ConnId, DisconnectReason, Input, Output};
+use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Sleep, sleep_until, timeout};
+
+/// How many inputs are handled before control and timers are looked at again.
+const INPUTS_AT_ONCE: usize = 64;
+/// How long the last answers of a process that ends in order may take to leave.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A node's two clocks.
+pub struct Clock {
+    began: tokio::time::Instant,
+    wall: Box<dyn Fn() -> Timestamp>,
+}
+
+impl Clock {
+    /// The monotonic clock begins now; `wall` reads the other.
+    pub fn new(wall: impl Fn() -> Timestamp + 'static) -> Clock {
+        Clock { began: tokio::time::Instant::now(), wall: Box::new(wall) }
+    }
+    /// Reads both.
+    pub fn now(&self) -> Now {
+        let mono = Instant::from_nanos(self.began.elapsed().as_nanos() as u64);
+        Now { mono, wall: (self.wall)() }
+    }
+    /// When a deadline comes, on tokio's clock; never is far away.
+    fn when(&self, at: Instant) -> tokio::time::Instant {
+        self.began + Duration::from_nanos(at.as_nanos().min(i64::MAX as u64 / 2))
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").field("began", &self.began).finish_non_exhaustive()
+    }
+}
+
+/// What is done to a process from outside.
+#[derive(Debug)]
+pub enum Control {
+    /// SIGTERM.
+    Shutdown,
+    /// Nothing is processed from now on; sockets stay open.
+    Pause,
+    /// Processing goes on.
+    Resume,
+    /// The node gives an account of itself.
+    Inspect(oneshot::Sender<Inspection>),
+}
+
+/// How a process ended, unless it was killed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// In order.
+    Exit,
+    /// The node gave up.
+    Halt {
+        /// As it said.
+        reason: Box<str>,
+    },
+}
+
+/// What a process is made of.
+pub struct Parts<N: Net, D, O, M> {
+    /// Its name, in logs and as the client id of its own requests.
+    pub name: Rc<str>,
+    /// The node, which has not started yet.
+    pub node: Box<dyn Node>,
+    /// From 1.
+    pub incarnation: Incarnation,
+    /// The node's stream.
+    pub rng: ChaCha8Rng,
+    /// The sockets it opens.
+    pub net: Rc<N>,
+    /// The sockets it listens on.
+    pub listeners: Vec<(Listener, N::Listener)>,
+    /// The highest versions its node admits to.
+    pub caps: VersionCaps,
+    /// Bounds.
+    pub limits: Limits,
+    /// Its disk.
+    pub disk: D,
+    /// Its clocks.
+    pub clock: Clock,
+    /// Who watches.
+    pub observer: O,
+    /// Who meddles.
+    pub meddler: M,
+}
+
+/// A request that is not answered yet, or whose answer waits for an earlier one.
+struct Pending {
+    correlation: i32,
+    api: ApiKey,
+    hold: Hold,
+    answer: Option<BytesMut>,
+}
+
+/// What a connection is to this process.
+enum Role {
+    /// Accepted.
+    Server { listener: Listener, pending: VecDeque<Pending> },
+    /// Opened.
+    Client { asked: Asked },
+}
+
+/// An open connection.
+struct Connection {
+    role: Role,
+    outgoing: UnboundedSender<Outgoing>,
+    reader: AbortHandle,
+}
+
+struct Process<N: Net, D, O, M> {
+    name: Rc<str>,
+    node: Box<dyn Node>,
+    outbox: Outbox,
+    outputs: Vec<Output>,
+    deadline: Option<Instant>,
+    net: Rc<N>,
+    connections: BTreeMap<ConnId, Connection>,
+    /// Connections being opened.
+    opening: BTreeMap<ConnId, AbortHandle>,
+    accepted: u64,
+    from_clients: usize,
+    /// Requests that nobody waits for an answer to; they hold their places until the disk is through.
+    unanswered: Vec<Hold>,
+    asked_of_disk: usize,
+    shared: Rc<Shared>,
+    client_id: StrBytes,
+    disk: D,
+    completions: Vec<Completion>,
+    clock: Clock,
+    observer: O,
+    meddler: M,
+    /// Those that accept, connect and read.
+    tasks: JoinSet<()>,
+    writers: JoinSet<()>,
+    news: UnboundedSender<News<N>>,
+    ending: Option<Ending>,
+}
+
+/// Runs a process to its end. Must be polled within a `LocalSet`. `control` may be closed early; the process goes on.
+pub async fn run<N: Net, D: Disk, O: Observer, M: Meddler>(
+    parts: Parts<N, D, O, M>,
+    mut control: UnboundedReceiver<Control>,
+) -> Ending {
+    let (news, mut heard) = unbounded_channel();
+    let (mut process, rng, incarnation) = Process::new(parts, news);
+    process.input(Input::Start { rng: Box::new(rng), incarnation });
+    let mut sleep: Pin<Box<Sleep>> = Box::pin(sleep_until(process.clock.began));
+    let (mut armed, mut paused, mut controlled) = (None, false, true);
+    loop {
+        process.settle();
+        while process.tasks.try_join_next().is_some() || process.writers.try_join_next().is_some() {}
+        if let Some(ending) = process.ending.take() {
+            return process.end(ending).await;
+        }
+        let wake = [process.deadline, process.disk.due()].into_iter().flatten().min().filter(|&at| at < Instant::MAX);
+        if wake != armed {
+            armed = wake;
+            if let Some(at) = wake {
+                sleep.as_mut().reset(process.clock.when(at));
+            }
+        }
+        tokio::select! {
+            biased;
+            asked = control.recv(), if controlled => match asked {
+                None => controlled = false,
+                Some(Control::Pause) => paused = true,
+                Some(Control::Resume) => paused = false,
+                Some(Control::Shutdown) => process.input(Input::Shutdown),
+                Some(Control::Inspect(to)) => { let _ = to.send(process.node.inspect()); }
+            },
+            () = sleep.as_mut(), if armed.is_some() && !paused => {
+                armed = None;
+                process.timer();
+            }
+            () = process.disk.woken(), if !paused => {}
+            first = heard.recv(), if !paused => {
+                let (mut next, mut handled) = (first, 0);
+                while let Some(one) = next {
+                    process.hear(one);
+                    process.settle();
+                    handled += 1;
+                    if handled == INPUTS_AT_ONCE || process.ending.is_some() {
+                        break;
+                    }
+                    next = heard.try_recv().ok();
+                }
+            }
+        }
+    }
+}
+
+impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
+    fn new(parts: Parts<N, D, O, M>, news: UnboundedSender<News<N>>) -> (Self, ChaCha8Rng, Incarnation) {
+        let limits = parts.limits;
+        let budget = limits.bytes_in_flight.max(limits.frame_bytes).min(Semaphore::MAX_PERMITS);
+        let shared = Shared { limits, caps: parts.caps, bytes: Arc::new(Semaphore::new(budget)) };
+        let mut tasks = JoinSet::new();
+        for (listener, socket) in parts.listeners {
+            tasks.spawn_local(accept(parts.net.clone(), (parts.name.clone(), listener), socket, news.clone()));
+        }
+        let process = Process {
+            client_id: StrBytes::from_string(parts.name.to_string()),
+            name: parts.name,
+            node: parts.node,
+            outbox: Outbox::new(),
+            outputs: Vec::new(),
+            deadline: None,
+            net: parts.net,
+            connections: BTreeMap::new(),
+            opening: BTreeMap::new(),
+            accepted: 0,
+            from_clients: 0,
+            unanswered: Vec::new(),
+            asked_of_disk: 0,
+            shared: Rc::new(shared),
+            disk: parts.disk,
+            completions: Vec::new(),
+            clock: parts.clock,
+            observer: parts.observer,
+            meddler: parts.meddler,
+            tasks,
+            writers: JoinSet::new(),
+            news,
+            ending: None,
+        };
+        (process, parts.rng, parts.incarnation)
+    }
+
+    /// Hands the node one input, and carries out what it returns.
+    fn input(&mut self, input: Input) {
+        let now = self.clock.now();
+        self.node.handle(now, input, &mut self.outbox);
+        let mut outputs = std::mem::take(&mut self.outputs);
+        self.deadline = self.outbox.take(&mut outputs);
+        for output in outputs.drain(..) {
+            // What a node does after it gave up is not done.
+            if self.ending.is_some() {
+                break;
+            }
+            self.carry_out(now, output);
+        }
+        self.outputs = outputs;
+    }
+
+    /// The deadline may have come. The disk's is seen to by [`Process::settle`].
+    fn timer(&mut self) {
+        if self.deadline.is_some_and(|at| at <= self.clock.now().mono) {
+            self.input(Input::Timer);
+        }
+    }
+
+    /// Hands the node what its disk has done by now, and its timer if that is due.
+    fn settle(&mut self) {
+        let mut done = std::mem::take(&mut self.completions);
+        while self.ending.is_none() {
+            self.disk.done(self.clock.now().mono, &mut done);
+            if done.is_empty() {
+                break;
+            }
+            for (token, result) in done.drain(..) {
+                self.asked_of_disk -= 1;
+                if self.ending.is_none() {
+                    self.input(Input::Disk { token, result });
+                }
+            }
+        }
+        self.completions = done;
+        if self.asked_of_disk == 0 {
+            self.unanswered.clear();
+        }
+        if self.ending.is_none() {
+            self.timer();
+        }
+    }
+
+    fn hear(&mut self, news: News<N>) {
+        match news {
+            News::Accepted { listener, stream } => self.accepted(listener, stream),
+            News::Connected { conn, stream } => self.connected(conn, stream),
+            News::Request { conn, incoming, hold } => {
+                let Some(Connection { role: Role::Server { listener, pending }, .. }) = self.connections.get_mut(&conn)
+                else {
+                    return;
+                };
+                let (correlation, version, api) = (incoming.correlation, incoming.version, incoming.api);
+                let meddled = self.meddler.answer(*listener, version, &incoming.request);
+                if is_answered(&incoming.request) {
+                    pending.push_back(Pending { correlation, api, hold, answer: None });
+                } else {
+                    self.unanswered.push(hold);
+                }
+                let now = self.clock.now();
+                match meddled {
+                    Some(response) if is_answered(&incoming.request) => {
+                        self.respond(now, conn, correlation, version, &response);
+                    }
+                    Some(_) => {}
+                    None => {
+                        self.observer.request_taken(now, conn, version, &incoming.request);
+                        let request = Box::new(incoming.request);
+                        self.input(Input::Request { conn, correlation, version, request });
+                    }
+                }
+            }
+            News::Response { conn, correlation, version, response } => {
+                if self.connections.contains_key(&conn) {
+                    self.input(Input::Response { conn, correlation, version, response });
+                }
+            }
+            News::Ended { conn, reason } => {
+                let known = self.opening.remove(&conn).is_some() | self.forget(conn);
+                if known {
+                    self.input(Input::Disconnected { conn, reason });
+                }
+            }
+        }
+    }
+
+    fn accepted(&mut self, listener: Listener, stream: StreamOf<N>) {
+        if listener == Listener::Client && self.from_clients >= self.shared.limits.connections {
+            tracing::warn!("{}: refusing {}: {} connections are open", self.name, stream.peer, self.from_clients);
+            return;
+        }
+        self.from_clients += usize::from(listener == Listener::Client);
+        self.accepted += 1;
+        let conn = ConnId::incoming(self.accepted);
+        let (name, shared, news) = (self.name.clone(), self.shared.clone(), self.news.clone());
+        let reads = read_requests::<N>((conn, listener), (name, stream.peer), stream.read, shared, news);
+        let reader = self.tasks.spawn_local(reads);
+        let role = Role::Server { listener, pending: VecDeque::new() };
+        self.open(conn, role, reader, stream.write);
+        self.input(Input::Accepted { conn, listener });
+    }
+
+    fn connected(&mut self, conn: ConnId, stream: StreamOf<N>) {
+        if self.opening.remove(&conn).is_none() {
+            return; // The node has given it up in the meantime.
+        }
+        let asked = Asked::default();
+        let (name, shared, news) = (self.name.clone(), self.shared.clone(), self.news.clone());
+        let reads = read_responses::<N>(conn, (name, stream.peer), stream.read, asked.clone(), shared, news);
+        let reader = self.tasks.spawn_local(reads);
+        self.open(conn, Role::Client { asked }, reader, stream.write);
+        self.input(Input::Connected { conn });
+    }
+
+    fn open(&mut self, conn: ConnId, role: Role, reader: AbortHandle, to: N::Write) {
+        let (outgoing, frames) = unbounded_channel();
+        self.writers.spawn_local(write::<N>(conn, to, frames, self.shared.clone(), self.news.clone()));
+        self.connections.insert(conn, Connection { role, outgoing, reader });
+    }
+
+    /// A connection is over for this process. What was written to it still leaves.
+    fn forget(&mut self, conn: ConnId) -> bool {
+        let Some(connection) = self.connections.remove(&conn) else { return false };
+        connection.reader.abort();
+        if matches!(connection.role, Role::Server { listener: Listener::Client, .. }) {
+            self.from_clients -= 1;
+        }
+        true
+    }
+
+    fn carry_out(&mut self, now: Now, output: Output) {
+        match output {
+            Output::Connect { conn, to } => self.connect(conn, to),
+            Output::Close { conn } => {
+                if let Some(opening) = self.opening.remove(&conn) {
+                    opening.abort();
+                }
+                self.forget(conn);
+            }
+            Output::Request { conn, correlation, version, request } => self.ask(conn, correlation, version, &request),
+            Output::Response { conn, correlation, version, response } => {
+                self.respond(now, conn, correlation, version, &response);
+            }
+            Output::Disk { token, op } => {
+                self.asked_of_disk += 1;
+                self.disk.submit(now.mono, token, op);
+            }
+            Output::Trace(event) => self.observer.trace(now, &event),
+            Output::Op(op) => self.observer.op(now, &op),
+            Output::Exit => self.ending = Some(Ending::Exit),
+            Output::Halt { reason } => self.ending = Some(Ending::Halt { reason }),
+        }
+    }
+
+    fn connect(&mut self, conn: ConnId, to: Endpoint) {
+        let (net, news) = (self.net.clone(), self.news.clone());
+        let connects = async move {
+            let _ = news.send(match net.connect(&to).await {
+                Ok(stream) => News::Connected { conn, stream },
+                Err(error) => {
+                    tracing::debug!("cannot connect to {to}: {error}");
+                    News::Ended { conn, reason: reason(&error) }
+                }
+            });
+        };
+        let opening = self.tasks.spawn_local(connects);
+        self.opening.insert(conn, opening);
+    }
+
+    fn ask(&mut self, conn: ConnId, correlation: i32, version: i16, request: &RequestKind) {
+        let Some(Connection { role: Role::Client { asked }, outgoing, .. }) = self.connections.get(&conn) else {
+            return;
+        };
+        match encode_request(&self.client_id, correlation, version, request) {
+            Ok(frame) => {
+                if is_answered(request) {
+                    asked.borrow_mut().push_back((correlation, api_of(request), version));
+                }
+                let _ = outgoing.send(Outgoing { frame, hold: None });
+            }
+            Err(error) => self.broken(conn, &error),
+        }
+    }
+
+    /// Answers a request: at once if it is the connection's oldest, else after those before it.
+    fn respond(&mut self, now: Now, conn: ConnId, correlation: i32, version: i16, response: &ResponseKind) {
+        let Some(Connection { role: Role::Server { pending, .. }, outgoing, .. }) = self.connections.get_mut(&conn)
+        else {
+            return;
+        };
+        let asked = pending.iter_mut().find(|p| p.correlation == correlation && p.answer.is_none());
+        let Some(asked) = asked else {
+            tracing::error!("{}: an answer to request {correlation}, which nobody sent", self.name);
+            return;
+        };
+        match encode_response(asked.api, correlation, version, response) {
+            Ok(frame) => asked.answer = Some(frame),
+            Err(error) => return self.broken(conn, &error),
+        }
+        self.observer.response_sent(now, conn, version, response);
+        while let Some(next) = pending.pop_front_if(|p| p.answer.is_some()) {
+            let Some(frame) = next.answer else { unreachable!("just looked at") };
+            let _ = outgoing.send(Outgoing { frame, hold: Some(next.hold) });
+        }
+    }
+
+    /// The node made a message that its version cannot carry: a defect of the node's, at the cost of the connection.
+    fn broken(&mut self, conn: ConnId, error: &dyn fmt::Display) {
+        tracing::error!("{}: {error}", self.name);
+        let _ = self.news.send(News::Ended { conn, reason: DisconnectReason::Reset });
+    }
+
+    /// The last answers leave, and it is over.
+    async fn end(self, ending: Ending) -> Ending {
+        let Process { tasks, mut writers, connections, .. } = self;
+        drop(tasks);
+        if ending == Ending::Exit {
+            // Without their senders, writers write what they have, and end.
+            drop(connections);
+            let _ = timeout(LAST_WORDS, async { while writers.join_next().await.is_some() {} }).await;
+        }
+        ending
+    }
+}
