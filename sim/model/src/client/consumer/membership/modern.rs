@@ -174,13 +174,15 @@ impl Modern {
         self.current.as_ref() == Some(&self.target)
     }
 
-    /// What a report says is owned: what was reconciled last, and what the newest target promises. A list without the
-    /// promised partitions, sent to acknowledge an earlier target, would read as giving them up if the coordinator
-    /// wants them back by then; it would hand them on while this member takes them up.
+    /// What a report says is owned: what was reconciled last, what is being taken up, and what the newest target
+    /// promises. A list without what was promised, sent to acknowledge an earlier target, would read as giving it up if
+    /// the coordinator wants it back by then; it would hand it on while this member takes it up.
     fn claims(&self) -> Target {
         let mut owned = self.current.clone().unwrap_or_default();
-        for (id, partitions) in &self.target.topics {
-            owned.topics.entry(*id).or_default().extend(partitions);
+        for promised in self.work.iter().map(|w| &w.to).chain([&self.target]) {
+            for (id, partitions) in &promised.topics {
+                owned.topics.entry(*id).or_default().extend(partitions);
+            }
         }
         owned
     }

@@ -106,6 +106,14 @@ fn what_is_promised_is_claimed_by_the_acknowledgement_of_an_earlier_target() {
     let (_, request) = g.report();
     let listed: Vec<i32> = request.topic_partitions.unwrap().iter().flat_map(|t| t.partitions.clone()).collect();
     assert_eq!(listed, [1, 2], "without the one given up, with the one promised");
+    // It is being taken up when the coordinator wants it back: until it is given up again, it is claimed.
+    let mut g = joined(&[]);
+    g.pass(1000);
+    g.told(6, Some(&[1, 2]));
+    g.pass(1000);
+    assert_eq!(g.told(6, Some(&[1])), (6, Some(vec![0, 1, 2])), "while another is being given up");
+    g.pass(1000);
+    assert_eq!(g.told(6, None), (6, None), "nothing else");
 }
 
 #[test]
