@@ -54,6 +54,8 @@ pub(crate) struct Cluster {
     pub(crate) traces: Vec<(usize, TraceEvent)>,
     pub(crate) answers: Vec<Answer>,
     pub(crate) exited: Vec<usize>,
+    /// Connections of the test that the other side closed.
+    pub(crate) closed: Vec<ConnId>,
     correlation: i32,
     next_conn: u64,
     /// Messages between these two are lost (both ways).
@@ -119,6 +121,7 @@ impl Cluster {
             traces: Vec::new(),
             answers: Vec::new(),
             exited: Vec::new(),
+            closed: Vec::new(),
             correlation: 0,
             next_conn: 0,
             cut: Vec::new(),
@@ -238,6 +241,7 @@ impl Cluster {
             }
             Output::Close { conn } => {
                 if let Some((to, theirs)) = self.hosts[host].peers.remove(&conn) {
+                    self.closed.extend((to == TEST).then_some(conn));
                     self.drop_peer(to, theirs, DisconnectReason::Closed);
                 }
             }
@@ -327,11 +331,21 @@ impl Cluster {
 
     /// Opens a connection from the test to a broker's client listener.
     pub(crate) fn connect(&mut self, host: usize) -> ConnId {
+        self.connect_to(host, Listener::Client)
+    }
+    /// The same to any listener.
+    pub(crate) fn connect_to(&mut self, host: usize, listener: Listener) -> ConnId {
         self.next_conn += 1;
         let conn = ConnId::incoming(1_000_000 + self.next_conn);
         self.hosts[host].peers.insert(conn, (TEST, conn));
-        self.give(host, Input::Accepted { conn, listener: Listener::Client });
+        self.give(host, Input::Accepted { conn, listener });
         conn
+    }
+
+    /// The test closes a connection.
+    pub(crate) fn hang_up(&mut self, host: usize, conn: ConnId) {
+        self.hosts[host].peers.remove(&conn);
+        self.give(host, Input::Disconnected { conn, reason: DisconnectReason::Closed });
     }
 
     /// Sends a request and returns its correlation id.

@@ -2,6 +2,7 @@
 
 pub(super) mod cluster;
 pub(crate) mod disk;
+mod hostile;
 mod replication;
 mod requests;
 
