@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`schema`] (what a file says), [`catalog`] (where files are), [`run`] (one seed),
 //! [`campaign`] (many), [`profiles`] and [`capacity`] (what machines cost, and how much they bear),
-//! [`audit`] (settings on trial), [`shrink`], [`artefacts`] (what is left on disk), [`cli`].
+//! [`audit`] (settings on trial), [`serve`] (faults and control of a live cluster), [`shrink`], [`artefacts`] (what is left on disk), [`cli`].
 
 pub mod aggregate;
 pub mod artefacts;
@@ -17,6 +17,7 @@ pub mod recheck;
 pub mod run;
 pub mod schema;
 pub mod seeds;
+pub mod serve;
 pub mod setting;
 pub mod shrink;
 pub mod suggest;

@@ -1,10 +1,14 @@
 //! `klamm serve`.
 
 use crate::audit::properties;
+use crate::serve::control::Control;
+use crate::serve::faults::{self, Scheduled};
 use klamm_model::config::{BrokerConfig, ConfigError, Properties};
 use klamm_world::live::cluster::{Cluster, ClusterSpec, Members};
 use klamm_world::live::host::Ended;
+use klamm_world::live::inject::Injector;
 use klamm_world::shell::limits::Limits;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +47,15 @@ pub struct Args {
     /// With --node: where the controller listens.
     #[arg(long, value_name = "ADDRESS", requires = "node")]
     controller: Option<SocketAddr>,
+    /// Faults on a schedule, from when the cluster is ready: a file of `[[fault]]`s as in scenario files.
+    #[arg(long, value_name = "FILE", conflicts_with = "node")]
+    faults: Option<PathBuf>,
+    /// What is drawn for the faults.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where the HTTP endpoint listens that tells the state and injects faults by hand; loopback only. Port 0: any.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    control: SocketAddr,
     /// How to say that it is ready: for people, or one JSON object on one line.
     #[arg(long, default_value = "human", value_parser = ["human", "json"])]
     format: String,
@@ -107,6 +120,9 @@ fn spec(args: &Args) -> miette::Result<ClusterSpec> {
             ));
         }
     }
+    if !args.control.ip().is_loopback() {
+        return Err(miette::miette!("--control {}: faults can be injected from this machine only", args.control));
+    }
     if args.node.is_some() && args.listen.port() == 0 {
         return Err(miette::miette!("with --node, every broker's port must be known: give --listen a port"));
     }
@@ -141,15 +157,36 @@ pub fn serve(args: &Args) -> miette::Result<u8> {
     };
     ctrlc::set_handler(handler).map_err(|e| miette::miette!("cannot listen for signals: {e}"))?;
     let began = Instant::now();
-    let cluster = Cluster::start(&spec).map_err(|e| miette::miette!("{e}"))?;
+    let cluster = Arc::new(Cluster::start(&spec).map_err(|e| miette::miette!("{e}"))?);
+    let mut schedule = schedule(args, &cluster)?;
     let ready = args.node.is_some() || wait_until_ready(&cluster, &stop);
     if !ready && !stop.load(Ordering::Relaxed) {
         return Err(miette::miette!("the cluster was not ready within {READY:?}; its log is above"));
     }
-    announce(args, &cluster, began.elapsed());
-    let mut failed = false;
+    let injector = Arc::new(Injector::new(cluster.clone(), args.seed));
+    let control = match args.node {
+        Some(_) => None,
+        None => {
+            let control = Control::start(args.control, cluster.clone(), injector.clone(), args.seed);
+            Some(control.map_err(|e| miette::miette!("cannot listen on {}: {e}", args.control))?)
+        }
+    };
+    announce(args, &cluster, control.as_ref(), began.elapsed());
+    let (mut failed, begun) = (false, Instant::now());
     while !stop.load(Ordering::Relaxed) {
-        let Some(end) = cluster.next_ended(Duration::from_millis(50)) else { continue };
+        while let Some(fault) = schedule.pop_front_if(|f| f.at <= begun.elapsed()) {
+            match injector.inject(&fault.deed, fault.lasts) {
+                Ok((_, what)) => eprintln!("fault at {:.1?}: {what}", begun.elapsed()),
+                Err(error) => eprintln!("fault at {:.1?} not done: {error}", begun.elapsed()),
+            }
+        }
+        for lifted in injector.lift_due() {
+            match lifted {
+                Ok(what) => eprintln!("over at {:.1?}: {what}", begun.elapsed()),
+                Err(error) => eprintln!("fault not lifted: {error}"),
+            }
+        }
+        let Some(end) = cluster.next_ended(Duration::from_millis(10)) else { continue };
         match end.how {
             Ended::Exit => eprintln!("{} has shut down", end.host),
             Ended::Killed => eprintln!("{} was killed", end.host),
@@ -180,11 +217,27 @@ fn wait_until_ready(cluster: &Cluster, stop: &AtomicBool) -> bool {
     false
 }
 
-fn announce(args: &Args, cluster: &Cluster, took: Duration) {
+fn schedule(args: &Args, cluster: &Cluster) -> miette::Result<VecDeque<Scheduled>> {
+    let Some(path) = &args.faults else { return Ok(VecDeque::new()) };
+    let name = path.display();
+    let text = std::fs::read_to_string(path).map_err(|e| miette::miette!("{name}: {e}"))?;
+    let hosts: Vec<&str> = cluster.hosts().iter().map(|h| &*h.name).collect();
+    let schedule = faults::read_file(&text, &hosts, args.seed).map_err(|e| miette::miette!("{name}: {e}"))?;
+    Ok(schedule.into())
+}
+
+fn announce(args: &Args, cluster: &Cluster, control: Option<&Control>, took: Duration) {
     use std::io::Write;
     let bootstrap = cluster.bootstrap();
     if args.format == "json" {
-        println!("{}", serde_json::json!({ "bootstrap": bootstrap, "ready_ms": took.as_millis() as u64 }));
+        println!(
+            "{}",
+            serde_json::json!({
+                "bootstrap": bootstrap,
+                "control": control.map(|c| format!("http://{}", c.address)),
+                "ready_ms": took.as_millis() as u64,
+            })
+        );
     } else if let Some(node) = &args.node {
         println!("klamm {} · {node} · started in {:.2} s", env!("CARGO_PKG_VERSION"), took.as_secs_f64());
         if !bootstrap.is_empty() {
@@ -196,6 +249,9 @@ fn announce(args: &Args, cluster: &Cluster, took: Duration) {
         let version = env!("CARGO_PKG_VERSION");
         println!("klamm {version} · {brokers} and a controller · {data} · ready in {:.2} s", took.as_secs_f64());
         println!("bootstrap.servers={bootstrap}");
+        if let Some(control) = control {
+            println!("control           http://{}/ (state, and faults by hand)", control.address);
+        }
         let first = bootstrap.split(',').next().unwrap_or_default();
         println!();
         println!("  kcat             echo hello | kcat -b {first} -t orders -P && kcat -b {first} -t orders -C -e");

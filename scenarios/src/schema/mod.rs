@@ -20,7 +20,7 @@ pub use load::{MAX_FILE_BYTES, load, parse, to_toml};
 pub use machines::{Disk, DiskTable, Latency, Network, NetworkTable};
 pub use matrix::{Variant, VariantSpec, variants};
 pub use published::json_schema;
-pub use resolve::{keyed, resolve};
+pub use resolve::{keyed, resolve, resolve_faults};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -135,6 +135,13 @@ fn settle_member(s: &Settler, place: &str, member: &mut MemberSpec) {
     }
 }
 
+/// The schedule that faults alone amount to, drawn as [`resolve`] would draw it.
+pub fn resolve_faults(faults: &[FaultSpec], seed: u64) -> Vec<Planned> {
+    let s = Settler { seed };
+    let settled = faults.iter().enumerate().flat_map(|(i, fault)| settle_fault(&s, i, fault));
+    settled.map(|fault| fault.plan()).collect()
+}
+
 /// A fault with `times` and `chance` becomes as many faults as happen.
 fn settle_fault(s: &Settler, index: usize, fault: &FaultSpec) -> Vec<FaultSpec> {
     let times = fault.times.as_ref().map_or(1, |t| t.settle(keyed(s.seed, &format!("fault.{index}.times"))));

@@ -20,8 +20,8 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The controller's node id; brokers count from 1.
@@ -107,7 +107,7 @@ pub struct Cluster {
     /// Hosts: the controller first, then brokers by number.
     hosts: Vec<Host>,
     board: Arc<Board>,
-    ended: Receiver<HostEnded>,
+    ended: Mutex<Receiver<HostEnded>>,
     brokers: u32,
     bootstrap: Vec<SocketAddr>,
     _lock: Option<File>,
@@ -250,7 +250,7 @@ impl Cluster {
             let bound = vec![(Listener::Client, client), (Listener::InterBroker, inter_broker)];
             host(name, NodeSpec::Broker(Box::new(broker)), bound);
         }
-        let cluster = Cluster { hosts, board, ended: ends, brokers: spec.brokers, bootstrap, _lock: lock };
+        let cluster = Cluster { hosts, board, ended: Mutex::new(ends), brokers: spec.brokers, bootstrap, _lock: lock };
         for (host, bound) in cluster.hosts.iter().zip(sockets) {
             let failed = |error| StartError::Thread { host: host.name.to_string(), error };
             host.start(Some(bound)).map_err(failed)?;
@@ -276,7 +276,7 @@ impl Cluster {
     }
     /// The next process that ended, if one does within `patience`.
     pub fn next_ended(&self, patience: Duration) -> Option<HostEnded> {
-        self.ended.recv_timeout(patience).ok()
+        super::board::lock(&self.ended).recv_timeout(patience).ok()
     }
 
     /// Waits until every broker here takes part. False if that takes longer than `patience`.

@@ -8,7 +8,7 @@
 //! - [`files`], [`memory`]: disks;
 //! - [`board`]: the faults in force, which sockets, disks and clocks look up; [`net`]: TCP under them; [`faulty`]: disks
 //!   under them; [`answers`]: requests answered with an error;
-//! - [`host`]: one node and its incarnations; [`cluster`]: all of them.
+//! - [`host`]: one node and its incarnations; [`cluster`]: all of them; [`inject`]: faults done to them.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -21,5 +21,6 @@ pub mod cluster;
 mod faulty;
 mod files;
 pub mod host;
+pub mod inject;
 mod memory;
 mod net;

@@ -1,0 +1,6 @@
+//! What `klamm serve` does beside serving: [`faults`] on a schedule, [`state`] for people and programs, and [`control`], the
+//! HTTP endpoint through which both can be had by hand.
+
+pub mod control;
+pub mod faults;
+pub mod state;

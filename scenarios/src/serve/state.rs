@@ -1,0 +1,76 @@
+//! The state of a live cluster as JSON: hosts, leaders and in-sync replicas, groups and their lag, faults in force.
+
+use klamm_model::inspect::BrokerInspection;
+use klamm_world::live::cluster::Cluster;
+use klamm_world::live::inject::Injector;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Everything.
+pub fn state(cluster: &Cluster, injector: &Injector) -> Value {
+    let controller = cluster.controller();
+    let accounts = cluster.brokers();
+    let brokers: Vec<&BrokerInspection> = accounts.iter().filter_map(|(_, account)| account.as_ref()).collect();
+    let hosts: Vec<Value> = cluster
+        .hosts()
+        .iter()
+        .map(|host| {
+            let account = accounts.iter().find(|(name, _)| *name == &*host.name).and_then(|(_, a)| a.as_ref());
+            json!({ "host": &*host.name, "up": host.is_up(), "takes-part": account.map(|a| a.unfenced) })
+        })
+        .collect();
+    let replica = |topic: &str, partition: i32, id| {
+        let of = brokers.iter().find(|b| b.id == id)?;
+        of.partitions.iter().find(|p| p.topic == topic && p.partition.partition == partition)
+    };
+    let mut partitions = Vec::new();
+    let mut ends: BTreeMap<(&str, i32), i64> = BTreeMap::new();
+    for p in controller.iter().flat_map(|c| &c.partitions) {
+        let number = p.partition.partition;
+        let leader = replica(&p.topic, number, p.leader);
+        if let Some(leader) = leader {
+            ends.insert((&p.topic, number), leader.high_watermark.0);
+        }
+        partitions.push(json!({
+            "topic": p.topic,
+            "partition": number,
+            "leader": p.leader,
+            "leader-epoch": p.leader_epoch,
+            "replicas": p.replicas,
+            "isr": p.isr,
+            "log-start": leader.map(|l| l.log_start),
+            "high-watermark": leader.map(|l| l.high_watermark),
+            "log-end": leader.map(|l| l.log_end),
+        }));
+    }
+    let mut groups = Vec::new();
+    for (coordinator, part) in brokers.iter().flat_map(|b| b.coordinated.iter().map(move |c| (b.id, c))) {
+        for (id, group) in &part.groups {
+            let offsets: Vec<Value> = group
+                .offsets
+                .iter()
+                .map(|((topic, partition), offset)| {
+                    let lag = ends.get(&(topic.as_str(), *partition)).map(|end| end - offset.0);
+                    json!({ "topic": topic, "partition": partition, "committed": offset, "lag": lag })
+                })
+                .collect();
+            groups.push(json!({
+                "group": id,
+                "kind": group.kind,
+                "state": group.state,
+                "generation": group.generation,
+                "members": group.members.keys().collect::<Vec<_>>(),
+                "coordinator": coordinator,
+                "offsets": offsets,
+            }));
+        }
+    }
+    let faults: Vec<Value> = injector.in_force().iter().map(|f| json!({ "id": f.id, "what": f.what })).collect();
+    json!({
+        "bootstrap": cluster.bootstrap(),
+        "hosts": hosts,
+        "partitions": partitions,
+        "groups": groups,
+        "faults": faults,
+    })
+}

@@ -1,0 +1,215 @@
+//! A live cluster, used by a client that nobody here wrote: rskafka.
+
+use klamm_model::config::{BrokerConfig, Properties};
+use klamm_model::ids::NodeId;
+use klamm_scenarios::serve::control::Control;
+use klamm_world::faults::{Action, Who};
+use klamm_world::live::cluster::{Cluster, ClusterSpec, Members};
+use klamm_world::live::inject::{Deed, Injector};
+use klamm_world::shell::limits::Limits;
+use rskafka::client::partition::{Compression, OffsetAt, PartitionClient, UnknownTopicHandling};
+use rskafka::client::{Client, ClientBuilder};
+use rskafka::record::Record;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+const READY: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn spec(brokers: u32, data: Option<PathBuf>) -> ClusterSpec {
+    let few = brokers.min(3).to_string();
+    let settings: Properties = [
+        ("offsets.topic.replication.factor", few.as_str()),
+        ("offsets.topic.num.partitions", "3"),
+        ("broker.session.timeout.ms", "1500"),
+        ("broker.heartbeat.interval.ms", "200"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into();
+    ClusterSpec {
+        brokers,
+        listen: "127.0.0.1:0".parse().unwrap(),
+        data,
+        config: BrokerConfig::parse(&settings).unwrap().0,
+        limits: Limits::default(),
+        members: Members::All,
+    }
+}
+
+fn start(spec: &ClusterSpec) -> Cluster {
+    let cluster = Cluster::start(spec).unwrap();
+    assert!(cluster.await_ready(READY), "not ready within {READY:?}");
+    cluster
+}
+
+fn record(text: String) -> Record {
+    Record {
+        key: Some(b"k".to_vec()),
+        value: Some(text.into_bytes()),
+        headers: BTreeMap::from([("h".to_owned(), b"x".to_vec())]),
+        // Of now: retention deletes what is a week old.
+        timestamp: std::time::SystemTime::now().into(),
+    }
+}
+
+async fn client(cluster: &Cluster) -> Client {
+    let bootstrap = cluster.bootstrap().split(',').map(str::to_owned).collect();
+    ClientBuilder::new(bootstrap).build().await.unwrap()
+}
+
+async fn partition(client: &Client) -> PartitionClient {
+    client.partition_client("orders", 0, UnknownTopicHandling::Retry).await.unwrap()
+}
+
+async fn produce(client: &PartitionClient, values: std::ops::Range<u32>) {
+    for value in values {
+        client.produce(vec![record(format!("v{value}"))], Compression::NoCompression).await.unwrap();
+    }
+}
+
+async fn read_all(client: &PartitionClient) -> Vec<String> {
+    let end = client.get_offset(OffsetAt::Latest).await.unwrap();
+    let mut at = client.get_offset(OffsetAt::Earliest).await.unwrap();
+    let mut values = Vec::new();
+    while at < end {
+        let (records, _) = client.fetch_records(at, 1..1_000_000, 1000).await.unwrap();
+        for record in records {
+            assert_eq!(record.offset, at);
+            values.push(String::from_utf8(record.record.value.unwrap()).unwrap());
+            at += 1;
+        }
+    }
+    values
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await.expect("it takes too long") });
+}
+
+fn leader(cluster: &Cluster) -> NodeId {
+    let account = cluster.controller().unwrap();
+    account.partitions.iter().find(|p| p.topic == "orders").unwrap().leader
+}
+
+#[test]
+fn what_was_acknowledged_survives_the_leaders_death() {
+    run(async {
+        let cluster = start(&spec(3, None));
+        let client = client(&cluster).await;
+        client.controller_client().unwrap().create_topic("orders", 1, 3, 10_000).await.unwrap();
+        let orders = partition(&client).await;
+        produce(&orders, 0..50).await;
+        let dead = leader(&cluster);
+        assert!(cluster.kill(&format!("b{dead}")));
+        produce(&orders, 50..100).await;
+        assert_ne!(leader(&cluster), dead);
+        let values = read_all(&orders).await;
+        let distinct: BTreeSet<&String> = values.iter().collect();
+        // rskafka sends again what it had no answer to, and is not idempotent: twice is possible, never is not.
+        assert!((0..100).all(|n| distinct.contains(&format!("v{n}"))), "{values:?}");
+        cluster.restart(&format!("b{dead}")).unwrap();
+        assert!(cluster.await_ready(READY));
+        assert!(cluster.shut_down_all(Duration::from_secs(20)).is_empty());
+    });
+}
+
+#[test]
+fn data_survives_kills_and_orderly_ends_of_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = spec(1, Some(dir.path().to_owned()));
+    run(async {
+        let first = start(&spec);
+        assert!(Cluster::start(&spec).is_err_and(|e| e.to_string().contains("by another process")));
+        let client_of_first = client(&first).await;
+        client_of_first.controller_client().unwrap().create_topic("orders", 1, 1, 10_000).await.unwrap();
+        produce(&partition(&client_of_first).await, 0..20).await;
+        drop(first); // A kill of every process.
+        let second = start(&spec);
+        produce(&partition(&client(&second).await).await, 20..40).await;
+        assert!(second.shut_down_all(Duration::from_secs(20)).is_empty());
+        drop(second);
+        let third = start(&spec);
+        let values = read_all(&partition(&client(&third).await).await).await;
+        assert_eq!(values, (0..40).map(|n| format!("v{n}")).collect::<Vec<_>>());
+    });
+}
+
+fn ask(at: std::net::SocketAddr, request: &str, body: &str) -> String {
+    let mut tcp = std::net::TcpStream::connect(at).unwrap();
+    write!(tcp, "{request} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn faults_by_hand_are_done_told_and_lifted() {
+    run(async {
+        let cluster = Arc::new(start(&spec(1, None)));
+        let injector = Arc::new(Injector::new(cluster.clone(), 1));
+        let at = "127.0.0.1:0".parse().unwrap();
+        let control = Control::start(at, cluster.clone(), injector.clone(), 1).unwrap().address;
+        let client = client(&cluster).await;
+        client.controller_client().unwrap().create_topic("orders", 1, 1, 10_000).await.unwrap();
+        let orders = partition(&client).await;
+        produce(&orders, 0..1).await;
+
+        let state = ask(control, "GET /state", "");
+        assert!(state.contains("\"topic\":\"orders\"") && state.contains("\"high-watermark\":1"), "{state}");
+        // One answer in error: rskafka asks again, and gets through.
+        let body =
+            r#"{"kind": "answer", "who": "b1", "api": "Produce", "error": "NOT_LEADER_OR_FOLLOWER", "times": 1}"#;
+        assert!(ask(control, "POST /faults", body).contains("200 OK"));
+        produce(&orders, 1..2).await;
+        assert!(injector.in_force().is_empty(), "it has been given once");
+
+        // A stalled disk acknowledges nothing until it goes on.
+        let stalled = ask(control, "POST /faults", r#"{"kind": "disk-stall", "who": "leader(orders-0)"}"#);
+        assert!(stalled.contains("disk-stall b1"), "{stalled}");
+        let produced = tokio::time::timeout(Duration::from_millis(300), produce(&orders, 2..3)).await;
+        assert!(produced.is_err(), "the disk is stalled");
+        assert!(ask(control, "DELETE /faults", "").contains("disk-stall b1"));
+        produce(&orders, 3..4).await;
+
+        let refused = ask(control, "POST /faults", r#"{"kind": "power-loss", "who": "b1"}"#);
+        assert!(refused.contains("400") && refused.contains("`power-loss` cannot be done"), "{refused}");
+        assert!(ask(control, "GET /state HTTP/1.1\r\nOrigin: http://x\r\nX:", "").contains("403"));
+        assert!(ask(control, "GET /nothing", "").contains("404"));
+    });
+}
+
+#[test]
+fn a_delay_and_a_cut_reach_clients_and_are_over_when_lifted() {
+    run(async {
+        let cluster = Arc::new(start(&spec(1, None)));
+        let injector = Injector::new(cluster.clone(), 1);
+        let client = client(&cluster).await;
+        client.controller_client().unwrap().create_topic("orders", 1, 1, 10_000).await.unwrap();
+        let orders = partition(&client).await;
+        produce(&orders, 0..1).await;
+        let (a, b) = (vec![Who("b1".into())], vec![Who("clients".into())]);
+        let slow = Action::Latency { a: a.clone(), b: b.clone(), extra: 50_000_000 };
+        let slow = injector.inject(&Deed::Action(slow), None).unwrap().0.unwrap();
+        let began = std::time::Instant::now();
+        produce(&orders, 1..3).await;
+        assert!(began.elapsed() >= Duration::from_millis(200), "two round trips of twice 50 ms: {:?}", began.elapsed());
+        injector.lift(slow).unwrap();
+        let cut = Action::Partition { a: a.clone(), b: b.clone(), one_way: false };
+        let cut = injector.inject(&Deed::Action(cut), None).unwrap().0.unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(300), produce(&orders, 3..4)).await.is_err());
+        injector.lift(cut).unwrap();
+        let orders = partition(&client).await;
+        produce(&orders, 4..5).await;
+        let reset = injector.inject(&Deed::Action(Action::Reset { a, b }), None).unwrap();
+        assert!(reset.0.is_none() && !reset.1.contains("reset 0"), "{}", reset.1);
+        produce(&orders, 5..6).await;
+        let values = read_all(&orders).await;
+        for value in ["v0", "v1", "v2", "v4", "v5"] {
+            assert!(values.iter().any(|v| v == value), "{value} is not among {values:?}");
+        }
+    });
+}
