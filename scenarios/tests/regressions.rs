@@ -18,6 +18,26 @@ const CONVICTED: &[(&str, &str, &str)] = &[
         "0xea950475fc09b102",
         "an append under way behind one that failed was held against the broker, which halted",
     ),
+    (
+        "crash-looping-member-kip-848",
+        "0x7ad552d47cd58e78",
+        "a KIP-848 member acknowledged an earlier target without what it had been promised since, which then had two owners",
+    ),
+    (
+        "rebalance-storm-kip-848",
+        "0xe22d39e26c6123ff",
+        "a member that was expelled, and took up what an old answer gave it, was held to be one still",
+    ),
+    (
+        "slow-offset-lookups",
+        "0xa4fc2ef6b18ab1ac",
+        "a join of a closed connection, arriving after the rebalance it was for, was no reason for another",
+    ),
+    (
+        "hand-off-with-auto-commit",
+        "0x9ae4cde118e192a6",
+        "an answer to a client that was gone was not seen to leave, so that its member seemed to be waited for",
+    ),
 ];
 
 #[test]

@@ -140,7 +140,7 @@ pub enum What<'a> {
         /// The message.
         request: &'a RequestKind,
     },
-    /// A response left `node`.
+    /// A response left `node`; whether anybody is still there to get it, `node` need not know.
     ResponseSent {
         /// Sender's end (who was asked).
         from: ConnEnd,

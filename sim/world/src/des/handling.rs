@@ -116,7 +116,7 @@ impl Sim {
     ) {
         match output {
             Output::Request { conn, correlation, version, request } => {
-                let Some((conn, side, from, to)) = self.open_end(node, conn) else { return };
+                let Some(((conn, side, from, to), true)) = self.own_end(node, conn) else { return };
                 let size = of_request(&request, version);
                 let what = What::RequestSent { from, to, correlation, version, request: &request };
                 let cause = self.emit(observer, cause, host, node, what, size);
@@ -128,10 +128,14 @@ impl Sim {
                 self.dispatch_message(node, conn, side, cause, size, correlation, version, body);
             }
             Output::Response { conn, correlation, version, response } => {
-                let Some((conn, side, from, to)) = self.open_end(node, conn) else { return };
+                let Some(((conn, side, from, to), sends)) = self.own_end(node, conn) else { return };
                 let size = of_response(&response, version);
                 let what = What::ResponseSent { from, to, correlation, version, response: &response };
                 let cause = self.emit(observer, cause, host, node, what, size);
+                // An answer leaves its node whether or not somebody is still there to get it.
+                if !sends {
+                    return;
+                }
                 let response = match self.encodes() {
                     None => Ok(response),
                     Some(round_trip) => self.codec.response(response, version, round_trip),
@@ -162,13 +166,13 @@ impl Sim {
         }
     }
 
-    /// The end a node may send through, if it still has it.
-    fn open_end(&self, node: NodeRef, conn: ConnId) -> Option<(ConnRef, Side, ConnEnd, ConnEnd)> {
+    /// An end that a node has, and whether it may send through it: the other side may be gone, and the node not know it.
+    fn own_end(&self, node: NodeRef, conn: ConnId) -> Option<((ConnRef, Side, ConnEnd, ConnEnd), bool)> {
         let conn_ref = self.nodes[usize::from(node.0)].process.as_ref()?.conns.get(conn)?;
         let state = self.conns.get(conn_ref)?;
         let side = Side::from(conn.is_incoming());
         let mine = &state.ends[usize::from(side)];
-        mine.sends().then(|| (conn_ref, side, mine.name(), state.ends[usize::from(other(side))].name()))
+        Some(((conn_ref, side, mine.name(), state.ends[usize::from(other(side))].name()), mine.sends()))
     }
 
     /// Whether messages are encoded, and if so whether they are decoded again.

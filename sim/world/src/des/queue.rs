@@ -4,77 +4,79 @@
 //! the order is that of one sequence, at the price of a FIFO for the many events that follow at once.
 
 use klamm_model::units::Instant;
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-#[derive(Debug)]
-struct Entry<E> {
-    /// Time above, sequence below: one comparison.
-    key: u128,
-    event: E,
-}
+/// Bits of a key that say where the event is kept.
+const SLOT: u32 = 24;
+/// Bits of a key that say after how many others the event was added.
+const SEQ: u32 = 40;
 
-impl<E> Entry<E> {
-    fn at(&self) -> Instant {
-        Instant::from_nanos((self.key >> 64) as u64)
-    }
-}
-
-impl<E> PartialEq for Entry<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-impl<E> Eq for Entry<E> {}
-impl<E> PartialOrd for Entry<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl<E> Ord for Entry<E> {
-    /// Reversed: the standard heap yields the greatest first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.key.cmp(&self.key)
-    }
-}
-
-/// Events that wait.
+/// Events that wait. The heap moves keys about, not events: time above, then sequence, then where the event is kept,
+/// which never decides, as no two sequences are equal.
 #[derive(Debug)]
 pub(super) struct Queue<E> {
-    heap: BinaryHeap<Entry<E>>,
+    heap: BinaryHeap<Reverse<u128>>,
+    events: Vec<E>,
+    free: Vec<u32>,
     instant: VecDeque<E>,
     seq: u64,
 }
 
-impl<E> Queue<E> {
+fn time_of(key: u128) -> Instant {
+    Instant::from_nanos((key >> (SEQ + SLOT)) as u64)
+}
+
+impl<E: Copy> Queue<E> {
     pub(super) fn new() -> Queue<E> {
-        Queue { heap: BinaryHeap::with_capacity(1024), instant: VecDeque::new(), seq: 0 }
+        Queue {
+            heap: BinaryHeap::with_capacity(1024),
+            events: Vec::with_capacity(1024),
+            free: Vec::new(),
+            instant: VecDeque::new(),
+            seq: 0,
+        }
     }
 
     /// Adds an event. One whose time has come, or has gone by, happens in this instant, after what waits already.
+    ///
+    /// # Panics
+    /// Beyond 2^24 events that wait, or 2^40 ever added: the budgets of a run end it before.
     pub(super) fn push(&mut self, now: Instant, at: Instant, event: E) {
         if at <= now {
             self.instant.push_back(event);
-        } else {
-            self.seq += 1;
-            let key = u128::from(at.as_nanos()) << 64 | u128::from(self.seq);
-            self.heap.push(Entry { key, event });
+            return;
         }
+        let slot = if let Some(slot) = self.free.pop() {
+            self.events[slot as usize] = event;
+            slot
+        } else {
+            self.events.push(event);
+            self.events.len() as u32 - 1
+        };
+        self.seq += 1;
+        assert!(slot >> SLOT == 0 && self.seq >> SEQ == 0, "a queue within its bounds");
+        let order = self.seq << SLOT | u64::from(slot);
+        self.heap.push(Reverse(u128::from(at.as_nanos()) << (SEQ + SLOT) | u128::from(order)));
     }
 
     /// When the next event happens.
     pub(super) fn next_at(&self, now: Instant) -> Option<Instant> {
-        if self.instant.is_empty() { self.heap.peek().map(Entry::at) } else { Some(now) }
+        if self.instant.is_empty() { self.heap.peek().map(|first| time_of(first.0)) } else { Some(now) }
     }
 
     /// The next event, if it happens no later than `until`.
     pub(super) fn pop(&mut self, now: Instant, until: Instant) -> Option<(Instant, E)> {
-        match self.heap.peek() {
-            Some(first) if first.at() <= now || (self.instant.is_empty() && first.at() <= until) => {
-                self.heap.pop().map(|e| (e.at(), e.event))
+        if let Some(&Reverse(first)) = self.heap.peek() {
+            let at = time_of(first);
+            if at <= now || (self.instant.is_empty() && at <= until) {
+                self.heap.pop();
+                let slot = first as u32 & ((1 << SLOT) - 1);
+                self.free.push(slot);
+                return Some((at, self.events[slot as usize]));
             }
-            _ => self.instant.pop_front().map(|event| (now, event)),
         }
+        self.instant.pop_front().map(|event| (now, event))
     }
 
     /// How many wait.

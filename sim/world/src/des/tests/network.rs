@@ -230,6 +230,7 @@ fn bytes_that_left_before_a_close_arrive_and_are_processed() {
     let mut seen = Seen::default();
     sim.run_until(ms(1_000), &mut seen);
     assert_eq!(correlations(seen.after("request taken")), [1, 2, 3]);
+    assert_eq!(correlations(seen.after("response sent")), [1, 2, 3], "who answers does not know that nobody listens");
     assert_eq!(seen.after("disconnected "), ["Closed"]);
     assert_eq!((sim.conns.len(), sim.budget.held()), (0, (0, 0)));
 }

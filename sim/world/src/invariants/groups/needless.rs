@@ -60,19 +60,11 @@ impl Invariants {
         let cause = match known.or(as_static) {
             None => Some("a member joins"),
             Some(before) if before != topics => Some("a member changes its subscription"),
+            Some(_) if ctx.cause < watched.needless.begun => Some("a join of before the last rebalance arrives"),
             Some(_) => None,
         };
         if let Some(cause) = cause {
             self.group_cause(ctx, group, cause);
-        }
-        self.late_join(ctx, group);
-    }
-
-    /// A join arrives. When a broker takes it up is not known if the answer to what is ahead of it goes nowhere: so it is
-    /// looked at on arrival, too.
-    pub(super) fn late_join(&mut self, ctx: Ctx, group: &str) {
-        if ctx.cause < self.groups.watched(group).needless.begun {
-            self.group_cause(ctx, group, "a join of before the last rebalance arrives");
         }
     }
 

@@ -83,9 +83,6 @@ impl Invariants {
     ) {
         let place = (to.node, to.conn);
         if self.groups.open.contains_key(&place) {
-            if let RequestKind::JoinGroup(r) = request {
-                self.late_join(ctx, &r.group_id.0);
-            }
             let (from, to, request) = (*from, *to, request.clone());
             let queued = Queued { sent: ctx.cause, from, to, correlation, version, request };
             self.groups.queued.entry(place).or_default().push_back(queued);

@@ -53,14 +53,6 @@ fn a_settled_group_does_not_rebalance_for_nothing() {
         w
     };
     joins(true).silent();
-    // Behind another whose answer goes nowhere.
-    let mut w = World::settled(EAGER, "range");
-    let fetch = OffsetFetchRequest::default().with_group_id(GroupId(s(G)));
-    w.asks(4, RequestKind::OffsetFetch(fetch));
-    w.cause = Some(Ordinal(1));
-    w.asks_join(4, "m1", None, "orders");
-    begins(&mut w);
-    w.silent();
     joins(false).only("needless-rebalance");
     // A member that has not heard of its part.
     let mut w = World::new();
