@@ -211,9 +211,9 @@ mod tests {
     #[test]
     fn settings_are_taken_and_what_is_not_modelled_is_named() {
         let mut s = Subject::default();
-        s.take(Place::Producer, &entries("bootstrap.servers=b:9092\nacks=1\ncompression.type=zstd\n")).unwrap();
+        s.take(Place::Producer, &entries("bootstrap.servers=b:9092\nacks=1\nsend.buffer.bytes=4096\n")).unwrap();
         assert_eq!(s.producer.get("acks").map(String::as_str), Some("1"));
-        assert_eq!(s.not_modelled, ["producer `compression.type`"]);
+        assert_eq!(s.not_modelled, ["producer `send.buffer.bytes`"]);
     }
 
     #[test]

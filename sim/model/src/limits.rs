@@ -35,3 +35,6 @@ pub const ASSIGNOR_ROUNDS: usize = 100;
 /// The most elements (of all arrays together, unknown tagged fields included) in a message from outside. An element
 /// takes a few hundred bytes at most once decoded.
 pub const MAX_MESSAGE_ELEMENTS: usize = 1 << 18;
+
+/// The most bytes the records of a compressed batch may have once decompressed.
+pub const MAX_DECOMPRESSED_BATCH: usize = 64 << 20;

@@ -24,6 +24,9 @@ use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse, TopicN
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
 
+/// The first version of Produce that may carry zstd.
+const ZSTD_SINCE: i16 = 7;
+
 /// A request that waits.
 #[derive(Debug)]
 struct DelayedProduce {
@@ -75,7 +78,7 @@ impl Process {
                 let accepted = match &request.transactional_id {
                     // Transactions are not offered: no coordinator would give out such an id's producer.
                     Some(_) => Err(ResponseError::InvalidTxnState),
-                    None => id.and_then(|topic| self.append_produced(now, topic, part, acks, out)),
+                    None => id.and_then(|topic| self.append_produced(now, topic, part, acks, caller.version, out)),
                 };
                 let mut answer = PartitionProduceResponse::default();
                 answer.index = index;
@@ -165,6 +168,7 @@ impl Process {
         topic: TopicId,
         part: PartitionProduceData,
         acks: i16,
+        version: i16,
         out: &mut Outbox,
     ) -> Result<Accepted, ResponseError> {
         if !(-1..=1).contains(&acks) {
@@ -180,7 +184,7 @@ impl Process {
             return Err(error);
         }
         let records = part.records.unwrap_or_default();
-        let header = check_batch(&records, p.message_max_bytes)?;
+        let header = check_batch(&records, p.message_max_bytes, version)?;
         let log_start = p.log.log_start();
         if header.producer_id != ProducerId::NONE {
             let (id, epoch) = (header.producer_id, header.producer_epoch);
@@ -368,7 +372,7 @@ fn trace_ack(p: &Partition, caller: Caller, wait: ProduceWait, out: &mut Outbox)
 
 /// What a leader checks of a client's records: one batch, whole, small enough, with the right checksum, and its
 /// producer's fields in order.
-fn check_batch(records: &Bytes, max_bytes: i32) -> Result<BatchHeader, ResponseError> {
+fn check_batch(records: &Bytes, max_bytes: i32, version: i16) -> Result<BatchHeader, ResponseError> {
     if records.is_empty() {
         return Err(ResponseError::InvalidRecord);
     }
@@ -379,6 +383,10 @@ fn check_batch(records: &Bytes, max_bytes: i32) -> Result<BatchHeader, ResponseE
     }
     if header.size() > max_bytes.max(0) as u64 {
         return Err(ResponseError::MessageTooLarge);
+    }
+    // Clients of that time would not know it (KIP-110).
+    if header.compression() == Compression::Zstd && version < ZSTD_SINCE {
+        return Err(ResponseError::UnsupportedCompressionType);
     }
     let header = validate(records).map_err(batch_error)?;
     let idempotent = header.producer_id != ProducerId::NONE;
@@ -396,10 +404,12 @@ fn batch_error(e: BatchError) -> ResponseError {
     match e {
         BatchError::Short { .. } | BatchError::Length(_) | BatchError::Crc { .. } => ResponseError::CorruptMessage,
         BatchError::Magic(_) => ResponseError::UnsupportedForMessageFormat,
-        BatchError::Compressed(Compression::Unknown) => ResponseError::InvalidRecord,
-        BatchError::Compressed(_) => ResponseError::UnsupportedCompressionType,
-        BatchError::Offsets | BatchError::Count(_) | BatchError::Record(_) | BatchError::Control(_) => {
-            ResponseError::InvalidRecord
-        }
+        BatchError::Decompression(_) => ResponseError::CorruptMessage,
+        BatchError::Compressed(_)
+        | BatchError::Expansion
+        | BatchError::Offsets
+        | BatchError::Count(_)
+        | BatchError::Record(_)
+        | BatchError::Control(_) => ResponseError::InvalidRecord,
     }
 }

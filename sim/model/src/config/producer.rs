@@ -3,7 +3,11 @@
 use super::{ConfigError, Properties, config};
 use crate::history::Acks;
 use crate::limits::MAX_IN_FLIGHT_IDEMPOTENT;
+use crate::record::{Compression, Compressor};
 use crate::units::Duration;
+
+/// What zstd takes.
+const ZSTD_LEVELS: std::ops::RangeInclusive<i32> = -131_072..=22;
 
 config! {
     /// A producer's settings.
@@ -12,6 +16,12 @@ config! {
         "acks" acks: Acks = "all";
         /// The most bytes of one batch.
         "batch.size" batch_size: usize = "16384";
+        /// How batches are compressed.
+        "compression.type" compression: Compression = "none";
+        /// How hard gzip tries: 1 to 9, or -1 for its own default.
+        "compression.gzip.level" gzip_level: i32 = "-1";
+        /// How hard zstd tries.
+        "compression.zstd.level" zstd_level: i32 = "3";
         /// How long a batch may wait to fill (0 until Kafka 4.0, 5 since).
         "linger.ms" linger: Duration = "5";
         /// Bytes of records that may wait to be sent.
@@ -50,6 +60,12 @@ config! {
 }
 
 impl ProducerConfig {
+    /// How batches are compressed, and how hard.
+    pub fn compressor(&self) -> Compressor {
+        let level = if self.compression == Compression::Gzip { self.gzip_level } else { self.zstd_level };
+        Compressor { with: self.compression, level }
+    }
+
     /// Kafka's own cross-checks (`ProducerConfig.postProcessAndValidateIdempotenceConfigs`, `KafkaProducer.configureDeliveryTimeout`).
     fn validate(&mut self, given: &Properties) -> Result<(), ConfigError> {
         let conflict = |key: &str, why: String| Err(ConfigError::Conflict { key: key.to_owned(), why });
@@ -82,6 +98,12 @@ impl ProducerConfig {
                 );
             }
             self.delivery_timeout = least;
+        }
+        if self.gzip_level != -1 && !(1..=9).contains(&self.gzip_level) {
+            return conflict("compression.gzip.level", "must be 1 to 9, or -1".to_owned());
+        }
+        if !ZSTD_LEVELS.contains(&self.zstd_level) {
+            return conflict("compression.zstd.level", "must be -131072 to 22".to_owned());
         }
         if self.max_in_flight == 0 {
             return conflict("max.in.flight.requests.per.connection", "must be at least 1".to_owned());

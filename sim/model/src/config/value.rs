@@ -1,6 +1,7 @@
 //! How values are written in properties files.
 
 use crate::history::{Acks, IsolationLevel};
+use crate::record::Compression;
 use crate::units::Duration;
 
 /// A type a configuration value can have.
@@ -64,6 +65,19 @@ impl FromConfig for Acks {
             "1" => Ok(Acks::Leader),
             "all" | "-1" => Ok(Acks::All),
             _ => Err("`all`, `-1`, `0` or `1`".to_owned()),
+        }
+    }
+}
+
+impl FromConfig for Compression {
+    fn from_config(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "none" => Ok(Compression::None),
+            "gzip" => Ok(Compression::Gzip),
+            "snappy" => Ok(Compression::Snappy),
+            "lz4" => Ok(Compression::Lz4),
+            "zstd" => Ok(Compression::Zstd),
+            _ => Err("`none`, `gzip`, `snappy`, `lz4` or `zstd`".to_owned()),
         }
     }
 }

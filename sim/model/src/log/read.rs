@@ -238,7 +238,8 @@ pub fn first_at_or_after(data: &Bytes, at: Timestamp) -> Option<(Timestamp, Offs
         if header.max_timestamp < at {
             continue;
         }
-        let mut records = record::records(&bytes).map_while(Result::ok);
+        let plain = record::decompressed(&bytes).ok()?;
+        let mut records = record::records(&plain).map_while(Result::ok);
         if let Some(found) = records.find(|r| r.timestamp >= at) {
             return Some((found.timestamp, found.offset));
         }

@@ -1,5 +1,6 @@
 //! The encoder of batches.
 
+use super::compression::Compressor;
 use super::header::{self, BATCH_HEADER_SIZE, BatchHeader, LOG_OVERHEAD};
 use super::varint::{Scratch, size_i32, size_i64};
 use crate::ids::*;
@@ -155,7 +156,12 @@ impl BatchBuilder {
     }
 
     /// The finished batch.
-    pub fn build(mut self) -> Bytes {
+    pub fn build(self) -> Bytes {
+        self.build_with(Compressor::NONE)
+    }
+
+    /// The finished batch, its records compressed.
+    pub fn build_with(mut self, compressor: Compressor) -> Bytes {
         let c = &self.config;
         let attributes =
             if c.transactional { header::TRANSACTIONAL } else { 0 } | if c.control { header::CONTROL } else { 0 };
@@ -174,8 +180,9 @@ impl BatchBuilder {
             record_count: self.count,
         };
         header::write_header(&mut self.buffer, &header);
-        header::write_crc(&mut self.buffer);
-        Bytes::from(self.buffer)
+        let mut batch = if self.count > 0 { compressor.apply(self.buffer) } else { self.buffer };
+        header::write_crc(&mut batch);
+        Bytes::from(batch)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The header of a batch, seen in place; walking from batch to batch; CRC; what a leader and a producer rewrite.
 
+use super::compression::decompressed;
 use super::iter::records;
 use crate::ids::*;
 use crate::units::Timestamp;
@@ -57,9 +58,15 @@ pub enum BatchError {
     /// The header's record count does not fit its offsets or its bytes.
     #[error("{0} records cannot be in this batch")]
     Count(i32),
-    /// The batch is compressed, which is not supported yet.
-    #[error("{0:?} compression is not supported")]
+    /// The batch is compressed: in a way nobody knows, or its records were asked for as they are.
+    #[error("{0:?} compression cannot be read here")]
     Compressed(Compression),
+    /// The records cannot be decompressed.
+    #[error("{0:?}: the records cannot be decompressed")]
+    Decompression(Compression),
+    /// The records are larger than any batch's may be, once decompressed.
+    #[error("the records have more than {} bytes decompressed", crate::limits::MAX_DECOMPRESSED_BATCH)]
+    Expansion,
     /// A record cannot be read.
     #[error("bad record: {0}")]
     Record(&'static str),
@@ -262,7 +269,7 @@ pub(crate) fn check_crc(batch: &[u8]) -> Result<BatchHeader, BatchError> {
 }
 
 /// Everything a leader checks of one batch from a client (Kafka's `LogValidator`): that nothing follows it, its
-/// checksum, that it is not compressed, and that its records are readable and numbered from 0 without a gap.
+/// checksum, and that its records, decompressed if need be, are readable and numbered from 0 without a gap.
 ///
 /// # Errors
 /// What is wrong.
@@ -275,7 +282,7 @@ pub fn validate(batch: &[u8]) -> Result<BatchHeader, BatchError> {
         return Err(BatchError::Count(header.record_count));
     }
     let mut expected = header.base_offset;
-    records(batch).try_for_each(|record| {
+    records(&decompressed(batch)?).try_for_each(|record| {
         let in_place = record?.offset == expected;
         expected = expected.plus(1);
         if in_place { Ok(()) } else { Err(BatchError::Offsets) }
@@ -322,6 +329,24 @@ pub(super) fn write_producer(batch: &mut [u8], id: ProducerId, epoch: ProducerEp
 pub(super) fn write_crc(batch: &mut [u8]) {
     let crc = crc32c::crc32c(&batch[ATTRIBUTES_AT..]);
     batch[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
+}
+
+/// Another number of bytes after it.
+pub(super) fn write_length(batch: &mut [u8], length: i32) {
+    batch[LENGTH_AT..LENGTH_AT + 4].copy_from_slice(&length.to_be_bytes());
+}
+
+/// Another word about how the records are compressed.
+pub(super) fn write_compression(batch: &mut [u8], compression: Compression) {
+    let code = match compression {
+        Compression::None => 0,
+        Compression::Gzip => 1,
+        Compression::Snappy => 2,
+        Compression::Lz4 => 3,
+        Compression::Zstd => 4,
+        Compression::Unknown => 7,
+    };
+    batch[ATTRIBUTES_AT + 1] = batch[ATTRIBUTES_AT + 1] & !(COMPRESSION_MASK as u8) | code;
 }
 
 /// Writes every field but the CRC; `batch` is the whole batch.

@@ -178,7 +178,7 @@ fn what_a_leader_refuses() {
         validate(&bytes)
     };
     assert!(with(&|_| ()).is_ok());
-    assert_eq!(with(&|b| b[22] |= 4), Err(BatchError::Compressed(Compression::Zstd)));
+    assert_eq!(with(&|b| b[22] |= 4), Err(BatchError::Decompression(Compression::Zstd)));
     assert_eq!(with(&|b| b[16] = 1), Err(BatchError::Magic(1)));
     assert_eq!(with(&|b| b[60] = 2), Err(BatchError::Count(2)));
     assert_eq!(with(&|b| b[57..61].copy_from_slice(&i32::MAX.to_be_bytes())), Err(BatchError::Count(i32::MAX)));

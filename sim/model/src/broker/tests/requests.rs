@@ -1,6 +1,7 @@
 //! Requests of clients.
 
 use super::*;
+use crate::record::{Compression, Compressor};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -336,4 +337,34 @@ fn a_topic_gains_partitions_and_never_loses_any() {
         assert_eq!(c.broker(host).partitions.len(), 5, "broker {host}");
         assert_eq!(c.broker(host).image_digest, c.controller().image_digest);
     }
+}
+
+#[test]
+fn compressed_batches_are_looked_into_and_kept_as_they_came() {
+    let mut c = plain(1);
+    let l = leader(&c);
+    let compressed = |with| {
+        let mut batch = BatchBuilder::new(BuilderConfig::PLAIN);
+        (0..3).for_each(|_| batch.append(Timestamp(1000), None, Some(&[7; 100]), &[]));
+        batch.build_with(Compressor { with, level: 1 })
+    };
+    for (n, with) in (0..).zip([Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd]) {
+        let sent = compressed(with);
+        let answer = produced(c.ask(l, 9, produce(1, sent.clone())));
+        assert_eq!((answer.error_code, answer.base_offset), (0, 3 * n), "{with:?}");
+        c.run(100);
+        let back = fetched(c.ask(l, 11, fetch(3 * n, -1, 0, 1))).records.unwrap();
+        assert_eq!(back[61..], sent[61..], "{with:?}");
+        // The same batch with a torn stream and a checksum that is right.
+        let mut torn = sent.to_vec();
+        let half = 61 + (torn.len() - 61) / 2;
+        torn.truncate(half);
+        torn[8..12].copy_from_slice(&(half as i32 - 12).to_be_bytes());
+        let crc = crc32c::crc32c(&torn[21..]);
+        torn[17..21].copy_from_slice(&crc.to_be_bytes());
+        let refused = produced(c.ask(l, 9, produce(1, Bytes::from(torn)))).error_code;
+        assert_ne!(refused, 0, "{with:?}");
+    }
+    let old = produced(c.ask(l, 6, produce(1, compressed(Compression::Zstd)))).error_code;
+    assert_eq!(old, ResponseError::UnsupportedCompressionType.code(), "zstd is younger (KIP-110)");
 }

@@ -9,7 +9,7 @@
 use super::ConsumerRecord;
 use super::positions::Position;
 use crate::ids::Offset;
-use crate::record::{BatchHeader, records, verify_crc};
+use crate::record::{BatchHeader, Compression, decompressed, records, verify_crc};
 use bytes::{Buf, Bytes};
 
 /// One answer's records of one partition.
@@ -18,6 +18,8 @@ pub struct Buffered {
     data: Bytes,
     /// Batches that end at or before this offset were verified.
     verified: Offset,
+    /// The first batch, decompressed, once it was looked into.
+    plain: Option<Vec<u8>>,
 }
 
 /// How a round of handing out ended.
@@ -34,7 +36,7 @@ pub enum Handed {
 impl Buffered {
     /// The records of an answer.
     pub fn new(data: Bytes) -> Buffered {
-        Buffered { data, verified: Offset(0) }
+        Buffered { data, verified: Offset(0), plain: None }
     }
 
     /// Hands out records from `position` on, at most `limit`, and moves the position past them. Returns how many.
@@ -62,7 +64,11 @@ impl Buffered {
                     }
                     self.verified = header.next_offset();
                 }
-                for record in records(batch) {
+                if header.compression() != Compression::None && self.plain.is_none() {
+                    let Ok(plain) = decompressed(batch) else { return (count, Handed::Corrupt) };
+                    self.plain = Some(plain.into_owned());
+                }
+                for record in records(self.plain.as_deref().unwrap_or(batch)) {
                     let Ok(record) = record else { return (count, Handed::Corrupt) };
                     if record.offset < position.offset {
                         continue;
@@ -88,6 +94,7 @@ impl Buffered {
                 position.offset_epoch = header.leader_epoch;
             }
             self.data.advance(header.size() as usize);
+            self.plain = None;
         }
     }
 }

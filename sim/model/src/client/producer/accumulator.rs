@@ -10,7 +10,7 @@ use super::partitioner::{Sticky, partition_for_key};
 use crate::client::metadata::{Topic, TopicIndex};
 use crate::config::ProducerConfig;
 use crate::defects::{Defect, Defects};
-use crate::record::{BATCH_HEADER_SIZE, record_size_upper_bound};
+use crate::record::{BATCH_HEADER_SIZE, Compressor, record_size_upper_bound};
 use crate::units::{Duration, Instant, Timestamp};
 use rand_chacha::ChaCha8Rng;
 use std::collections::VecDeque;
@@ -77,6 +77,7 @@ pub struct Accumulator {
     available: usize,
     born: u64,
     batch_size: usize,
+    compressor: Compressor,
     linger: Duration,
     ignore_keys: bool,
     /// Batches born before need not linger.
@@ -94,6 +95,7 @@ impl Accumulator {
             available: config.buffer_memory,
             born: 0,
             batch_size: config.batch_size,
+            compressor: config.compressor(),
             linger: config.linger,
             ignore_keys: config.partitioner_ignore_keys,
             flush_before: 0,
@@ -148,7 +150,7 @@ impl Accumulator {
             self.born += 1;
             let ids = self.batches.list();
             let capacity = self.queues[queue].last_size.max(upper);
-            let mut batch = Batch::new(queue, now, self.born, memory, capacity, ids);
+            let mut batch = Batch::new(queue, now, self.born, memory, capacity, ids, self.compressor);
             bytes = append(&mut batch, self.batch_size);
             let key = self.batches.insert(batch);
             self.queues[queue].waiting.push_back(key);

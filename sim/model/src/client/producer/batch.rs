@@ -1,9 +1,10 @@
 //! A batch on its way from the accumulator to its outcome, and the place where all of a producer's batches live.
 //!
-//! Follows Kafka's `ProducerBatch`.
+//! A batch is full by its uncompressed bytes; Kafka's guesses at how well they will compress. Follows Kafka's
+//! `ProducerBatch`.
 
 use crate::ids::{LeaderEpoch, ProducerEpoch, ProducerId, Sequence};
-use crate::record::{BatchBuilder, BuilderConfig, RecordHeader, record_size_upper_bound, set_producer};
+use crate::record::{BatchBuilder, BuilderConfig, Compressor, RecordHeader, record_size_upper_bound, set_producer};
 use crate::units::{Instant, Timestamp};
 use bytes::Bytes;
 
@@ -34,6 +35,7 @@ pub struct Batch {
     /// The accumulator's number of its partition.
     pub partition: usize,
     body: Option<Body>,
+    compressor: Compressor,
     /// The application's names of its records, in order.
     pub ids: Vec<u64>,
     /// When its first record was accepted.
@@ -68,11 +70,20 @@ pub struct Batch {
 
 impl Batch {
     /// An empty one.
-    pub fn new(partition: usize, now: Instant, born: u64, memory: usize, capacity: usize, ids: Vec<u64>) -> Batch {
+    pub fn new(
+        partition: usize,
+        now: Instant,
+        born: u64,
+        memory: usize,
+        capacity: usize,
+        ids: Vec<u64>,
+        compressor: Compressor,
+    ) -> Batch {
         Batch {
             partition,
             body: Some(Body::Open(BatchBuilder::with_capacity(BuilderConfig::PLAIN, capacity))),
             ids,
+            compressor,
             created: now,
             born,
             attempts: 0,
@@ -154,7 +165,7 @@ impl Batch {
                 if let Some(p) = self.producer {
                     builder.set_producer(p.id, p.epoch, p.base);
                 }
-                builder.build()
+                builder.build_with(self.compressor)
             }
             Body::Closed(bytes) => match self.producer {
                 Some(p) if self.outdated => set_producer(bytes, p.id, p.epoch, p.base),
