@@ -37,9 +37,14 @@ const BROKER: &[(ApiKey, VersionRange)] = &[
     (ApiKey::ListGroups, range(0, 5)),
     (ApiKey::ApiVersions, range(0, 4)),
     (ApiKey::CreateTopics, range(2, 7)),
+    (ApiKey::DeleteTopics, range(1, 6)),
     (ApiKey::InitProducerId, range(0, 5)),
     (ApiKey::OffsetForLeaderEpoch, range(2, 4)),
+    (ApiKey::DescribeConfigs, range(1, 4)),
+    (ApiKey::AlterConfigs, range(0, 2)),
     (ApiKey::CreatePartitions, range(0, 3)),
+    (ApiKey::IncrementalAlterConfigs, range(0, 1)),
+    (ApiKey::DescribeCluster, range(0, 2)),
     (ApiKey::ConsumerGroupHeartbeat, range(0, 1)),
 ];
 
@@ -137,5 +142,5 @@ api_keys! {
     OffsetFetch FindCoordinator JoinGroup Heartbeat LeaveGroup SyncGroup DescribeGroups ListGroups
     AddPartitionsToTxn AddOffsetsToTxn EndTxn WriteTxnMarkers TxnOffsetCommit DescribeConfigs CreatePartitions
     Vote BeginQuorumEpoch EndQuorumEpoch FetchSnapshot DescribeCluster DescribeQuorum ConsumerGroupHeartbeat
-    ControllerRegistration
+    ControllerRegistration AlterConfigs IncrementalAlterConfigs
 }

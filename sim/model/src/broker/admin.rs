@@ -1,10 +1,10 @@
-//! What clients ask of the cluster: Metadata, ApiVersions, CreateTopics and CreatePartitions (forwarded to the controller in an Envelope,
-//! KIP-590), and producer ids, of which the controller gives out blocks (KIP-730). Follows Kafka's `KafkaApis`,
+//! What clients ask of the cluster: Metadata, ApiVersions, what only the controller decides (forwarded to it in an
+//! Envelope, KIP-590), and producer ids, of which the controller gives out blocks (KIP-730). Follows Kafka's `KafkaApis`,
 //! `ForwardingManager`, `AutoTopicCreationManager` and `RPCProducerIdManager`.
 
 use super::connections::Caller;
 use super::controller_link::{Asked, ControllerLink, Lane};
-use super::{Process, Task};
+use super::{Process, Task, refusal};
 use crate::config::BrokerConfig;
 use crate::controller::image::{Image, PartitionImage, TopicImage};
 use crate::guard;
@@ -15,17 +15,14 @@ use crate::units::{Duration, Instant, Now};
 use crate::versions::api_versions_response;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, ApiKey, ApiVersionsResponse, BrokerId,
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, EnvelopeRequest,
-    EnvelopeResponse, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, MetadataResponse, RequestHeader,
-    ResponseHeader, ResponseKind, TopicName,
+    CreateTopicsRequest, EnvelopeRequest, EnvelopeResponse, InitProducerIdRequest, InitProducerIdResponse,
+    MetadataRequest, MetadataResponse, RequestHeader, RequestKind, ResponseHeader, ResponseKind, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +46,8 @@ pub(crate) fn listener_name(listener: Listener) -> &'static str {
 struct Forwarded {
     api: ApiKey,
     /// None: this broker's own wish, to create topics that clients asked about.
-    caller: Option<Caller>,
+    /// Who asked, and what to answer if the controller cannot be asked.
+    caller: Option<(Caller, ResponseKind)>,
     version: i16,
     names: Vec<TopicName>,
     data: Bytes,
@@ -191,47 +189,25 @@ impl Process {
         self.answer(caller, answer, out);
     }
 
-    pub(super) fn on_create_topics(
-        &mut self,
-        now: Now,
-        caller: Caller,
-        request: CreateTopicsRequest,
-        out: &mut Outbox,
-    ) {
-        let names = request.topics.iter().map(|t| t.name.clone()).collect();
-        self.forward(now, caller, ApiKey::CreateTopics, &request, names, out);
-    }
-
-    pub(super) fn on_create_partitions(
-        &mut self,
-        now: Now,
-        caller: Caller,
-        request: &CreatePartitionsRequest,
-        out: &mut Outbox,
-    ) {
-        let names = request.topics.iter().map(|t| t.name.clone()).collect();
-        self.forward(now, caller, ApiKey::CreatePartitions, request, names, out);
-    }
-
-    fn forward(
-        &mut self,
-        now: Now,
-        caller: Caller,
-        api: ApiKey,
-        request: &impl Encodable,
-        names: Vec<TopicName>,
-        out: &mut Outbox,
-    ) {
-        match envelope(api, caller.correlation, caller.version, request) {
+    /// What only the controller decides.
+    pub(super) fn forward(&mut self, now: Now, caller: Caller, request: &RequestKind, out: &mut Outbox) {
+        let api = crate::versions::api_of(request);
+        let names = match request {
+            RequestKind::CreateTopics(r) => r.topics.iter().map(|t| t.name.clone()).collect(),
+            RequestKind::CreatePartitions(r) => r.topics.iter().map(|t| t.name.clone()).collect(),
+            _ => Vec::new(),
+        };
+        let Some(refusal) = refusal::of(request, caller.version) else { return };
+        let mut body = BytesMut::new();
+        let encoded = request.encode(&mut body, caller.version).is_ok();
+        match envelope(api, caller.correlation, caller.version, &body).filter(|_| encoded) {
             Some(data) => {
-                let f = Forwarded { api, caller: Some(caller), version: caller.version, names, data, sent: false };
-                let number = self.admin.forward(f);
+                let caller = Some((caller, refusal));
+                let version = caller.as_ref().map_or(0, |(c, _)| c.version);
+                let number = self.admin.forward(Forwarded { api, caller, version, names, data, sent: false });
                 self.timers.set(now.mono + FORWARDING_TIMEOUT, Task::Forwarded(number));
             }
-            None => {
-                let answer = refuse(api, &names, ResponseError::InvalidRequest);
-                self.answer(caller, answer, out);
-            }
+            None => self.answer(caller, refusal::put(refusal, ResponseError::InvalidRequest), out),
         }
     }
 
@@ -245,11 +221,11 @@ impl Process {
         for name in &f.names {
             self.admin.creating.remove(name);
         }
-        let Some(caller) = f.caller else { return };
+        let Some((caller, refusal)) = f.caller else { return };
         let decoded = answer.response_data.as_ref().and_then(|data| open_envelope(data, f.api, f.version));
         let response = match (error, decoded) {
             (None, Some(response)) => response,
-            (error, _) => refuse(f.api, &f.names, error.unwrap_or(ResponseError::UnknownServerError)),
+            (error, _) => refusal::put(refusal, error.unwrap_or(ResponseError::UnknownServerError)),
         };
         self.answer(caller, response, out);
     }
@@ -260,9 +236,8 @@ impl Process {
         for name in &f.names {
             self.admin.creating.remove(name);
         }
-        if let Some(caller) = f.caller {
-            let answer = refuse(f.api, &f.names, ResponseError::RequestTimedOut);
-            self.answer(caller, answer, out);
+        if let Some((caller, refusal)) = f.caller {
+            self.answer(caller, refusal::put(refusal, ResponseError::RequestTimedOut), out);
         }
     }
 
@@ -347,7 +322,10 @@ impl Process {
         let request = CreateTopicsRequest::default()
             .with_topics(names.iter().map(topic).collect())
             .with_timeout_ms(config.controller_socket_timeout.as_millis().min(i32::MAX as u64) as i32);
-        let Some(data) = envelope(ApiKey::CreateTopics, 0, AUTO_CREATE_VERSION, &request) else { return };
+        let mut body = BytesMut::new();
+        let encoded = request.encode(&mut body, AUTO_CREATE_VERSION).is_ok();
+        let data = envelope(ApiKey::CreateTopics, 0, AUTO_CREATE_VERSION, &body).filter(|_| encoded);
+        let Some(data) = data else { return };
         let api = ApiKey::CreateTopics;
         let f = Forwarded { api, caller: None, version: AUTO_CREATE_VERSION, names, data, sent: false };
         let number = self.admin.forward(f);
@@ -417,27 +395,15 @@ fn unknown(id: Uuid, name: Option<TopicName>, error: ResponseError) -> MetadataR
     MetadataResponseTopic::default().with_error_code(error.code()).with_topic_id(id).with_name(name)
 }
 
-fn refuse(api: ApiKey, names: &[TopicName], error: ResponseError) -> ResponseKind {
-    if api == ApiKey::CreatePartitions {
-        let topic = |name: &TopicName| {
-            CreatePartitionsTopicResult::default().with_name(name.clone()).with_error_code(error.code())
-        };
-        return CreatePartitionsResponse::default().with_results(names.iter().map(topic).collect()).into();
-    }
-    let topic =
-        |name: &TopicName| CreatableTopicResult::default().with_name(name.clone()).with_error_code(error.code());
-    CreateTopicsResponse::default().with_topics(names.iter().map(topic).collect()).into()
-}
-
 /// A request as it would go over the wire, header first.
-fn envelope(api: ApiKey, correlation: i32, version: i16, request: &impl Encodable) -> Option<Bytes> {
+fn envelope(api: ApiKey, correlation: i32, version: i16, body: &[u8]) -> Option<Bytes> {
     let mut data = BytesMut::new();
     let header = RequestHeader::default()
         .with_request_api_key(api as i16)
         .with_request_api_version(version)
         .with_correlation_id(correlation);
     header.encode(&mut data, api.request_header_version(version)).ok()?;
-    request.encode(&mut data, version).ok()?;
+    data.extend_from_slice(body);
     Some(data.freeze())
 }
 
@@ -445,8 +411,5 @@ fn open_envelope(data: &Bytes, api: ApiKey, version: i16) -> Option<ResponseKind
     let mut data = data.clone();
     ResponseHeader::decode(&mut data, api.response_header_version(version)).ok()?;
     guard::check_response(api, version, &data).ok()?;
-    match api {
-        ApiKey::CreatePartitions => CreatePartitionsResponse::decode(&mut data, version).ok().map(ResponseKind::from),
-        _ => CreateTopicsResponse::decode(&mut data, version).ok().map(ResponseKind::from),
-    }
+    ResponseKind::decode(api, &mut data, version).ok()
 }

@@ -10,7 +10,8 @@
 //! - [`lifecycle`]: its standing with the controller; [`controller_link`]: the way there; [`metadata`]: its image;
 //! - [`partition`]: one replica; [`replicas`]: all of them, and what metadata makes of them;
 //!   [`alter_partition`]: asking for another ISR;
-//! - [`produce`], [`fetch`], [`list_offsets`], [`offset_for_leader_epoch`], [`admin`]: the requests;
+//! - [`produce`], [`fetch`], [`list_offsets`], [`offset_for_leader_epoch`], [`admin`]
+//!   (with [`refusal`]), [`describe`]: the requests;
 //! - [`group`]: the coordinator of consumer groups;
 //! - [`fetcher`]: replication from other brokers; [`checkpoints`]: what is written down now and then.
 //!
@@ -21,6 +22,7 @@ mod alter_partition;
 mod checkpoints;
 mod connections;
 mod controller_link;
+mod describe;
 mod fetch;
 mod fetcher;
 mod group;
@@ -30,6 +32,7 @@ mod metadata;
 mod offset_for_leader_epoch;
 mod partition;
 mod produce;
+mod refusal;
 mod replicas;
 mod shutdown;
 mod spec;
@@ -337,8 +340,13 @@ impl Process {
             RequestKind::ListOffsets(r) => self.on_list_offsets(caller, &r, out),
             RequestKind::OffsetForLeaderEpoch(r) => self.on_offset_for_leader_epoch(caller, &r, out),
             RequestKind::Metadata(r) => self.on_metadata_request(now, caller, &r, out),
-            RequestKind::CreateTopics(r) => self.on_create_topics(now, caller, r, out),
-            RequestKind::CreatePartitions(r) => self.on_create_partitions(now, caller, &r, out),
+            RequestKind::CreateTopics(_)
+            | RequestKind::CreatePartitions(_)
+            | RequestKind::DeleteTopics(_)
+            | RequestKind::AlterConfigs(_)
+            | RequestKind::IncrementalAlterConfigs(_) => self.forward(now, caller, &request, out),
+            RequestKind::DescribeCluster(r) => self.on_describe_cluster(caller, &r, out),
+            RequestKind::DescribeConfigs(r) => self.on_describe_configs(caller, &r, out),
             RequestKind::InitProducerId(r) => self.on_init_producer_id(caller, &r, out),
             RequestKind::ApiVersions(_) => self.on_api_versions(caller, out),
             // If it is not about groups, it is not offered; Kafka closes the connection of whoever asks all the same.

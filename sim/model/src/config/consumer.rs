@@ -24,6 +24,14 @@ impl FromConfig for AutoOffsetReset {
             _ => Err("`earliest`, `latest` or `none`".to_owned()),
         }
     }
+    fn to_config(&self) -> String {
+        let text = match self {
+            AutoOffsetReset::Earliest => "earliest",
+            AutoOffsetReset::Latest => "latest",
+            AutoOffsetReset::None => "none",
+        };
+        text.to_owned()
+    }
 }
 
 /// Which protocol a group member speaks.
@@ -42,6 +50,13 @@ impl FromConfig for GroupProtocol {
             "consumer" => Ok(GroupProtocol::Consumer),
             _ => Err("`classic` or `consumer`".to_owned()),
         }
+    }
+    fn to_config(&self) -> String {
+        let text = match self {
+            GroupProtocol::Classic => "classic",
+            GroupProtocol::Consumer => "consumer",
+        };
+        text.to_owned()
     }
 }
 
@@ -95,6 +110,9 @@ impl FromConfig for Vec<Assignor> {
         list.filter(|l| !l.is_empty()).ok_or_else(|| {
             "a list of `range`, `roundrobin`, `sticky`, `cooperative-sticky` (or their Java classes)".to_owned()
         })
+    }
+    fn to_config(&self) -> String {
+        self.iter().map(|a| a.name()).collect::<Vec<_>>().join(",")
     }
 }
 

@@ -81,6 +81,11 @@ macro_rules! config {
                 $name { $($field: <$ty as crate::config::FromConfig>::from_config($default).expect("a valid default")),* }
             }
 
+            /// Every implemented key with its value, as a properties file would have it.
+            pub fn entries(&self) -> Vec<(&'static str, String)> {
+                vec![$(($key, crate::config::FromConfig::to_config(&self.$field))),*]
+            }
+
             fn set(&mut self, key: &str, value: &str) -> Option<Result<(), String>> {
                 match key {
                     $($key => Some(<$ty as crate::config::FromConfig>::from_config(value).map(|v| self.$field = v)),)*

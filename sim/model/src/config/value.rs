@@ -11,6 +11,8 @@ pub trait FromConfig: Sized {
     /// # Errors
     /// What would have been accepted, in words.
     fn from_config(text: &str) -> Result<Self, String>;
+    /// Writes a value.
+    fn to_config(&self) -> String;
 }
 
 macro_rules! integers {
@@ -18,6 +20,9 @@ macro_rules! integers {
         impl FromConfig for $ty {
             fn from_config(text: &str) -> Result<Self, String> {
                 text.trim().parse().map_err(|_| $words.to_owned())
+            }
+            fn to_config(&self) -> String {
+                self.to_string()
             }
         }
     )*};
@@ -39,11 +44,17 @@ impl FromConfig for bool {
             _ => Err("`true` or `false`".to_owned()),
         }
     }
+    fn to_config(&self) -> String {
+        self.to_string()
+    }
 }
 
 impl FromConfig for String {
     fn from_config(text: &str) -> Result<Self, String> {
         Ok(text.trim().to_owned())
+    }
+    fn to_config(&self) -> String {
+        self.clone()
     }
 }
 
@@ -56,6 +67,9 @@ impl FromConfig for Duration {
             _ => Err("milliseconds, as a whole number".to_owned()),
         }
     }
+    fn to_config(&self) -> String {
+        if *self == Duration::MAX { i64::MAX.to_string() } else { self.as_millis().to_string() }
+    }
 }
 
 impl FromConfig for Acks {
@@ -66,6 +80,14 @@ impl FromConfig for Acks {
             "all" | "-1" => Ok(Acks::All),
             _ => Err("`all`, `-1`, `0` or `1`".to_owned()),
         }
+    }
+    fn to_config(&self) -> String {
+        let text = match self {
+            Acks::None => "0",
+            Acks::Leader => "1",
+            Acks::All => "all",
+        };
+        text.to_owned()
     }
 }
 
@@ -80,6 +102,16 @@ impl FromConfig for Compression {
             _ => Err("`none`, `gzip`, `snappy`, `lz4` or `zstd`".to_owned()),
         }
     }
+    fn to_config(&self) -> String {
+        let text = match self {
+            Compression::None | Compression::Unknown => "none",
+            Compression::Gzip => "gzip",
+            Compression::Snappy => "snappy",
+            Compression::Lz4 => "lz4",
+            Compression::Zstd => "zstd",
+        };
+        text.to_owned()
+    }
 }
 
 impl FromConfig for IsolationLevel {
@@ -90,11 +122,21 @@ impl FromConfig for IsolationLevel {
             _ => Err("`read_uncommitted` or `read_committed`".to_owned()),
         }
     }
+    fn to_config(&self) -> String {
+        let text = match self {
+            IsolationLevel::ReadUncommitted => "read_uncommitted",
+            IsolationLevel::ReadCommitted => "read_committed",
+        };
+        text.to_owned()
+    }
 }
 
 /// A setting that may be left unset, by an empty value.
 impl<T: FromConfig> FromConfig for Option<T> {
     fn from_config(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() { Ok(None) } else { T::from_config(text).map(Some) }
+    }
+    fn to_config(&self) -> String {
+        self.as_ref().map_or_else(String::new, T::to_config)
     }
 }

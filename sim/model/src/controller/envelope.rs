@@ -6,9 +6,19 @@ use crate::ids::ApiKey;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, EnvelopeRequest, EnvelopeResponse, RequestHeader, ResponseHeader,
+    AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, EnvelopeRequest,
+    EnvelopeResponse, IncrementalAlterConfigsRequest, RequestHeader, RequestKind, ResponseHeader,
 };
 use kafka_protocol::protocol::{Decodable, Encodable};
+
+/// What brokers forward.
+const FORWARDABLE: [ApiKey; 5] = [
+    ApiKey::CreateTopics,
+    ApiKey::CreatePartitions,
+    ApiKey::DeleteTopics,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::AlterConfigs,
+];
 
 /// What may be forwarded.
 #[derive(Debug)]
@@ -17,6 +27,12 @@ pub enum Wish {
     Topics(CreateTopicsRequest),
     /// CreatePartitions.
     Partitions(CreatePartitionsRequest),
+    /// DeleteTopics.
+    Deletion(DeleteTopicsRequest),
+    /// IncrementalAlterConfigs.
+    Configs(IncrementalAlterConfigsRequest),
+    /// AlterConfigs.
+    AllConfigs(AlterConfigsRequest),
 }
 
 /// A forwarded request.
@@ -40,7 +56,7 @@ pub fn open(envelope: &EnvelopeRequest) -> Result<Forwarded, ResponseError> {
     };
     let invalid = ResponseError::InvalidRequest;
     let api = ApiKey::try_from(api).map_err(|()| invalid)?;
-    if !matches!(api, ApiKey::CreateTopics | ApiKey::CreatePartitions) {
+    if !FORWARDABLE.contains(&api) {
         return Err(invalid);
     }
     let range = api.valid_versions();
@@ -50,10 +66,13 @@ pub fn open(envelope: &EnvelopeRequest) -> Result<Forwarded, ResponseError> {
     let header = RequestHeader::decode(&mut data, api.request_header_version(version)).map_err(|_| invalid)?;
     // A client encoded it, and the broker between may have looked at its envelope only.
     guard::check_request(api, version, &data).map_err(|_| invalid)?;
-    let request = if api == ApiKey::CreateTopics {
-        Wish::Topics(CreateTopicsRequest::decode(&mut data, version).map_err(|_| invalid)?)
-    } else {
-        Wish::Partitions(CreatePartitionsRequest::decode(&mut data, version).map_err(|_| invalid)?)
+    let request = match RequestKind::decode(api, &mut data, version).map_err(|_| invalid)? {
+        RequestKind::CreateTopics(r) => Wish::Topics(r),
+        RequestKind::CreatePartitions(r) => Wish::Partitions(r),
+        RequestKind::DeleteTopics(r) => Wish::Deletion(r),
+        RequestKind::IncrementalAlterConfigs(r) => Wish::Configs(r),
+        RequestKind::AlterConfigs(r) => Wish::AllConfigs(r),
+        _ => return Err(invalid),
     };
     Ok(Forwarded { header, request })
 }

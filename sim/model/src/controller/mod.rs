@@ -27,3 +27,4 @@ mod tests;
 pub use image::Image;
 pub use node::Controller;
 pub use spec::ControllerSpec;
+pub(crate) use state::named_for_deletion;

@@ -313,6 +313,18 @@ impl Process {
                         let decided = self.state.create_partitions(r, &mut self.rng);
                         decided.map(|response| ResponseKind::Envelope(envelope::seal(header, &response)))
                     }
+                    Wish::Deletion(r) => {
+                        let decided = self.state.delete_topics(version, r);
+                        decided.map(|response| ResponseKind::Envelope(envelope::seal(header, &response)))
+                    }
+                    Wish::Configs(r) => {
+                        let decided = self.state.alter_configs(r);
+                        decided.map(|response| ResponseKind::Envelope(envelope::seal(header, &response)))
+                    }
+                    Wish::AllConfigs(r) => {
+                        let decided = self.state.replace_configs(r);
+                        decided.map(|response| ResponseKind::Envelope(envelope::seal(header, &response)))
+                    }
                 }
             }
             Err(error) => Decided::nothing(ResponseKind::Envelope(envelope::refuse(error))),

@@ -1,5 +1,6 @@
 //! Brokers and a controller together, on a pretended network.
 
+mod admin;
 pub(super) mod cluster;
 pub(crate) mod disk;
 mod hostile;

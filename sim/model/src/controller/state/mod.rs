@@ -5,15 +5,19 @@
 //! still waits for what it was read from. Follows Kafka's `QuorumController` and its control managers.
 //!
 //! - `cluster`: registration, heartbeats, fencing; `replication`: leaders and in-sync replicas; `topics`: creation,
-//!   `partitions`: more of them;
+//!   `partitions`: more of them, `deletion`, `configs`: their settings;
 //!   producer ids, here.
 
 mod cluster;
+mod configs;
+mod deletion;
 mod partitions;
 mod replication;
 #[cfg(test)]
 mod tests;
 mod topics;
+
+pub(crate) use deletion::named as named_for_deletion;
 
 use super::image::{ELR_FEATURE, Image, METADATA_VERSION_FEATURE, ReplayError};
 use super::sessions::Sessions;
