@@ -43,7 +43,9 @@ const BROKER: &[(ApiKey, VersionRange)] = &[
     (ApiKey::DescribeConfigs, range(1, 4)),
     (ApiKey::AlterConfigs, range(0, 2)),
     (ApiKey::CreatePartitions, range(0, 3)),
+    (ApiKey::DeleteGroups, range(0, 2)),
     (ApiKey::IncrementalAlterConfigs, range(0, 1)),
+    (ApiKey::OffsetDelete, range(0, 0)),
     (ApiKey::DescribeCluster, range(0, 2)),
     (ApiKey::ConsumerGroupHeartbeat, range(0, 1)),
 ];
@@ -142,5 +144,5 @@ api_keys! {
     OffsetFetch FindCoordinator JoinGroup Heartbeat LeaveGroup SyncGroup DescribeGroups ListGroups
     AddPartitionsToTxn AddOffsetsToTxn EndTxn WriteTxnMarkers TxnOffsetCommit DescribeConfigs CreatePartitions
     Vote BeginQuorumEpoch EndQuorumEpoch FetchSnapshot DescribeCluster DescribeQuorum ConsumerGroupHeartbeat
-    ControllerRegistration AlterConfigs IncrementalAlterConfigs
+    ControllerRegistration AlterConfigs IncrementalAlterConfigs DeleteGroups OffsetDelete
 }

@@ -17,7 +17,7 @@
 //!   partitions up and giving them back; [`loading`]: reading a partition's log;
 //! - [`shard`]: one partition's groups; [`offsets`]: committed offsets; [`classic`]: classic groups; [`consumer`]: KIP-848
 //!   groups, and the [`assignor`]s they use;
-//! - [`requests`], [`find`], [`fetch_offsets`], [`listing`]: what clients ask.
+//! - [`requests`], [`find`], [`fetch_offsets`], [`listing`], [`deletion`]: what clients ask.
 //!
 //! Kafka's classes: `CoordinatorRuntime`, `CoordinatorLoaderImpl`, `GroupCoordinatorService`, `GroupCoordinatorShard`,
 //! `OffsetMetadataManager`, `GroupMetadataManager`. Absent: transactional commits, share and streams groups, and the
@@ -26,6 +26,7 @@
 mod assignor;
 mod classic;
 mod consumer;
+mod deletion;
 mod fetch_offsets;
 mod find;
 mod listing;
@@ -75,6 +76,7 @@ pub(crate) struct Groups {
     /// Replicas whose role has changed.
     roles_changed: Vec<u32>,
     fetches: Vec<fetch_offsets::Waiting>,
+    deletions: Vec<deletion::Deletion>,
     /// Raised with every change of topics and partitions.
     metadata_version: u64,
     /// How many shards there have been: a timer of an earlier one means nothing to a later one.
@@ -267,6 +269,7 @@ impl Groups {
             timers: Timers::default(),
             roles_changed: Vec::new(),
             fetches: Vec::new(),
+            deletions: Vec::new(),
             metadata_version: 1,
             shards_begun: 0,
             rng,
@@ -279,6 +282,7 @@ impl Groups {
         self.reading.clear();
         self.roles_changed.clear();
         self.fetches.clear();
+        self.deletions.clear();
         self.timers = Timers::default();
     }
     /// Topics or partitions came, changed or went: KIP-848 groups look at theirs again.

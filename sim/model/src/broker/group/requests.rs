@@ -41,6 +41,8 @@ impl Process {
             RequestKind::OffsetCommit(r) => self.on_offset_commit(now, caller, &r, out),
             RequestKind::OffsetFetch(r) => self.on_offset_fetch(now, caller, r, out),
             RequestKind::DescribeGroups(r) => self.on_describe_groups(caller, &r, out),
+            RequestKind::DeleteGroups(r) => self.on_delete_groups(now, caller, &r, out),
+            RequestKind::OffsetDelete(r) => self.on_offset_delete(now, caller, &r, out),
             RequestKind::ListGroups(r) => self.on_list_groups(caller, &r, out),
             _ => {
                 self.connections.disconnected(caller.conn);
@@ -67,7 +69,7 @@ impl Process {
     }
 
     /// As [`Process::coordinator`], for what only makes sense with a name.
-    fn coordinator_of_named(&self, group: &str, out: &mut Outbox) -> Result<u32, ResponseError> {
+    pub(super) fn coordinator_of_named(&self, group: &str, out: &mut Outbox) -> Result<u32, ResponseError> {
         if group.is_empty() { Err(ResponseError::InvalidGroupId) } else { self.coordinator(group, out) }
     }
 
@@ -231,6 +233,15 @@ pub(super) fn refused(response: ResponseKind, error: ResponseError) -> ResponseK
             // What was refused before stays refused for its own reason.
             let partitions = r.topics.iter_mut().flat_map(|t| &mut t.partitions);
             partitions.filter(|p| p.error_code == 0).for_each(|p| p.error_code = error.code());
+            r.into()
+        }
+        ResponseKind::DeleteGroups(mut r) => {
+            r.results.iter_mut().for_each(|g| g.error_code = error.code());
+            r.into()
+        }
+        ResponseKind::OffsetDelete(mut r) => {
+            r.topics.clear();
+            r.error_code = error.code();
             r.into()
         }
         ResponseKind::ConsumerGroupHeartbeat(_) => refused_heartbeat(error).into(),

@@ -78,7 +78,7 @@ impl Process {
             }
         }
         for (caller, response) in replies {
-            self.answer(caller, response, out);
+            self.group_answer(caller, response, out);
         }
     }
 
@@ -179,7 +179,7 @@ impl Process {
             out.trace(TraceEvent::CoordinatorUnloaded { partition: shard.partition, epoch: shard.epoch });
         }
         for (caller, response) in shard.give_up(ResponseError::NotCoordinator) {
-            self.answer(caller, response, out);
+            self.group_answer(caller, response, out);
         }
     }
 

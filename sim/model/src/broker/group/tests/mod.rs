@@ -2,6 +2,7 @@
 
 mod classic;
 mod consumer;
+mod deletion;
 mod moves;
 mod offsets;
 
