@@ -1,5 +1,7 @@
 //! Every bound of the model that is not one of Kafka's configuration keys, by name.
 
+use crate::units::Duration;
+
 /// How many of a producer's latest batches a partition remembers, to recognise a repetition
 /// (Kafka: `ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
 pub const BATCHES_REMEMBERED_PER_PRODUCER: usize = 5;
@@ -38,3 +40,9 @@ pub const MAX_MESSAGE_ELEMENTS: usize = 1 << 18;
 
 /// The most bytes the records of a compressed batch may have once decompressed.
 pub const MAX_DECOMPRESSED_BATCH: usize = 64 << 20;
+
+/// How many fetch sessions a broker keeps (Kafka: `max.incremental.fetch.session.cache.slots`).
+pub const FETCH_SESSIONS: usize = 1000;
+
+/// How long a fetch session must have been idle to give way to another (Kafka: `MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).
+pub const FETCH_SESSION_IDLE: Duration = Duration::from_secs(120);

@@ -1,11 +1,12 @@
 //! Fetch: for consumers and for followers.
 //!
 //! A fetch that finds less than it asks for waits in purgatory, in all its partitions at once. When it is to be
-//! answered, everything is planned at that moment, and read from the disk with one request. There are no fetch
-//! sessions: every request lists its partitions (session id 0). Follows Kafka's `ReplicaManager.fetchMessages`,
+//! answered, everything is planned at that moment, and read from the disk with one request. Of sessions
+//! ([`fetch_sessions`](super::fetch_sessions)) only the two ends know. Follows Kafka's `ReplicaManager.fetchMessages`,
 //! `Partition.fetchRecords` and `DelayedFetch`.
 
 use super::connections::Caller;
+use super::fetch_sessions::Role;
 use super::partition::{FollowerFetch, Partition};
 use super::{Process, SELF, Task};
 use crate::controller::image::Image;
@@ -18,7 +19,7 @@ use crate::trace::TraceEvent;
 use crate::units::{Duration, Now};
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::fetch_request::FetchPartition;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::{
     EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
@@ -44,6 +45,7 @@ struct Fetching {
     caller: Caller,
     reader: Reader,
     request: FetchRequest,
+    session: Role,
     /// In the order of the request's partitions.
     places: Vec<Result<u32, ResponseError>>,
 }
@@ -58,6 +60,9 @@ struct DelayedFetch {
 #[derive(Debug)]
 struct Reading {
     caller: Caller,
+    session: Role,
+    /// What was asked for, if that is to be remembered.
+    asked: Vec<FetchTopic>,
     response: FetchResponse,
     plans: Vec<(usize, usize, ReadPlan)>,
 }
@@ -111,12 +116,11 @@ struct Look {
 }
 
 impl Process {
-    pub(super) fn on_fetch(&mut self, now: Now, caller: Caller, request: FetchRequest, out: &mut Outbox) {
-        // Only full fetches: an epoch above 0 belongs to a session that was never given out.
-        if request.session_epoch > 0 || request.session_id != 0 && request.session_epoch != -1 {
-            let error = ResponseError::FetchSessionIdNotFound.code();
-            return self.answer(caller, FetchResponse::default().with_error_code(error), out);
-        }
+    pub(super) fn on_fetch(&mut self, now: Now, caller: Caller, mut request: FetchRequest, out: &mut Outbox) {
+        let session = match self.fetch_sessions.take_up(now.mono, caller.version, &mut request) {
+            Ok(session) => session,
+            Err(error) => return self.answer(caller, FetchResponse::default().with_error_code(error.code()), out),
+        };
         let replica = if caller.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
         let reader = if replica.0 >= 0 {
             Reader::Follower { id: NodeId(replica.0), epoch: BrokerEpoch(request.replica_state.replica_epoch) }
@@ -130,7 +134,7 @@ impl Process {
                 places.push(id.and_then(|topic| self.hosted(TopicIdPartition { topic, partition: p.partition })));
             }
         }
-        let fetching = Fetching { caller, reader, request, places };
+        let fetching = Fetching { caller, reader, request, session, places };
         let (wait, least) = (fetching.request.max_wait_ms, fetching.request.min_bytes);
         // Most fetches come too early: those need no answer built.
         if wait > 0 && least > 0 && !fetching.places.is_empty() && self.nothing_there(&fetching) {
@@ -145,7 +149,7 @@ impl Process {
         }
         let enough = look.bytes >= least.max(0) as u64;
         if wait <= 0 || fetching.places.is_empty() || enough || look.urgent {
-            return self.begin_read(fetching.caller, look, out);
+            return self.begin_read(fetching, look, out);
         }
         self.wait_for_data(now, fetching);
     }
@@ -336,22 +340,38 @@ impl Process {
             }
         }
         let look = self.look(&fetching, out);
-        self.begin_read(fetching.caller, look, out);
+        self.begin_read(fetching, look, out);
     }
 
-    fn begin_read(&mut self, caller: Caller, look: Look, out: &mut Outbox) {
+    fn begin_read(&mut self, fetching: Fetching, look: Look, out: &mut Outbox) {
+        let Fetching { caller, session, request, .. } = fetching;
+        let asked = if matches!(session, Role::Begins(_)) { request.topics } else { Vec::new() };
         if look.plans.is_empty() {
-            return self.answer(caller, look.response, out);
+            return self.fetched(caller, session, &asked, look.response, out);
         }
         let ranges = look.plans.iter().map(|(_, _, plan)| plan.range.clone()).collect();
         let token = out.disk(SELF, DiskOp::Read { ranges });
-        self.fetches.reading.insert(token.seq, Reading { caller, response: look.response, plans: look.plans });
+        let reading = Reading { caller, session, asked, response: look.response, plans: look.plans };
+        self.fetches.reading.insert(token.seq, reading);
+    }
+
+    fn fetched(
+        &mut self,
+        caller: Caller,
+        session: Role,
+        asked: &[FetchTopic],
+        mut response: FetchResponse,
+        out: &mut Outbox,
+    ) {
+        let incarnation = self.lifecycle.epoch().unwrap_or(BrokerEpoch(-1));
+        self.fetch_sessions.finish(caller.version, session, incarnation, asked, &mut response);
+        self.answer(caller, response, out);
     }
 
     /// The disk read what was planned.
     pub(super) fn fetch_read(&mut self, token: DiskToken, result: DiskResult, out: &mut Outbox) {
         let Some(reading) = self.fetches.reading.remove(token.seq) else { return };
-        let Reading { caller, mut response, plans } = *reading;
+        let Reading { caller, session, asked, mut response, plans } = *reading;
         let Ok(DiskReply::Data(buffers)) = result else {
             // A segment may have been deleted by retention since it was planned; anything else is a broken disk.
             if result == Err(crate::disk::DiskError::NotFound) {
@@ -359,14 +379,14 @@ impl Process {
                     let data = &mut response.responses[t].partitions[p];
                     data.error_code = ResponseError::OffsetOutOfRange.code();
                 }
-                return self.answer(caller, response, out);
+                return self.fetched(caller, session, &asked, response, out);
             }
             return self.disk_failed("a log could not be read", out);
         };
         for ((t, p, plan), buffer) in plans.into_iter().zip(buffers) {
             response.responses[t].partitions[p].records = Some(plan.trim(buffer));
         }
-        self.answer(caller, response, out);
+        self.fetched(caller, session, &asked, response, out);
     }
 }
 

@@ -10,7 +10,7 @@
 //! - [`lifecycle`]: its standing with the controller; [`controller_link`]: the way there; [`metadata`]: its image;
 //! - [`partition`]: one replica; [`replicas`]: all of them, and what metadata makes of them;
 //!   [`alter_partition`]: asking for another ISR;
-//! - [`produce`], [`fetch`], [`list_offsets`], [`offset_for_leader_epoch`], [`admin`]
+//! - [`produce`], [`fetch`] (with [`fetch_sessions`]), [`list_offsets`], [`offset_for_leader_epoch`], [`admin`]
 //!   (with [`refusal`]), [`describe`]: the requests;
 //! - [`group`]: the coordinator of consumer groups;
 //! - [`fetcher`]: replication from other brokers; [`checkpoints`]: what is written down now and then.
@@ -24,6 +24,7 @@ mod connections;
 mod controller_link;
 mod describe;
 mod fetch;
+mod fetch_sessions;
 mod fetcher;
 mod group;
 mod lifecycle;
@@ -56,6 +57,7 @@ use checkpoints::Checkpoints;
 use connections::{Caller, Connections};
 use controller_link::{Asked, ControllerLink, Lane};
 use fetch::Fetches;
+use fetch_sessions::FetchSessions;
 use fetcher::Fetchers;
 use group::Groups;
 use kafka_protocol::ResponseError;
@@ -159,6 +161,7 @@ struct Process {
     alter: AlterPartitions,
     produces: Produces,
     fetches: Fetches,
+    fetch_sessions: FetchSessions,
     lookups: TimestampLookups,
     admin: Admin,
     groups: Groups,
@@ -182,6 +185,7 @@ impl Process {
             alter: AlterPartitions::default(),
             produces: Produces::default(),
             fetches: Fetches::default(),
+            fetch_sessions: FetchSessions::default(),
             lookups: TimestampLookups::default(),
             admin: Admin::default(),
             groups: Groups::new(rng),

@@ -6,6 +6,7 @@ pub(crate) mod disk;
 mod hostile;
 mod replication;
 mod requests;
+mod sessions;
 
 use super::Truncation;
 use crate::config::BrokerConfig;
