@@ -48,6 +48,7 @@ const BROKER: &[(ApiKey, VersionRange)] = &[
     (ApiKey::OffsetDelete, range(0, 0)),
     (ApiKey::DescribeCluster, range(0, 2)),
     (ApiKey::ConsumerGroupHeartbeat, range(0, 1)),
+    (ApiKey::ConsumerGroupDescribe, range(0, 1)),
 ];
 
 /// What a controller answers.
@@ -145,4 +146,5 @@ api_keys! {
     AddPartitionsToTxn AddOffsetsToTxn EndTxn WriteTxnMarkers TxnOffsetCommit DescribeConfigs CreatePartitions
     Vote BeginQuorumEpoch EndQuorumEpoch FetchSnapshot DescribeCluster DescribeQuorum ConsumerGroupHeartbeat
     ControllerRegistration AlterConfigs IncrementalAlterConfigs DeleteGroups OffsetDelete
+    ConsumerGroupDescribe
 }

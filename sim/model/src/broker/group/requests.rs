@@ -43,6 +43,7 @@ impl Process {
             RequestKind::DescribeGroups(r) => self.on_describe_groups(caller, &r, out),
             RequestKind::DeleteGroups(r) => self.on_delete_groups(now, caller, &r, out),
             RequestKind::OffsetDelete(r) => self.on_offset_delete(now, caller, &r, out),
+            RequestKind::ConsumerGroupDescribe(r) => self.on_consumer_group_describe(caller, &r, out),
             RequestKind::ListGroups(r) => self.on_list_groups(caller, &r, out),
             _ => {
                 self.connections.disconnected(caller.conn);

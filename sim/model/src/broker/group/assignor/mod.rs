@@ -45,6 +45,13 @@ impl Assignor {
             _ => None,
         }
     }
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Assignor::Uniform => "uniform",
+            Assignor::Range => "range",
+        }
+    }
     /// What each member gets, in order of `members`. `sizes` has the number of partitions of every topic named.
     pub fn assign(self, members: &[Candidate<'_>], sizes: &BTreeMap<TopicId, i32>) -> Vec<Partitions> {
         match self {

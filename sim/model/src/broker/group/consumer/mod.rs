@@ -10,8 +10,9 @@
 //! classic ones or back while they have members (`group.consumer.migration.policy=disabled`).
 //!
 //! The rooms, in reading order: here, a group, its members and who holds what; [`replay`]: records; [`reconcile`]: a
-//! member's next step; [`target`]: who should have what; [`heartbeat`]; [`leave`]: leaving, and being put out.
+//! member's next step; [`target`]: who should have what; [`heartbeat`]; [`leave`]: leaving, and being put out; [`describe`].
 
+mod describe;
 pub(super) mod heartbeat;
 mod leave;
 mod reconcile;

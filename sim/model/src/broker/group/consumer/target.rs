@@ -47,15 +47,9 @@ impl<'a> Members<'a> {
         if known { hash as i64 } else { 0 }
     }
 
-    /// The assignor that most ask for; the first by name if several do; the broker's first if nobody does.
     fn assignor(&self, ctx: &Ctx<'_>) -> Assignor {
-        let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
-        for name in self.all().into_iter().filter_map(|m| m.said.server_assignor.as_deref()) {
-            *votes.entry(name).or_default() += 1;
-        }
-        let most = votes.into_iter().max_by_key(|&(name, n)| (n, std::cmp::Reverse(name))).map(|(name, _)| name);
         let configured = ctx.config.group_consumer_assignors.split(',').next().map(str::trim);
-        most.or(configured).and_then(Assignor::named).unwrap_or(Assignor::Uniform)
+        preferred(self.all().into_iter(), configured)
     }
 
     /// The records that bring the target to `epoch`, and the changed member's part.
@@ -107,4 +101,14 @@ pub(super) fn target_record(group: &str, member: &str, partitions: &Partitions) 
         member: member.to_owned(),
         value: Some(to_record(partitions)),
     }
+}
+
+/// The assignor that most ask for; the first by name if several do; the configured one if nobody does.
+pub(super) fn preferred<'m>(members: impl Iterator<Item = &'m Member>, configured: Option<&str>) -> Assignor {
+    let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in members.filter_map(|m| m.said.server_assignor.as_deref()) {
+        *votes.entry(name).or_default() += 1;
+    }
+    let most = votes.into_iter().max_by_key(|&(name, n)| (n, std::cmp::Reverse(name))).map(|(name, _)| name);
+    most.or(configured).and_then(Assignor::named).unwrap_or(Assignor::Uniform)
 }

@@ -448,3 +448,29 @@ fn an_answer_waits_for_what_it_is_based_on() {
     assert_eq!((r.error_code, r.member_epoch), (0, 1));
     assert!(r.assignment.is_some());
 }
+
+#[test]
+fn a_group_is_described() {
+    let (mut c, host) = cluster();
+    let (mut a, mut b) = (Modern::new(&mut c, host, "a"), Modern::new(&mut c, host, "b"));
+    settle(&mut c, &mut [&mut a, &mut b]);
+    let ids = [GROUP, "nobody", ""].iter().map(|g| GroupId(text(g))).collect();
+    let request = ConsumerGroupDescribeRequest::default().with_group_ids(ids);
+    let ResponseKind::ConsumerGroupDescribe(r) = c.ask(host, 1, request.clone()) else { panic!() };
+    let codes: Vec<i16> = r.groups.iter().map(|g| g.error_code).collect();
+    assert_eq!(codes, [0, code(ResponseError::GroupIdNotFound), code(ResponseError::InvalidGroupId)]);
+    let g = &r.groups[0];
+    assert_eq!((g.group_state.as_str(), g.assignor_name.as_str(), g.members.len()), ("Stable", "uniform", 2));
+    assert_eq!((g.group_epoch, g.assignment_epoch), (a.epoch, a.epoch));
+    for (m, who) in g.members.iter().zip([&a, &b]) {
+        let has = |a: &kafka_protocol::messages::consumer_group_describe_response::Assignment| -> BTreeSet<i32> {
+            a.topic_partitions.iter().flat_map(|t| t.partitions.iter().copied()).collect()
+        };
+        assert_eq!((m.member_id.as_str(), m.member_epoch, m.member_type), (&*who.id, who.epoch, 1));
+        assert_eq!((has(&m.assignment), has(&m.target_assignment)), (who.uses.clone(), who.uses.clone()));
+        assert_eq!(m.assignment.topic_partitions[0].topic_name.as_str(), TOPIC);
+    }
+    let elsewhere = (1..=3).find(|&h| h != host).unwrap();
+    let ResponseKind::ConsumerGroupDescribe(r) = c.ask(elsewhere, 0, request) else { panic!() };
+    assert_eq!(r.groups[0].error_code, code(ResponseError::NotCoordinator));
+}
