@@ -2,7 +2,7 @@
 
 use crate::junit::missing;
 use crate::record::{RunRecord, ScenarioRecord, Verdict};
-use crate::text::time;
+use crate::text::{count, time};
 use std::fmt::Write;
 
 /// How to paint.
@@ -73,8 +73,9 @@ pub fn closing(run: &RunRecord, folder: &str, paint: Paint) -> String {
     let held = run.scenarios.iter().filter(|s| s.verdict == Verdict::Held).count();
     let _ = writeln!(
         text,
-        "  {held}/{} scenarios held · {seeds} seeds · {:.1} s · {:.0} seeds/s · {:.1} M events",
-        run.scenarios.len(),
+        "  {held}/{} held · {} · {:.1} s · {:.0} seeds/s · {:.1} M events",
+        count(run.scenarios.len() as u64, "scenario"),
+        count(seeds as u64, "seed"),
         run.wall_seconds,
         seeds as f64 / run.wall_seconds.max(1e-9),
         events as f64 / 1e6

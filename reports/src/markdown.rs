@@ -2,7 +2,7 @@
 
 use crate::junit::missing;
 use crate::record::{RunRecord, ScenarioRecord, Verdict};
-use crate::text::{self, number, time};
+use crate::text::{self, count, number, time};
 use std::fmt::Write;
 
 /// The summary.
@@ -18,9 +18,9 @@ pub fn summary(run: &RunRecord) -> String {
     let _ = writeln!(md, "## klamm {} · {} · {verdict}\n", run.klamm, run.suite);
     let _ = writeln!(
         md,
-        "{} scenarios, {} seeds, master `{}`, world `{}`, {:.1} s on the wall with -j {}{}.\n",
-        run.scenarios.len(),
-        number(seeds),
+        "{}, {}, master `{}`, world `{}`, {:.1} s on the wall with -j {}{}.\n",
+        count(run.scenarios.len() as u64, "scenario"),
+        count(seeds, "seed"),
         run.master,
         run.world,
         run.wall_seconds,

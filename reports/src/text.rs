@@ -30,6 +30,11 @@ pub fn number(n: u64) -> String {
     text
 }
 
+/// So many of something: `1 scenario`, `12 scenarios`. For words whose plural ends in `s`.
+pub fn count(n: u64, what: &str) -> String {
+    format!("{} {what}{}", number(n), if n == 1 { "" } else { "s" })
+}
+
 /// A table for a terminal: names to the left, figures to the right.
 pub fn table<const N: usize>(head: &str, columns: [&str; N], rows: &[(String, [String; N])]) -> String {
     let name = rows.iter().map(|r| r.0.chars().count()).max().unwrap_or(0).max(head.len());

@@ -128,6 +128,37 @@ pub fn beside<DB: DrawingBackend>(
     Ok(panel)
 }
 
+/// A panel as wide as the area, and above it the names of the series with their marks, in as many rows as they need:
+/// for panels that share their axis of time with others. A name without a series has a grey line.
+pub fn above<DB: DrawingBackend>(
+    area: &DrawingArea<DB, Shift>,
+    names: &[(Option<usize>, u32, String)],
+) -> Result<DrawingArea<DB, Shift>, String> {
+    let failed = |e: DrawingAreaErrorKind<DB::ErrorType>| e.to_string();
+    let (width, _) = area.dim_in_pixel();
+    let (mut x, mut row, mut places) = (LEFT as i32, 0, Vec::new());
+    for (_, _, name) in names {
+        let needs = 28 + style::text_width(name, NAME).ceil() as i32 + 18;
+        if x > LEFT as i32 && x + needs > width as i32 {
+            (x, row) = (LEFT as i32, row + 1);
+        }
+        places.push((x, 10 + row * LINE));
+        x += needs;
+    }
+    let (strip, panel) = area.split_vertically(if names.is_empty() { 0 } else { 10 + (row + 1) * LINE });
+    for ((series, stroke, name), (x, y)) in names.iter().zip(places) {
+        match series {
+            Some(series) => strip.draw(&key(*series, (x, y), *stroke)).map_err(failed)?,
+            None => {
+                let line = PathElement::new(vec![(x, y), (x + 20, y)], style::REST.stroke_width(*stroke));
+                strip.draw(&line).map_err(failed)?;
+            }
+        }
+        strip.draw(&Text::new(name.clone(), (x + 28, y - 6), style::text(NAME))).map_err(failed)?;
+    }
+    Ok(panel)
+}
+
 /// A name in lines of so many pixels; broken between words, and after dots where a word alone is too long.
 fn wrapped(name: &str, width: f64) -> Vec<String> {
     let fits = |text: &str| style::text_width(text, NAME) <= width;

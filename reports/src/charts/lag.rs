@@ -3,8 +3,8 @@
 //! The few partitions that were furthest behind have a line of their own each, told apart by thickness and by where
 //! their names stand; all others are one grey line, the furthest behind among them.
 
-use super::axes::{Axis, Faults, LEFT, legend, mesh};
-use super::marks::{key, mark};
+use super::axes::{Axis, Faults, LEFT, above, mesh};
+use super::marks::mark;
 use super::timeline::Band;
 use super::{Chart, style};
 use crate::text;
@@ -65,6 +65,15 @@ impl Chart for LagChart {
         let end = self.end.max(1) as f64 / 1e9;
         let mut order: Vec<&LagSeries> = self.series.iter().collect();
         order.sort_by(|a, b| b.most().cmp(&a.most()).then(a.label.cmp(&b.label)));
+        let (own, rest) = order.split_at(order.len().min(LINES));
+        let width = |i: usize| if i == 0 { 3 } else { 1 };
+        let name = |s: &LagSeries| format!("{} · at most {}", s.label, text::number(s.most()));
+        let mut names: Vec<(Option<usize>, u32, String)> =
+            own.iter().enumerate().map(|(i, s)| (Some(i), width(i), name(s))).collect();
+        if !rest.is_empty() {
+            names.push((None, 2, format!("the furthest of {} more", rest.len())));
+        }
+        let area = above(&area, &names)?;
         let faults = Faults::new(&self.bands, end, 0.055);
         let most = order.first().map_or(1, |s| s.most()).max(4) as f64;
         let top = faults.above(most);
@@ -78,30 +87,20 @@ impl Chart for LagChart {
         mesh(&mut chart, &Axis::seconds(true), &Axis::counts("records behind", 5))?;
         let seconds =
             |points: &[(u64, u64)]| points.iter().map(|&(at, lag)| (at as f64 / 1e9, lag as f64)).collect::<Vec<_>>();
-        let (own, rest) = order.split_at(order.len().min(LINES));
         if !rest.is_empty() {
-            let grey = style::INK.mix(0.35);
-            let line = LineSeries::new(seconds(&worst(rest)), grey.stroke_width(2));
-            let name = format!("the furthest of {} more", rest.len());
-            let drawn = chart.draw_series(line).map_err(failed)?;
-            drawn.label(name).legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], grey.stroke_width(2)));
+            chart.draw_series(LineSeries::new(seconds(&worst(rest)), style::REST.stroke_width(2))).map_err(failed)?;
         }
         // Furthest behind last, so that it lies on top. Marks tell lines apart where there is no colour.
         for (i, series) in own.iter().enumerate().rev() {
-            let width = if i == 0 { 3 } else { 1 };
             let points = seconds(&series.points);
-            chart.draw_series(LineSeries::new(points.clone(), style::series(i).stroke_width(width))).map_err(failed)?;
+            chart
+                .draw_series(LineSeries::new(points.clone(), style::series(i).stroke_width(width(i))))
+                .map_err(failed)?;
             let every = (points.len() / 12).max(1);
             let marked = points.iter().skip(i * every / LINES).step_by(every).filter(|p| p.1 > 0.0);
-            let name = format!("{} · at most {}", series.label, text::number(series.most()));
-            let drawn = chart.draw_series(marked.map(|p| mark(i, *p, 8))).map_err(failed)?;
-            drawn.label(name).legend(move |at| key(i, at, width));
+            chart.draw_series(marked.map(|p| mark(i, *p, 8))).map_err(failed)?;
         }
-        faults.draw_names(&mut chart, top)?;
-        if self.series.is_empty() {
-            return Ok(());
-        }
-        legend(&mut chart, SeriesLabelPosition::UpperRight)
+        faults.draw_names(&mut chart, top)
     }
 }
 

@@ -11,6 +11,8 @@ pub const FONT: &str = "klamm";
 pub const INK: RGBColor = RGBColor(40, 44, 52);
 /// Grid lines.
 pub const GRID: RGBColor = RGBColor(225, 228, 232);
+/// What has no colour of its own.
+pub const REST: RGBColor = RGBColor(172, 175, 180);
 /// Fault bands.
 pub const FAULT: RGBColor = RGBColor(214, 69, 65);
 

@@ -66,12 +66,17 @@ impl Chart for TradeoffChart {
             &Axis::milliseconds("p99 response", 10),
         )?;
         let mut taken: Vec<(f64, f64, f64)> = Vec::new();
+        let places: Vec<(f64, f64)> = self.points.iter().map(|p| (place(p.lost_ppm), ms(p.p99))).collect();
         for (i, point) in self.points.iter().enumerate() {
-            let (x, y) = (place(point.lost_ppm), ms(point.p99));
+            let (x, y) = places[i];
+            // Marks that lie on each other are drawn within each other: the first is the widest.
+            let near = |p: &&(f64, f64)| (p.0 - x).abs() < 0.12 && (p.1 / y).ln().abs() < (high / low).ln() * 0.025;
+            let above = places[i + 1..].iter().filter(near).count();
+            let size = 12 + 8 * above.min(6) as i32;
             let name = format!("{} {}", i + 1, point.label);
             let width = style::text_width(&name, 13) / 830.0 * 7.8;
-            // To the right of the point, or to the left where the page ends; moved down past names already there.
-            let right = x + 0.12;
+            // To the right of the marks, or to the left where the page ends; moved down past names already there.
+            let right = x + 0.12 + 0.04 * above as f64;
             let left_edge = if right + width > 7.4 { x - 0.12 - width } else { right };
             let row = (high / low).powf(0.045);
             let mut at = y * row.powf(0.4);
@@ -82,7 +87,7 @@ impl Chart for TradeoffChart {
                 at /= row;
             }
             taken.push((left_edge, left_edge + width, at));
-            chart.draw_series([mark(i, (x, y), 12)]).map_err(failed)?;
+            chart.draw_series([mark(i, (x, y), size)]).map_err(failed)?;
             chart.draw_series([Text::new(name, (left_edge, at), style::text(13))]).map_err(failed)?;
         }
         Ok(())
