@@ -151,7 +151,11 @@ pub fn decode_request(listener: Listener, caps: &VersionCaps, mut frame: Bytes) 
     if api.request_header_version(version) >= 2 {
         skip_tagged_fields(&mut frame)?;
     }
-    guard::check_request(api, version, &frame)?;
+    match guard::check_request(api, version, &frame) {
+        // As Kafka does: librdkafka 2.16 leaves three bytes behind a Metadata request for all topics.
+        Ok(()) | Err(guard::Malformed { fault: guard::Fault::Trailing(_), .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
     let request = RequestKind::decode(api, &mut frame, version)
         .map_err(|e| malformed(format!("{api:?} request, version {version}"), format!("{e:#}")))?;
     Ok(Incoming { api, version, correlation, client_id, request })
@@ -293,6 +297,19 @@ mod tests {
             let sent = encode_response(ApiKey::ApiVersions, 1, version, &answer).unwrap();
             assert_eq!(sent[8..10], [0, 0], "version {version}: the error code follows the correlation id");
         }
+    }
+
+    #[test]
+    fn bytes_behind_a_request_do_not_matter() {
+        let mut frame = BytesMut::new();
+        frame.put_i16(ApiKey::Metadata as i16);
+        frame.put_i16(13);
+        frame.put_i32(1);
+        frame.put_i16(-1);
+        // The header's tags; no topics named, no creation, no authorized operations, no tags; and what is left over.
+        frame.put_slice(&[0, 0, 0, 0, 0, 1, 0, 0]);
+        let came = decode_request(Listener::Client, &VersionCaps::default(), frame.freeze()).unwrap();
+        assert!(matches!(came.request, RequestKind::Metadata(r) if r.topics.is_none()));
     }
 
     #[test]
