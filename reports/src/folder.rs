@@ -8,6 +8,7 @@ use crate::charts::{
 use crate::figures::{GroupOverTime, RunFigures, SCHEMA, ScenarioFigures, Timeline};
 use crate::html::{Charts, run_page};
 use crate::record::RunRecord;
+use crate::text::count;
 use crate::{ReportError, junit, markdown, write_whole};
 use std::path::Path;
 
@@ -95,7 +96,7 @@ fn of_scenario(folder: &Path, record: &RunRecord, i: usize, f: &ScenarioFigures)
     if !f.response.all().is_empty() {
         let series = [("response (from the intended send time)", &f.response), ("service", &f.service)];
         let chart = PercentileChart {
-            title: format!("{title} · {} seeds", s.seeds.len()),
+            title: format!("{title} · {}", count(s.seeds.len() as u64, "seed")),
             setting: s.setting.clone(),
             series: series
                 .into_iter()
@@ -109,7 +110,7 @@ fn of_scenario(folder: &Path, record: &RunRecord, i: usize, f: &ScenarioFigures)
     let chart = timeline(title, &first.seed, &first.timeline);
     write(&chart, &charts.join(format!("{}-timeline", s.name)))?;
     drawn.push((format!("Seed {} over time: {}.", first.seed, first.fired), svg(&chart)?));
-    for (n, group) in first.timeline.groups.iter().enumerate() {
+    for (n, group) in groups_shown(&first.timeline).enumerate() {
         let (gantt, lag) = group_charts(title, &first.seed, &first.timeline, group);
         let file = |what: &str| {
             let nth = if n == 0 { String::new() } else { format!("-{}", n + 1) };
@@ -135,6 +136,11 @@ pub fn timeline(scenario: &str, seed: &str, timeline: &Timeline) -> TimelineChar
         bands: timeline.bands.clone(),
         moments: timeline.moments.clone(),
     }
+}
+
+/// The groups that have something to show: one that came only after hardship (the probe's) has not.
+pub fn groups_shown(timeline: &Timeline) -> impl Iterator<Item = &GroupOverTime> {
+    timeline.groups.iter().filter(|g| g.lanes.iter().any(|l| !l.spans.is_empty()))
 }
 
 /// One group over time, to be drawn: who had what, and how far behind it was.

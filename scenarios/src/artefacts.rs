@@ -352,7 +352,7 @@ fn story(
     let over_time = outcome.timeline.as_ref().expect("a recorded seed has one");
     let chart = svg(&folder::timeline(&scenario.name, &verdict.seed, over_time)).map_err(|e| miette::miette!("{e}"))?;
     let mut charts = vec![("Acknowledged records and response times around the faults (red).".to_owned(), chart)];
-    for group in &over_time.groups {
+    for group in folder::groups_shown(over_time) {
         let (gantt, _) = folder::group_charts(&scenario.name, &verdict.seed, over_time, group);
         charts.push((folder::gantt_caption(group), svg(&gantt).map_err(|e| miette::miette!("{e}"))?));
     }
