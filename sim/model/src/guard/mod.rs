@@ -88,7 +88,10 @@ pub enum Fault {
     /// Tags must rise.
     #[error("tag {0} is out of order")]
     TagOrder(u32),
-    /// Bytes are left over.
+    /// A tagged field is shorter than it says.
+    #[error("the tagged field says it has {0} bytes more")]
+    TagSize(usize),
+    /// The whole message is well formed, and bytes are left over behind it.
     #[error("{0} bytes are left over")]
     Trailing(usize),
 }

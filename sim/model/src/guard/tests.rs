@@ -194,7 +194,7 @@ fn what_is_refused_is_refused_by_name() {
     // A known tag whose content is shorter than it says (BrokerHeartbeat 1, offline_log_dirs).
     let mut heartbeat = vec![0; 22];
     heartbeat.extend([1, 0, 2, 1, 99]);
-    assert_eq!(fault(ApiKey::BrokerHeartbeat, 1, &heartbeat), Fault::Trailing(1));
+    assert_eq!(fault(ApiKey::BrokerHeartbeat, 1, &heartbeat), Fault::TagSize(1));
     let marker = check_response(ApiKey::ConsumerGroupHeartbeat, 0, &[0; 17]).unwrap_err().fault;
     assert_eq!(marker, Fault::Marker(0));
 }
@@ -223,4 +223,24 @@ proptest! {
             let _ = response_through(api, version, &bytes);
         }
     }
+}
+
+#[test]
+fn bytes_are_called_trailing_only_behind_a_message_that_was_walked_to_its_end() {
+    // Whoever lets trailing bytes pass must be able to rely on what comes before them.
+    each(|api, version, make, check, _| {
+        for seed in 0..3 {
+            let bytes = make(&mut Full(rng(seed)));
+            for at in 0..bytes.len() {
+                for change in [1, 0x7f, 0x80] {
+                    let mut damaged = bytes.clone();
+                    damaged[at] ^= change;
+                    if let Err(Malformed { fault: Fault::Trailing(left), .. }) = check(api, version, &damaged) {
+                        let whole = &damaged[..damaged.len() - left];
+                        assert_eq!(check(api, version, whole), Ok(()), "{api:?} {version}");
+                    }
+                }
+            }
+        }
+    });
 }

@@ -80,7 +80,7 @@ impl Walk<'_> {
             let outer = std::mem::replace(&mut self.end, self.at + size);
             self.field(field)?;
             if self.left() > 0 {
-                return self.stop(Fault::Trailing(self.left())).map_err(|stop| stop.within(field.name));
+                return self.stop(Fault::TagSize(self.left())).map_err(|stop| stop.within(field.name));
             }
             self.end = outer;
         }
