@@ -32,8 +32,9 @@ def ask(path, body=None, method=None):
         return json.load(answer)
 
 
-def confluent_produce(client, topic, indexes, idempotent=True):
+def confluent_produce(client, topic, indexes, idempotent=True, compression="none"):
     producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": idempotent, "acks": "all", "linger.ms": 2,
+                         "compression.type": compression,
                          "delivery.timeout.ms": RESOLVES_WITHIN_MS, "topic.metadata.refresh.interval.ms": 2000})
     failed = []
     history.producer(client, idempotent)
@@ -132,6 +133,12 @@ assert kcat("-t", "by-kcat", "-C", "-e", "-q", "-p", "0", "-o", "beginning").spl
 assert "by-kcat" in kcat("-L")
 say("kcat: 100 produced and consumed, to a topic created on demand")
 
+for number, codec in enumerate(["gzip", "snappy", "lz4", "zstd"]):
+    client, topic = 10 + number, f"by-{codec}"
+    confluent_produce(client, topic, range(500), compression=codec)
+    assert final_read(history, 21 + number, topic, 3) == 500, codec
+say("confluent-kafka: 500 produced and consumed with each of gzip, snappy, lz4, zstd")
+
 producers = [threading.Thread(target=confluent_produce, args=(1, "orders", range(3000))),
              threading.Thread(target=confluent_produce, args=(2, "orders", range(3000), False)),
              threading.Thread(target=kafka_python_produce, args=(3, "orders", range(1500)))]
@@ -171,7 +178,9 @@ for _ in range(100):
     if len(admin.list_topics("orders", timeout=10).topics["orders"].partitions) == 4:
         break
     time.sleep(0.1)
-say("admin: partitions added, groups listed and described")
+admin.create_topics([NewTopic("short-lived", 1, 3)])["short-lived"].result(20)
+admin.delete_topics(["short-lived"])["short-lived"].result(20)
+say("admin: partitions added, groups listed and described, a topic deleted")
 
 count = final_read(history, 20, "orders", 4) + final_read(history, 20, "by-kcat", 3)
 history.write(sys.argv[2])
