@@ -11,12 +11,14 @@ use klamm_world::shell::limits::Limits;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How long the cluster may take until it is ready.
 const READY: Duration = Duration::from_secs(60);
+/// Requests to end that come within this time are one.
+const ONE_REQUEST: Duration = Duration::from_millis(500);
 /// How long an orderly end may take; whoever takes longer is killed.
 const END: Duration = Duration::from_secs(30);
 
@@ -149,11 +151,13 @@ pub fn serve(args: &Args) -> miette::Result<u8> {
     super::log_warnings();
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
+    let first = OnceLock::new();
     let handler = move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            // Asked twice: at once, as a kill would.
+        // Asked twice: at once, as a kill would. What passes one request on to a whole group of processes sends it twice.
+        if first.get_or_init(Instant::now).elapsed() > ONE_REQUEST {
             std::process::exit(130);
         }
+        asked.store(true, Ordering::Relaxed);
     };
     ctrlc::set_handler(handler).map_err(|e| miette::miette!("cannot listen for signals: {e}"))?;
     let began = Instant::now();
