@@ -32,6 +32,7 @@ fn config() -> LogConfig {
         producer_id_expiration: Duration::MAX,
         flush_messages: i64::MAX,
         flush_interval: None,
+        compaction: None,
     }
 }
 
@@ -85,7 +86,7 @@ impl Host {
         let file = |(path, content): (Path, Bytes)| FileEntry { path, len: content.len() as u64 };
         let files: Vec<FileEntry> = self.disk.contents().map(file).collect();
         self.log = log();
-        let args = LoadArgs { clean: false, recovery_point: Offset(0), log_start: Offset(0), files };
+        let args = LoadArgs { clean: false, recovery_point: Offset(0), log_start: Offset(0), gaps: false, files };
         self.log.load(self.now, args, &mut self.out);
         self.settle();
     }

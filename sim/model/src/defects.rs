@@ -73,6 +73,8 @@ defects! {
         "registration inside the old session is accepted and ISR membership kept, page cache lost or not";
     CleanShutdownFlagLateDelete = "clean-shutdown-flag-late-delete", "KAFKA-10471", "replay-equals-live, lost-write", Any,
         "the clean-shutdown marker is removed after loading, not before";
+    CleanerPastHw = "cleaner-past-hw", "KAFKA-13194", "compacted-value, compaction-legal", Any,
+        "the compactor cleans beyond the high watermark";
     AppendAfterIoError = "append-after-io-error", "KAFKA-7866, KAFKA-10778", "inconsistent-offsets", Any,
         "appends continue after a failed one; offsets are reused";
     NoDedupWindow = "no-dedup-window", "Redpanda 3039", "duplicate", Any,

@@ -1,12 +1,12 @@
-//! What is written down now and then: high watermarks, recovery points, log starts; and at the end, that the end was
+//! What is written down now and then: high watermarks, recovery points, log starts, where compaction goes on; and at the end, that the end was
 //! a clean one. Follows Kafka's `ReplicaManager.checkpointHighWatermarks` and `LogManager`'s checkpoints.
 
 use super::{Process, SELF, Task};
 use crate::disk::{DiskResult, DiskToken, Path};
 use crate::ids::*;
 use crate::log::checkpoint::{
-    CLEAN_SHUTDOWN, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, META_PROPERTIES, Progress,
-    RECOVERY_POINT_CHECKPOINT, Replace, format_clean_shutdown, format_offsets,
+    CLEAN_SHUTDOWN, CLEANER_OFFSET_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, META_PROPERTIES,
+    Progress, RECOVERY_POINT_CHECKPOINT, Replace, format_clean_shutdown, format_offsets,
 };
 use crate::node::Outbox;
 use crate::units::{Duration, Now};
@@ -18,6 +18,7 @@ pub(crate) struct Checkpoints {
     high_watermarks: Replace,
     recovery_points: Replace,
     log_starts: Replace,
+    cleaner_offsets: Replace,
     clean_shutdown: Replace,
     meta_properties: Replace,
 }
@@ -43,15 +44,17 @@ impl Checkpoints {
             high_watermarks: file(HIGH_WATERMARK_CHECKPOINT),
             recovery_points: file(RECOVERY_POINT_CHECKPOINT),
             log_starts: file(LOG_START_CHECKPOINT),
+            cleaner_offsets: file(CLEANER_OFFSET_CHECKPOINT),
             clean_shutdown: file(CLEAN_SHUTDOWN),
             meta_properties: file(META_PROPERTIES),
         }
     }
-    fn all(&mut self) -> [&mut Replace; 5] {
+    fn all(&mut self) -> [&mut Replace; 6] {
         [
             &mut self.high_watermarks,
             &mut self.recovery_points,
             &mut self.log_starts,
+            &mut self.cleaner_offsets,
             &mut self.clean_shutdown,
             &mut self.meta_properties,
         ]
@@ -80,6 +83,10 @@ impl Checkpoints {
     /// Leaves word that the end was clean, and under which epoch.
     pub fn write_clean_shutdown(&mut self, epoch: BrokerEpoch, out: &mut Outbox) {
         self.clean_shutdown.replace(format_clean_shutdown(epoch), out);
+    }
+    /// Writes down where compaction goes on.
+    pub fn write_cleaner_offsets(&mut self, content: Bytes, out: &mut Outbox) {
+        self.cleaner_offsets.replace(content, out);
     }
     /// Writes down who this is.
     pub fn write_meta_properties(&mut self, content: Bytes, out: &mut Outbox) {

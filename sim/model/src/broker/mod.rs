@@ -13,13 +13,16 @@
 //! - [`produce`], [`fetch`] (with [`fetch_sessions`]), [`list_offsets`], [`offset_for_leader_epoch`], [`admin`]
 //!   (with [`refusal`]), [`describe`]: the requests;
 //! - [`group`]: the coordinator of consumer groups;
-//! - [`fetcher`]: replication from other brokers; [`checkpoints`]: what is written down now and then.
+//! - [`fetcher`]: replication from other brokers; [`cleaner`]: which log is compacted next; [`checkpoints`]: what is
+//!   written down now and then.
 //!
-//! Kafka's classes: `KafkaApis`, `ReplicaManager`, `BrokerServer`, `BrokerMetadataPublisher`, `LogManager`.
+//! Kafka's classes: `KafkaApis`, `ReplicaManager`, `BrokerServer`, `BrokerMetadataPublisher`, `LogManager`,
+//! `LogCleanerManager`.
 
 mod admin;
 mod alter_partition;
 mod checkpoints;
+mod cleaner;
 mod connections;
 mod controller_link;
 mod describe;
@@ -54,6 +57,7 @@ use crate::units::{Instant, Now};
 use admin::Admin;
 use alter_partition::AlterPartitions;
 use checkpoints::Checkpoints;
+use cleaner::Cleaner;
 use connections::{Caller, Connections};
 use controller_link::{Asked, ControllerLink, Lane};
 use fetch::Fetches;
@@ -120,6 +124,8 @@ enum Task {
     LogStarts,
     /// Apply retention.
     Retention,
+    /// Look for a log to compact.
+    Clean,
     /// Forget idle producers.
     ProducerExpiration,
     /// Give up a registration that does not succeed.
@@ -166,6 +172,7 @@ struct Process {
     admin: Admin,
     groups: Groups,
     checkpoints: Checkpoints,
+    cleaner: Cleaner,
     timers: Timers<Task>,
     /// Whether partitions have been taken up (Kafka: the first publish).
     published: bool,
@@ -190,6 +197,7 @@ impl Process {
             admin: Admin::default(),
             groups: Groups::new(rng),
             checkpoints: Checkpoints::new(),
+            cleaner: Cleaner::default(),
             timers: Timers::default(),
             published: false,
             log_events: Vec::new(),
@@ -314,6 +322,7 @@ impl Process {
                 self.timers.set(now.mono + self.spec.config.retention_check_interval, task);
                 self.replicas.apply_retention(now, out);
             }
+            Task::Clean => self.clean_next(now, out),
             Task::ProducerExpiration => {
                 self.timers.set(now.mono + self.spec.config.producer_id_expiration_check, task);
                 self.replicas.expire_producers(now, out);

@@ -10,7 +10,7 @@ use super::{Process, Task};
 use crate::ids::*;
 use crate::log::{AppendError, SequenceCheck};
 use crate::node::Outbox;
-use crate::record::{BatchError, BatchHeader, Compression, validate};
+use crate::record::{BatchError, BatchHeader, Compression, decompressed, records as records_of, validate};
 use crate::timers::TimerKey;
 use crate::trace::TraceEvent;
 use crate::units::{Duration, Now};
@@ -185,6 +185,13 @@ impl Process {
         }
         let records = part.records.unwrap_or_default();
         let header = check_batch(&records, p.message_max_bytes, version)?;
+        // What no key names could never be superseded (Kafka: `LogValidator.validateKey`).
+        if p.log.config().compaction.is_some() {
+            let plain = decompressed(&records).map_err(batch_error)?;
+            if records_of(&plain).any(|r| r.is_ok_and(|r| r.key.is_none())) {
+                return Err(ResponseError::InvalidRecord);
+            }
+        }
         let log_start = p.log.log_start();
         if header.producer_id != ProducerId::NONE {
             let (id, epoch) = (header.producer_id, header.producer_epoch);

@@ -159,6 +159,12 @@ pub(crate) fn settings(image: &Image, topic: &str, broker: &BrokerConfig) -> Bro
     }
 }
 
+/// The settings of a topic's logs. The offsets topic is not compacted: whoever reads it reads all of it.
+fn log_config(topic: &str, config: &BrokerConfig) -> LogConfig {
+    let config = LogConfig::of(config);
+    if topic == OFFSETS_TOPIC { LogConfig { compaction: None, ..config } } else { config }
+}
+
 impl Process {
     /// The log with a number, loaded or not.
     pub(super) fn log_mut(&mut self, owner: u32) -> Option<&mut Log> {
@@ -228,7 +234,7 @@ impl Process {
             let id = TopicIdPartition { topic: topic.id, partition };
             if let Some(p) = self.replicas.owner(id).and_then(|o| self.replicas.get_mut(o)) {
                 p.configure(&config);
-                p.log.set_config(LogConfig::of(&config));
+                p.log.set_config(log_config(name, &config));
             }
         }
     }
@@ -240,6 +246,7 @@ impl Process {
         }
         let Some(owner) = self.replicas.owner(id) else { return };
         self.assume_role(now, owner, out);
+        self.look_for_cleaning(now, owner, out);
     }
 
     /// False if its directory's old content is still being removed: then it is created afterwards.
@@ -252,7 +259,7 @@ impl Process {
         let config = settings(&self.metadata.image, name, &self.spec.config);
         let topic = TopicName(StrBytes::from_string(name.to_owned()));
         let owner = self.replicas.reserve();
-        let mut log = Log::new(owner, dir.clone(), LogConfig::of(&config), self.spec.defects);
+        let mut log = Log::new(owner, dir.clone(), log_config(name, &config), self.spec.defects);
         log.create(now, id.topic, out);
         let mut p = Partition::new(id, topic, dir, log, self.spec.id, &config, self.spec.defects);
         p.loaded(Offset(0));
@@ -345,6 +352,7 @@ impl Process {
         self.replicas.by_id.remove(&id);
         let gone = self.replicas.slots[owner as usize].take();
         if let Some(p) = gone {
+            self.cleaner.forget(&p.topic, p.id.partition);
             self.replicas.delete_directory(p.dir, out);
             out.trace(TraceEvent::LogDeleted { partition: id });
             for request in p.fetch_waits {
@@ -401,12 +409,16 @@ impl Process {
             LogEvent::Appended => self.appended(now, owner, out),
             // No record may follow the cut before it is known, durably, that nothing beyond is flushed: recovery
             // would not look at what lies below the old recovery point.
-            LogEvent::Cut => self.write_checkpoint(super::Task::RecoveryPoints, out),
+            LogEvent::Cut => {
+                self.cleaned_log_cut(owner);
+                self.write_checkpoint(super::Task::RecoveryPoints, out);
+            }
             LogEvent::Truncated => {
                 self.fetchers.settled(owner, &mut self.replicas, out);
                 self.closing_settled(now, owner, out);
             }
             LogEvent::Flushed { .. } => self.closing_flushed(owner, out),
+            LogEvent::Cleaned { up_to } => self.cleaned(now, owner, up_to, out),
             LogEvent::SegmentsDeleted => out.trace(TraceEvent::Mark { mark: "segments-deleted" }),
             LogEvent::AppendForgotten { base, last } => {
                 self.forget_produces(owner, base, last, out);

@@ -10,8 +10,9 @@ use crate::defects::Defect;
 use crate::disk::{DiskOp, DiskReply, DiskResult, DiskToken, FileEntry, Path, ReadRange};
 use crate::ids::*;
 use crate::log::checkpoint::{
-    CLEAN_SHUTDOWN, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, META_PROPERTIES, RECOVERY_POINT_CHECKPOINT,
-    format_meta_properties, parse_clean_shutdown, parse_meta_properties, parse_offsets, uuid_text,
+    CLEAN_SHUTDOWN, CLEANER_OFFSET_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, META_PROPERTIES,
+    RECOVERY_POINT_CHECKPOINT, format_meta_properties, parse_clean_shutdown, parse_meta_properties, parse_offsets,
+    uuid_text,
 };
 use crate::log::{LoadArgs, Log, LogConfig};
 use crate::node::Outbox;
@@ -23,8 +24,14 @@ use std::collections::BTreeMap;
 type Offsets = BTreeMap<(String, i32), Offset>;
 
 /// The small files that are read first.
-const SMALL_FILES: [&str; 5] =
-    [META_PROPERTIES, CLEAN_SHUTDOWN, HIGH_WATERMARK_CHECKPOINT, RECOVERY_POINT_CHECKPOINT, LOG_START_CHECKPOINT];
+const SMALL_FILES: [&str; 6] = [
+    META_PROPERTIES,
+    CLEAN_SHUTDOWN,
+    HIGH_WATERMARK_CHECKPOINT,
+    RECOVERY_POINT_CHECKPOINT,
+    LOG_START_CHECKPOINT,
+    CLEANER_OFFSET_CHECKPOINT,
+];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
@@ -151,6 +158,7 @@ impl Process {
         loading.high_watermarks = offsets(HIGH_WATERMARK_CHECKPOINT);
         loading.recovery_points = offsets(RECOVERY_POINT_CHECKPOINT);
         loading.log_starts = offsets(LOG_START_CHECKPOINT);
+        self.cleaner.restore(offsets(CLEANER_OFFSET_CHECKPOINT));
         let marker = files.get(CLEAN_SHUTDOWN);
         loading.clean = marker.is_some();
         self.lifecycle.found_clean_shutdown(marker.map(|c| parse_clean_shutdown(c).unwrap_or(BrokerEpoch(-1))));
@@ -196,6 +204,7 @@ impl Process {
                 clean: loading.clean,
                 recovery_point: of(&loading.recovery_points),
                 log_start: of(&loading.log_starts),
+                gaps: self.cleaner.may_have_gaps(&key),
                 files,
             };
             log.load(now, args, out);

@@ -1,6 +1,6 @@
 //! A broker's (and controller's) settings, and a topic's, which fall back on the broker's.
 
-use super::{ConfigError, Properties, config};
+use super::{ConfigError, Properties, Ratio, config};
 use crate::units::Duration;
 
 config! {
@@ -46,6 +46,18 @@ config! {
         "log.retention.ms" retention: Duration = "604800000";
         /// How often retention is applied.
         "log.retention.check.interval.ms" retention_check_interval: Duration = "300000";
+        /// What becomes of old records: `delete`, `compact`, or both with a comma.
+        "log.cleanup.policy" cleanup_policy: String = "delete";
+        /// Whether logs are compacted at all.
+        "log.cleaner.enable" cleaner_enable: bool = "true";
+        /// The share of a log that must not have been compacted yet before it is, 0 to 1.
+        "log.cleaner.min.cleanable.ratio" min_cleanable_ratio: Ratio = "0.5";
+        /// How long a record stays uncompacted at least.
+        "log.cleaner.min.compaction.lag.ms" min_compaction_lag: Duration = "0";
+        /// How long tombstones are kept after they were compacted.
+        "log.cleaner.delete.retention.ms" delete_retention: Duration = "86400000";
+        /// How long the cleaner rests when there is nothing to do.
+        "log.cleaner.backoff.ms" cleaner_backoff: Duration = "15000";
         /// How long a deleted segment's files stay.
         "log.segment.delete.delay.ms" segment_delete_delay: Duration = "60000";
         /// The largest record batch.
@@ -116,9 +128,15 @@ config! {
 }
 
 impl BrokerConfig {
+    /// Whether `cleanup.policy` names this one.
+    pub fn has_policy(&self, policy: &str) -> bool {
+        self.cleanup_policy.split(',').any(|p| p.trim() == policy)
+    }
+
     fn validate(&mut self, _given: &Properties) -> Result<(), ConfigError> {
         at_least("min.insync.replicas", i64::from(self.min_insync_replicas), 1)?;
         at_least("log.segment.bytes", self.segment_bytes as i64, 1)?;
+        check_policy("log.cleanup.policy", &self.cleanup_policy)?;
         if self.heartbeat_interval >= self.session_timeout {
             let why = "must be shorter than `broker.session.timeout.ms`, or every broker is fenced".to_owned();
             return Err(ConfigError::Conflict { key: "broker.heartbeat.interval.ms".to_owned(), why });
@@ -134,6 +152,14 @@ fn at_least(key: &str, value: i64, least: i64) -> Result<(), ConfigError> {
     Err(ConfigError::BadValue { key: key.to_owned(), value: value.to_string(), expected: format!("at least {least}") })
 }
 
+fn check_policy(key: &str, policies: &str) -> Result<(), ConfigError> {
+    if policies.split(',').all(|policy| matches!(policy.trim(), "delete" | "compact")) {
+        return Ok(());
+    }
+    let expected = "`delete`, `compact`, or both with a comma".to_owned();
+    Err(ConfigError::BadValue { key: key.to_owned(), value: policies.to_owned(), expected })
+}
+
 config! {
     /// A topic's own settings; what is left empty is the broker's. Sizes in bytes.
     TopicConfig("topic") {
@@ -141,8 +167,14 @@ config! {
         "min.insync.replicas" min_insync_replicas: Option<u32> = "";
         /// Whether a replica that is not in sync may lead.
         "unclean.leader.election.enable" unclean_leader_election: Option<bool> = "";
-        /// `delete` or `compact`; a compacted log keeps its records whatever their age (and is not compacted yet).
-        "cleanup.policy" cleanup_policy: String = "delete";
+        /// `delete`, `compact`, or both with a comma; a log that is only compacted keeps its records whatever their age.
+        "cleanup.policy" cleanup_policy: Option<String> = "";
+        /// The share of a log that must not have been compacted yet before it is, 0 to 1.
+        "min.cleanable.dirty.ratio" min_cleanable_ratio: Option<Ratio> = "";
+        /// How long a record stays uncompacted at least.
+        "min.compaction.lag.ms" min_compaction_lag: Option<Duration> = "";
+        /// How long tombstones are kept after they were compacted.
+        "delete.retention.ms" delete_retention: Option<Duration> = "";
         /// Size at which a segment is closed.
         "segment.bytes" segment_bytes: Option<u64> = "";
         /// Age at which a segment is closed.
@@ -169,15 +201,7 @@ impl TopicConfig {
         if let Some(n) = self.min_insync_replicas {
             at_least("min.insync.replicas", i64::from(n), 1)?;
         }
-        let policies = self.cleanup_policy.split(',').map(str::trim);
-        if !policies.clone().all(|policy| matches!(policy, "delete" | "compact")) {
-            return Err(ConfigError::BadValue {
-                key: "cleanup.policy".to_owned(),
-                value: self.cleanup_policy.clone(),
-                expected: "`delete`, `compact`, or both with a comma".to_owned(),
-            });
-        }
-        Ok(())
+        self.cleanup_policy.as_ref().map_or(Ok(()), |policies| check_policy("cleanup.policy", policies))
     }
 
     /// The broker's settings with this topic's in their place.
@@ -187,10 +211,11 @@ impl TopicConfig {
         macro_rules! take { ($($f:ident),*) => { $(if let Some(v) = self.$f.clone() { c.$f = v; })* } }
         take!(min_insync_replicas, unclean_leader_election, segment_bytes, roll, index_interval_bytes, retention_bytes);
         take!(retention, segment_delete_delay, message_max_bytes, flush_messages);
+        take!(cleanup_policy, min_cleanable_ratio, min_compaction_lag, delete_retention);
         if self.flush_interval.is_some() {
             c.flush_interval = self.flush_interval;
         }
-        if !self.cleanup_policy.split(',').any(|policy| policy.trim() == "delete") {
+        if !c.has_policy("delete") {
             c.retention = Duration::MAX;
             c.retention_bytes = -1;
         }

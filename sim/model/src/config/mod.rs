@@ -12,7 +12,7 @@ mod value;
 pub use broker::{BrokerConfig, TopicConfig};
 pub use consumer::{Assignor, AutoOffsetReset, ConsumerConfig, GroupProtocol};
 pub use producer::ProducerConfig;
-pub use value::FromConfig;
+pub use value::{FromConfig, Ratio};
 
 use std::collections::BTreeMap;
 

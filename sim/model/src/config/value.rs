@@ -72,6 +72,17 @@ impl FromConfig for Duration {
     }
 }
 
+/// A share from 0 to 1, in parts per million: nothing is decided by floating point.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Ratio(pub u32);
+
+impl FromConfig for Ratio {
+    fn from_config(text: &str) -> Result<Self, String> {
+        let ppm = text.trim().parse::<f64>().ok().filter(|r| (0.0..=1.0).contains(r)).map(|r| (r * 1e6).round() as u32);
+        ppm.map(Ratio).ok_or_else(|| "a number from 0 to 1".to_owned())
+    }
+}
+
 impl FromConfig for Acks {
     fn from_config(text: &str) -> Result<Self, String> {
         match text.trim() {

@@ -280,7 +280,7 @@ impl Quorum {
         if files.iter().any(|f| f.path.file_name().ends_with(".log")) {
             self.step = Step::LoadingLog;
             // Whatever is there is checked: the log is small, and a clean shutdown leaves no word of itself.
-            let args = LoadArgs { clean: false, recovery_point: Offset(0), log_start: Offset(0), files };
+            let args = LoadArgs { clean: false, recovery_point: Offset(0), log_start: Offset(0), gaps: false, files };
             self.log.load(now, args, out);
         } else {
             self.log.create(now, TopicId::METADATA, out);
@@ -317,7 +317,10 @@ impl Quorum {
                 self.log.cut_recorded(out, &mut events);
                 Ok(())
             }
-            LogEvent::Truncated | LogEvent::SegmentsDeleted | LogEvent::AppendForgotten { .. } => Ok(()),
+            LogEvent::Truncated
+            | LogEvent::Cleaned { .. }
+            | LogEvent::SegmentsDeleted
+            | LogEvent::AppendForgotten { .. } => Ok(()),
         }
     }
 

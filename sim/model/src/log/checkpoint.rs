@@ -18,6 +18,8 @@ pub const RECOVERY_POINT_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
 pub const HIGH_WATERMARK_CHECKPOINT: &str = "replication-offset-checkpoint";
 /// Log starts by partition.
 pub const LOG_START_CHECKPOINT: &str = "log-start-offset-checkpoint";
+/// Where compaction goes on, by partition.
+pub const CLEANER_OFFSET_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 /// Left behind by a clean shutdown.
 pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// The node's identity.

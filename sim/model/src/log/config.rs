@@ -1,6 +1,6 @@
 //! What a log needs of its broker's and topic's settings.
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Ratio};
 use crate::units::Duration;
 
 /// A log's settings. Sizes in bytes.
@@ -24,6 +24,19 @@ pub struct LogConfig {
     pub flush_messages: i64,
     /// Time after which the log is flushed; none: never.
     pub flush_interval: Option<Duration>,
+    /// How it is compacted; none: not at all.
+    pub compaction: Option<CompactionConfig>,
+}
+
+/// How a log is compacted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CompactionConfig {
+    /// The share of it that must not have been compacted yet before it is.
+    pub min_cleanable_ratio: Ratio,
+    /// How long a record stays uncompacted at least, by its timestamp.
+    pub min_lag: Duration,
+    /// How long tombstones are kept after they were compacted.
+    pub delete_retention: Duration,
 }
 
 impl LogConfig {
@@ -39,6 +52,11 @@ impl LogConfig {
             producer_id_expiration: c.producer_id_expiration,
             flush_messages: c.flush_messages,
             flush_interval: c.flush_interval,
+            compaction: (c.has_policy("compact") && c.cleaner_enable).then_some(CompactionConfig {
+                min_cleanable_ratio: c.min_cleanable_ratio,
+                min_lag: c.min_compaction_lag,
+                delete_retention: c.delete_retention,
+            }),
         }
     }
 }

@@ -98,6 +98,11 @@ impl Epochs {
         }
     }
 
+    /// Whether this epoch begins within these offsets, both included.
+    pub(super) fn begins_in(&self, epoch: LeaderEpoch, first: Offset, last: Offset) -> bool {
+        self.entries.iter().any(|&(e, start)| e == epoch && first <= start && start <= last)
+    }
+
     pub(super) fn for_offset(&self, offset: Offset) -> Option<LeaderEpoch> {
         let after = self.entries.partition_point(|e| e.1 <= offset);
         after.checked_sub(1).map(|i| self.entries[i].0)

@@ -92,6 +92,9 @@ impl Log {
         if !matches!(self.phase, Phase::Ready) {
             return false;
         }
+        for path in self.abort_cleaning(out) {
+            self.ask(DiskOp::Delete { path }, Purpose::Plain, out);
+        }
         self.flush.closing = true;
         if let Some(active) = self.segments.last_mut() {
             active.note_time();

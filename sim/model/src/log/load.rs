@@ -2,11 +2,13 @@
 //!
 //! After a clean shutdown indexes and the newest producer snapshot are taken as they are, and only what lies behind
 //! them is read. Otherwise every segment from the recovery point on is read whole: checksums, structure and
-//! continuity are verified, the log is cut at the first bad byte, later segments are deleted, and indexes, leader
+//! order are verified, the log is cut at the first bad byte, later segments are deleted, and indexes, leader
 //! epochs and producers' state are built anew. Nothing recovered counts as durable: the recovery point moves with the
 //! next flush only (KAFKA-10101). Follows Kafka's `LogLoader` and `LogSegment.recover`.
 
 use super::checkpoint::{self, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
+use super::compaction::CLEANED;
+use super::copies::Copies;
 use super::flush::Snapshot;
 use super::producers::Producers;
 use super::scan::{Fed, Scanner, Visit};
@@ -30,6 +32,8 @@ pub struct LoadArgs {
     pub recovery_point: Offset,
     /// First offset (from `log-start-offset-checkpoint`).
     pub log_start: Offset,
+    /// Whether compaction may have left gaps between batches; elsewhere they are damage.
+    pub gaps: bool,
     /// What the directory holds; files of other directories are passed over.
     pub files: Vec<FileEntry>,
 }
@@ -38,6 +42,7 @@ pub struct LoadArgs {
 #[derive(Debug)]
 pub(super) struct Loading {
     clean: bool,
+    gaps: bool,
     recovery_point: Offset,
     log_start: Offset,
     /// Segments from this one on are verified.
@@ -60,7 +65,11 @@ pub(super) struct Loading {
     truncated_bytes: u64,
     scanned: bool,
     /// Changes asked of the disk and not complete.
-    steps: u32,
+    pub(super) steps: u32,
+    /// Names of compacted copies were changed: the directory is to be fsynced before the log is used.
+    pub(super) names: bool,
+    /// What an interrupted compaction left.
+    pub(super) copies: Option<Copies>,
 }
 
 /// One buffer of the first read.
@@ -77,8 +86,9 @@ enum Part {
 impl Log {
     /// Loads what is there; [`LogEvent::Loaded`] follows.
     pub fn load(&mut self, now: Now, args: LoadArgs, out: &mut Outbox) {
-        let mut loading = Loading {
+        let loading = Loading {
             clean: args.clean,
+            gaps: args.gaps,
             recovery_point: args.recovery_point.max(Offset(0)),
             log_start: args.log_start.max(Offset(0)),
             verify_from: usize::MAX,
@@ -96,13 +106,20 @@ impl Log {
             truncated_bytes: 0,
             scanned: false,
             steps: 0,
+            names: false,
+            copies: None,
         };
+        self.sort_copies_out(now, args, loading, out);
+    }
+
+    /// Loads what the files are, copies of a compaction apart.
+    pub(super) fn load_files(&mut self, now: Now, args: &LoadArgs, mut loading: Loading, out: &mut Outbox) {
         let mut files: BTreeMap<(Offset, &str), u64> = BTreeMap::new();
         let mut small: BTreeMap<&str, u64> = BTreeMap::new();
         let dir = self.dir.clone();
         for entry in args.files.iter().filter(|f| f.path.parent() == dir) {
             let name = entry.path.file_name();
-            let stray = [".deleted", ".cleaned", ".swap", ".tmp"].iter().any(|s| name.ends_with(s));
+            let stray = [".deleted", CLEANED, ".tmp"].iter().any(|s| name.ends_with(s));
             match parse_name(name) {
                 _ if stray => self.step(&mut loading, DiskOp::Delete { path: entry.path.clone() }, out),
                 Some((base, suffix)) => _ = files.insert((base, suffix), entry.len),
@@ -155,7 +172,7 @@ impl Log {
         self.ask(DiskOp::Read { ranges }, Purpose::Scan(self.generation), out);
     }
 
-    fn step(&mut self, loading: &mut Loading, op: DiskOp, out: &mut Outbox) {
+    pub(super) fn step(&mut self, loading: &mut Loading, op: DiskOp, out: &mut Outbox) {
         loading.steps += 1;
         self.ask(op, Purpose::Step, out);
     }
@@ -172,6 +189,11 @@ impl Log {
     }
 
     pub(super) fn load_scanned(&mut self, now: Now, reply: DiskReply, out: &mut Outbox, events: &mut Vec<LogEvent>) {
+        if let (Phase::Loading(l), DiskReply::Data(contents)) = (&self.phase, &reply)
+            && l.copies.is_some()
+        {
+            return self.remove_replaced(now, contents, out);
+        }
         let Phase::Loading(mut loading) = std::mem::replace(&mut self.phase, Phase::New) else { return };
         let buffers = if let DiskReply::Data(buffers) = reply { buffers } else { Vec::new() };
         let l = &mut *loading;
@@ -189,7 +211,7 @@ impl Log {
             self.ask(read, Purpose::Scan(self.generation), out);
         }
         self.phase = Phase::Loading(loading);
-        self.load_stepped(events);
+        self.load_stepped(out, events);
     }
 
     fn take_parts(&mut self, now: Now, l: &mut Loading, buffers: &[Bytes]) {
@@ -269,7 +291,9 @@ impl Log {
         let (epochs, producers) = (&mut self.epochs, &mut self.producers);
         let fed = scanner.feed(data, |header, pos, batch| {
             let in_reach = header.last_offset().0 - segment.base.0 <= i64::from(i32::MAX);
-            let in_place = l.expected.is_none_or(|e| e == header.base_offset) && header.base_offset >= segment.base;
+            // Compaction leaves gaps, within a segment.
+            let follows = |e: Offset| e == header.base_offset || l.gaps && e < header.base_offset;
+            let in_place = l.expected.is_none_or(follows) && header.base_offset >= segment.base;
             if !in_reach || !in_place || (verify && !record::verify_crc(batch)) {
                 return Visit::Bad;
             }
@@ -385,20 +409,25 @@ impl Log {
     }
 
     /// Done, if everything asked for is.
-    pub(super) fn load_stepped(&mut self, events: &mut Vec<LogEvent>) {
-        let Phase::Loading(l) = &self.phase else { return };
+    pub(super) fn load_stepped(&mut self, out: &mut Outbox, events: &mut Vec<LogEvent>) {
+        let Phase::Loading(l) = &mut self.phase else { return };
         if l.scanned && l.steps == 0 {
+            if std::mem::take(&mut l.names) {
+                l.steps = 1;
+                return self.ask(DiskOp::FsyncDir { dir: self.dir.clone() }, Purpose::Step, out);
+            }
             let (recovered, truncated_bytes, topic_id) = (l.recovered, l.truncated_bytes, l.topic_id);
             self.phase = Phase::Ready;
             events.push(LogEvent::Loaded { recovered, truncated_bytes, topic_id });
         }
     }
 
-    pub(super) fn stepped(&mut self, out: &mut Outbox, events: &mut Vec<LogEvent>) {
+    pub(super) fn stepped(&mut self, now: Now, out: &mut Outbox, events: &mut Vec<LogEvent>) {
         match &mut self.phase {
             Phase::Loading(l) => {
                 l.steps -= 1;
-                self.load_stepped(events);
+                self.copies_stepped(now, out);
+                self.load_stepped(out, events);
             }
             Phase::Truncating(t) => {
                 t.steps -= 1;

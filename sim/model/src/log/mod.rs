@@ -7,14 +7,17 @@
 //! ([`Log::check_sequence`]), epochs by the broker.
 //!
 //! The rooms, in reading order: `segment` (files and indexes), `epochs`, `producers` (what is remembered), `append`,
-//! `read`, `flush`, `truncate`, `retention`, `scan` and `load` (recovery), [`checkpoint`] (small text files).
+//! `read`, `flush`, `truncate`, `retention`, `compaction`, `scan`, `load` and `copies` (recovery), [`checkpoint`] (small
+//! text files).
 //! Follows Kafka's `UnifiedLog`, `LocalLog` and `LogLoader`; two things are stricter here. Recovery also cuts where a
 //! segment does not begin where the one before it ends, which Kafka would keep as a hole. And a truncation into the
-//! middle of a batch leaves the log end at that batch's beginning.
+//! middle of a batch leaves the log end at that batch's beginning; one into a gap that compaction left, at the gap's.
 
 mod append;
 pub mod checkpoint;
+mod compaction;
 mod config;
+mod copies;
 mod epochs;
 mod flush;
 mod load;
@@ -27,7 +30,8 @@ mod segment;
 mod tests;
 mod truncate;
 
-pub use config::LogConfig;
+pub use compaction::Cleanable;
+pub use config::{CompactionConfig, LogConfig};
 pub use load::LoadArgs;
 pub use read::{OutOfRange, ReadPlan, first_at_or_after};
 
@@ -70,6 +74,11 @@ pub enum LogEvent {
     Truncated,
     /// Files of old segments are gone. [`Log::log_start`] moved when that was asked for, not now.
     SegmentsDeleted,
+    /// The log is compacted up to here (exclusive), but for what came since.
+    Cleaned {
+        /// The first offset that is not.
+        up_to: Offset,
+    },
     /// With `append-after-io-error` only: these offsets were forgotten, and will be given again.
     AppendForgotten {
         /// First offset.
@@ -164,6 +173,8 @@ enum Purpose {
     Step,
     /// The last operation of a deletion of segments.
     SegmentsDeleted,
+    /// Part of a compaction; void if the generation has passed.
+    Clean(u32),
 }
 
 /// One partition's log.
@@ -198,6 +209,11 @@ pub struct Log {
     ops: BTreeMap<u64, Purpose>,
     /// Raised when scans under way become void.
     generation: u32,
+    cleaning: Option<Box<compaction::Cleaning>>,
+    /// Raised when operations of a compaction become void.
+    clean_generation: u32,
+    /// It was found damaged while it was compacted.
+    uncleanable: bool,
 }
 
 impl Log {
@@ -225,6 +241,9 @@ impl Log {
             doomed: VecDeque::new(),
             ops: BTreeMap::new(),
             generation: 0,
+            cleaning: None,
+            clean_generation: 0,
+            uncleanable: false,
             dir,
         }
     }
@@ -297,7 +316,11 @@ impl Log {
                 self.scanned(now, reply, out, events);
             }
             Some(Purpose::Scan(_)) => {}
-            Some(Purpose::Step) => self.stepped(out, events),
+            Some(Purpose::Clean(generation)) if generation == self.clean_generation => {
+                self.cleaning_stepped(now, reply, out, events);
+            }
+            Some(Purpose::Clean(_)) => {}
+            Some(Purpose::Step) => self.stepped(now, out, events),
             Some(Purpose::SegmentsDeleted) => events.push(LogEvent::SegmentsDeleted),
         }
     }
@@ -332,6 +355,9 @@ impl Log {
     /// Whether what was to be fsynced is no part of the log any more. An index or snapshot may also have been deleted
     /// and be due again under its old name.
     fn is_gone(&self, purpose: &Option<Purpose>) -> bool {
+        if let Some(Purpose::Clean(generation)) = purpose {
+            return *generation != self.clean_generation;
+        }
         let Some(Purpose::Sync(path)) = purpose else { return false };
         *path != self.dir && !self.segments.iter().any(|s| s.file == *path)
     }
@@ -340,6 +366,7 @@ impl Log {
         self.phase = Phase::Failed(error);
         self.pending.clear();
         self.ops.clear();
+        self.cleaning = None;
         events.push(LogEvent::Failed(error));
     }
 

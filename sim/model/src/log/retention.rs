@@ -25,7 +25,8 @@ impl Log {
     /// watermark. True: segments are no part of the log any more, and the log start may have moved;
     /// [`super::LogEvent::SegmentsDeleted`] follows when their files are gone.
     pub fn delete_old_segments(&mut self, now: Now, high_watermark: Offset, out: &mut Outbox) -> bool {
-        if !matches!(self.phase, Phase::Ready) {
+        // Segments that are being compacted are looked at next time.
+        if !matches!(self.phase, Phase::Ready) || self.is_cleaning() {
             return false;
         }
         let mut too_much = match u64::try_from(self.config.retention_bytes) {

@@ -42,6 +42,15 @@ impl Scanner {
         Scanner { file, pos, len: len.max(pos), want: SCAN_CHUNK_BYTES }
     }
 
+    /// The file's length.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+    /// Whether everything was walked over.
+    pub(super) fn at_end(&self) -> bool {
+        self.pos >= self.len
+    }
+
     fn asked(&self) -> u64 {
         self.want.min(self.len - self.pos)
     }

@@ -319,10 +319,35 @@ impl Segment {
         }
     }
 
+    /// Its files are such beside the log, under this suffix.
+    pub(super) fn add_suffix(&mut self, suffix: &str) {
+        for file in [&mut self.file, &mut self.offsets.file, &mut self.times.file] {
+            *file = with_suffix(file, suffix);
+        }
+    }
+    /// Its files bear their own names again.
+    pub(super) fn remove_suffix(&mut self) {
+        for file in [&mut self.file, &mut self.offsets.file, &mut self.times.file] {
+            let kept = file.as_str().rsplit_once('.').map(|(stem, _)| Path::new(stem));
+            *file = kept.unwrap_or_else(|| file.clone());
+        }
+    }
+    /// Those of its files that were written, the log last.
+    pub(super) fn present_files(&self) -> Vec<Path> {
+        let indexes = [(&self.offsets.file, self.offsets.written), (&self.times.file, self.times.written)];
+        let written = indexes.into_iter().filter(|(_, entries)| *entries > 0).map(|(file, _)| file.clone());
+        written.chain([self.file.clone()]).collect()
+    }
+
     /// Its files.
     pub(super) fn files(&self) -> [&Path; 3] {
         [&self.file, &self.offsets.file, &self.times.file]
     }
+}
+
+/// A file's name while it stands beside the log.
+pub(super) fn with_suffix(file: &Path, suffix: &str) -> Path {
+    Path::new(format!("{file}{suffix}"))
 }
 
 /// An operation that creates an empty log file.

@@ -31,8 +31,8 @@ pub(super) struct Truncating {
 
 #[derive(Debug)]
 enum Work {
-    /// Looking for the place to cut at.
-    Locate(Scanner),
+    /// Looking for the place to cut at; so far batches end at this offset.
+    Locate(Scanner, Offset),
     /// Reading a producer snapshot.
     Snapshot(Offset),
     /// Replaying producers' batches from this offset on.
@@ -77,11 +77,12 @@ impl Log {
             self.truncate_fully_and_start_at(now, target, out);
             return true;
         }
-        let place = self.tail.find(target);
+        // Behind a gap that compaction left, the batch before the gap is to be found.
+        let place = self.tail.find(target).filter(|place| place.base <= target);
         if let Some(place) = place {
             target = place.base;
         }
-        let mut truncating = self.begin_truncation(now.wall);
+        let mut truncating = self.begin_truncation(now.wall, out);
         self.lower_to(target, &mut truncating, out);
         while self.segments.last().is_some_and(|s| s.base > target) {
             let segment = self.segments.pop().expect("just seen");
@@ -96,8 +97,9 @@ impl Log {
             Some(pos) => self.cut_at(pos, &mut truncating, out),
             None => {
                 let scanner = Scanner::new(active.file.clone(), active.floor(target), active.size);
+                let base = active.base;
                 self.ask(scanner.read(), Purpose::Scan(self.generation), out);
-                truncating.work = Work::Locate(scanner);
+                truncating.work = Work::Locate(scanner, base);
             }
         }
         self.phase = Phase::Truncating(Box::new(truncating));
@@ -109,7 +111,7 @@ impl Log {
         if !matches!(self.phase, Phase::Ready | Phase::Truncating(_)) {
             return;
         }
-        let mut truncating = self.begin_truncation(now.wall);
+        let mut truncating = self.begin_truncation(now.wall, out);
         for segment in std::mem::take(&mut self.segments) {
             truncating.change(self.discard(now, &segment, Purpose::Step, out));
         }
@@ -135,10 +137,16 @@ impl Log {
     }
 
     /// Makes scans of an earlier truncation void; its changes must still complete.
-    fn begin_truncation(&mut self, wall: Timestamp) -> Truncating {
+    fn begin_truncation(&mut self, wall: Timestamp, out: &mut Outbox) -> Truncating {
         self.generation += 1;
         let (steps, names) = if let Phase::Truncating(t) = &self.phase { (t.steps, t.names) } else { (0, false) };
-        Truncating { steps, names, work: Work::None, wall }
+        let mut truncating = Truncating { steps, names, work: Work::None, wall };
+        // A compacted copy that a power loss brought back would bring back what is cut now.
+        for path in self.abort_cleaning(out) {
+            self.ask(DiskOp::Delete { path }, Purpose::Step, out);
+            truncating.change(1);
+        }
+        truncating
     }
 
     /// Forgets whatever lies at or beyond `target`.
@@ -218,7 +226,7 @@ impl Log {
         let Phase::Truncating(mut t) = std::mem::replace(&mut self.phase, Phase::New) else { return };
         let data = if let DiskReply::Data(mut buffers) = reply { buffers.pop() } else { None }.unwrap_or_default();
         match std::mem::replace(&mut t.work, Work::None) {
-            Work::Locate(scanner) => self.located(scanner, &data, &mut t, out),
+            Work::Locate(scanner, end) => self.located(scanner, end, &data, &mut t, out),
             Work::Snapshot(offset) => self.restore_snapshot(offset, &data, &mut t, out),
             Work::Replay { at, from, scanner } => self.replayed(at, from, scanner, &data, &mut t, out),
             Work::None => {}
@@ -228,11 +236,12 @@ impl Log {
         self.truncate_progress(out, events);
     }
 
-    fn located(&mut self, mut scanner: Scanner, data: &Bytes, t: &mut Truncating, out: &mut Outbox) {
+    fn located(&mut self, mut scanner: Scanner, mut end: Offset, data: &Bytes, t: &mut Truncating, out: &mut Outbox) {
         let target = self.next_offset;
         let mut base = None;
         let fed = scanner.feed(data, |header, _, _| {
             if header.last_offset() < target {
+                end = header.next_offset();
                 return Visit::Go;
             }
             base = Some(header.base_offset);
@@ -240,10 +249,11 @@ impl Log {
         });
         if fed == Fed::More {
             self.ask(scanner.read(), Purpose::Scan(self.generation), out);
-            t.work = Work::Locate(scanner);
+            t.work = Work::Locate(scanner, end);
             return;
         }
-        // The place may be within a batch, or (damaged) after less than there should be.
+        // The place may be within a batch, in a gap that compaction left, or (damaged) after less than there should be.
+        let base = base.map(|b| if b < target { b } else { end });
         if let Some(base) = base.filter(|&b| b < target && b >= self.segments[self.segments.len() - 1].base) {
             self.lower_to(base, t, out);
         }

@@ -26,6 +26,8 @@ const COMPRESSION_MASK: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
 pub(super) const TRANSACTIONAL: i16 = 0x10;
 pub(super) const CONTROL: i16 = 0x20;
+/// The base timestamp is a delete horizon (KIP-534).
+pub(super) const DELETE_HORIZON: i16 = 0x40;
 
 /// What is wrong with a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -107,7 +109,7 @@ pub struct BatchHeader {
     pub attributes: i16,
     /// The last record's offset less the base offset.
     pub last_offset_delta: i32,
-    /// From which records' timestamps are counted.
+    /// From which records' timestamps are counted; after compaction it may be a delete horizon as well.
     pub base_timestamp: Timestamp,
     /// The largest timestamp.
     pub max_timestamp: Timestamp,
@@ -199,6 +201,10 @@ impl BatchHeader {
     /// Whether all its records bear the time of the append (`max_timestamp`), not their producer's.
     pub const fn log_append_time(&self) -> bool {
         self.attributes & LOG_APPEND_TIME != 0
+    }
+    /// From when on its tombstones may go, if compaction has set that (KIP-534).
+    pub const fn delete_horizon(&self) -> Option<Timestamp> {
+        if self.attributes & DELETE_HORIZON != 0 { Some(self.base_timestamp) } else { None }
     }
     /// How its records are compressed.
     pub const fn compression(&self) -> Compression {

@@ -133,7 +133,11 @@ pub struct Headers<'a> {
     left: u32,
 }
 
-impl Headers<'_> {
+impl<'a> Headers<'a> {
+    /// The bytes not read yet, and how many headers they are.
+    pub(super) fn raw(&self) -> (&'a [u8], u32) {
+        (self.rest, self.left)
+    }
     /// How many there are, as the record says.
     pub fn len(&self) -> usize {
         self.left as usize

@@ -7,7 +7,8 @@
 //! records are decompressed within a limit.
 //!
 //! The rooms, in reading order: `header` (the header's view, walking batches, CRC), `iter` (lazy records),
-//! `builder` (the encoder), `compression`, `control` (markers and leader changes), `varint`, [`schema`] (the metadata records).
+//! `builder` (the encoder), `compression`, `retain` (what compaction leaves), `control` (markers and leader changes),
+//! `varint`, [`schema`] (the metadata records).
 //! Follows Kafka's `DefaultRecordBatch` and `DefaultRecord`.
 
 mod builder;
@@ -15,6 +16,7 @@ mod compression;
 mod control;
 mod header;
 mod iter;
+mod retain;
 pub mod schema;
 #[cfg(test)]
 mod tests;
@@ -29,3 +31,4 @@ pub use header::{
     verify_crc,
 };
 pub use iter::{Headers, Record, RecordIter, records};
+pub use retain::{Retained, retain};

@@ -1,5 +1,6 @@
 //! The log on a disk that crashes.
 
+mod compaction;
 mod crash;
 mod disk;
 mod units;
@@ -26,6 +27,7 @@ fn small() -> LogConfig {
         producer_id_expiration: Duration::MAX,
         flush_messages: i64::MAX,
         flush_interval: None,
+        compaction: None,
     }
 }
 
@@ -104,7 +106,13 @@ impl Host {
         let Host { log, disk, now, .. } = self;
         let mut host = Host::new(log.config.clone(), log.defects);
         (host.disk, host.now) = (disk, now);
-        let args = LoadArgs { clean, recovery_point, log_start: log.log_start(), files: host.disk.files() };
+        let args = LoadArgs {
+            clean,
+            recovery_point,
+            log_start: log.log_start(),
+            gaps: log.config.compaction.is_some(),
+            files: host.disk.files(),
+        };
         host.log.load(now, args, &mut host.out);
         host.settle();
         host
