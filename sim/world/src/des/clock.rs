@@ -7,7 +7,7 @@ use super::ClockSpec;
 use klamm_model::units::{Instant, Now, Timestamp};
 
 /// The wall clock's reading when a world begins: 2024-01-01.
-const EPOCH_MS: i64 = 1_704_067_200_000;
+pub(crate) const EPOCH_MS: i64 = 1_704_067_200_000;
 const MILLION: i128 = 1_000_000;
 /// A clock further off than this would not be called a clock.
 const MAX_DRIFT_PPM: i32 = 500_000;

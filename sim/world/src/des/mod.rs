@@ -30,6 +30,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use clock::EPOCH_MS;
 pub use profile::*;
 pub use stop::*;
 

@@ -2,6 +2,7 @@
 //! the judge's own, and compared with each other, with the ghost log and with what the nodes say of themselves.
 
 use super::batch::{crc_holds, heads};
+use super::compaction::copy_file;
 use super::cluster::PartIx;
 use super::finding::{Ctx, Finding};
 use super::replica::{Batch, Producer, log_file};
@@ -58,12 +59,24 @@ impl Invariants {
                 dirs.entry(dir).or_default().push((base, content));
             }
         }
+        if self.compacting {
+            let copies = host.files.iter().filter_map(|(path, content)| Some((copy_file(path, ".swap")?, content)));
+            for ((dir, base), content) in copies.filter(|((dir, base), _)| !half_copied(host, dir, *base)) {
+                // Such a copy counts: what it replaces is as good as gone.
+                let end = content.iter().flat_map(|c| heads(c)).last().map_or(base, |(head, _)| head.last.0 + 1);
+                let segments = dirs.entry(dir).or_default();
+                segments.retain(|(b, _)| *b != base && !(base..end).contains(b));
+                segments.push((base, content));
+            }
+        }
         let Some(node) = self.cluster.nodes.get(host.node.0 as usize) else { return };
         for (dir, mut segments) in dirs {
             let Some(known) = self.replicas.find(node.host, dir).map(|rx| self.replicas.get(rx)) else { continue };
             let Some(part) = known.partition.and_then(|id| self.cluster.find(id)) else { continue };
-            let end = replica_account(accounts, host.node, self.cluster.parts[part.0].id).map(|a| a.log_end.0);
+            let account = replica_account(accounts, host.node, self.cluster.parts[part.0].id);
+            let (end, account_start) = (account.map(|a| a.log_end.0), account.map_or(0, |a| a.log_start.0));
             segments.sort_by_key(|(base, _)| *base);
+            let from = account_start.max(segments.first().map_or(0, |(base, _)| *base));
             let mut replica = OnDisk {
                 node: host.node,
                 part,
@@ -74,6 +87,11 @@ impl Invariants {
             };
             for (_, content) in segments {
                 read_segment(content, end, &mut replica);
+            }
+            let part = &self.cluster.parts[part.0];
+            if let Some(contents) = part.contents.as_ref() {
+                let committed = |b: &Batch| part.ghost.find(b.base).is_some_and(|g| g.same(b));
+                replica.batches = contents.restore(from, &replica.batches, committed);
             }
             into.push(replica);
         }
@@ -277,6 +295,12 @@ impl Invariants {
             }
         }
     }
+}
+
+/// Whether a copy has files that are not complete.
+fn half_copied(host: &ReplicaFiles, dir: &str, base: i64) -> bool {
+    let stem = format!("{dir}/{base:020}.");
+    host.files.iter().any(|(path, _)| path.as_str().starts_with(&stem) && path.as_str().ends_with(".cleaned"))
 }
 
 /// Reads on where `into` ends; batches at or above `end` do not count for the producers.

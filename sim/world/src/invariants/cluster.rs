@@ -1,5 +1,6 @@
 //! The cluster as its committed metadata and its nodes' roles make it.
 
+use super::contents::Contents;
 use super::ghost::{Ghost, Identities};
 use super::replica::ReplicaIx;
 use super::{NodeSetup, Role, Setup, TopicSetup};
@@ -90,6 +91,8 @@ pub(crate) struct Part {
     pub(crate) floor: LeaderEpoch,
     pub(crate) identities: Identities,
     pub(crate) ghost: Ghost,
+    /// What its batches held, if its topic is compacted.
+    pub(crate) contents: Option<Box<Contents>>,
     /// The highest high watermark any leader ever had.
     pub(crate) highest_watermark: Offset,
     /// The highest log start any leader ever had.
@@ -114,6 +117,7 @@ impl Part {
             floor: LeaderEpoch(-1),
             identities: Identities::default(),
             ghost: Ghost::default(),
+            contents: None,
             highest_watermark: Offset(0),
             log_start: Offset(0),
             seats: Vec::new(),
@@ -233,6 +237,10 @@ impl Cluster {
     }
     pub(crate) fn topic(&self, name: &str) -> TopicSetup {
         self.topics.get(name).copied().unwrap_or(self.default_topic)
+    }
+    /// Whether any topic is compacted.
+    pub(crate) fn compacts(&self) -> bool {
+        self.topics.values().chain([&self.default_topic]).any(|t| t.compaction.is_some())
     }
     /// How large the ISR must be: `min.insync.replicas`, but no more than there are replicas.
     pub(crate) fn effective_min_isr(&self, part: &Part) -> usize {

@@ -6,7 +6,7 @@ use super::batch::{crc_holds, heads};
 use super::cluster::PartIx;
 use super::finding::Ctx;
 use super::ghost::MismatchKind;
-use super::replica::{Batch, ReplicaIx};
+use super::replica::{Batch, ReplicaIx, log_file};
 use crate::event::{HostId, NodeRef};
 use klamm_model::disk::DiskOp;
 use klamm_model::ids::*;
@@ -14,10 +14,18 @@ use klamm_model::ids::*;
 impl Invariants {
     /// A node asked its disk.
     pub(super) fn disk_asked(&mut self, ctx: Ctx, host: HostId, node: NodeRef, op: &DiskOp) {
+        if self.compacting {
+            self.copy_asked(ctx, host, op);
+        }
         let Some(rx) = self.replicas.asked(host, node, op) else { return };
         let DiskOp::Append { file, data } = op else { return };
         let Some(id) = self.replicas.get(rx).partition else { return };
         let ix = self.cluster.part(id);
+        if self.is_compacted(ix)
+            && let Some((_, base)) = log_file(file)
+        {
+            self.contents_appended(rx, ix, base, data);
+        }
         let led_in = self.cluster.parts[ix.0].leading(node).map(|l| (l.epoch, l.since));
         // Coordinators write there themselves.
         let of_groups = &*self.cluster.parts[ix.0].topic == OFFSETS_TOPIC;
@@ -59,7 +67,11 @@ impl Invariants {
 
     /// A disk operation completed.
     pub(super) fn disk_done(&mut self, ctx: Ctx, host: HostId, op: &DiskOp, ok: bool) {
-        let Some((rx, new)) = self.replicas.done(host, op, ok) else { return };
+        let done = self.replicas.done(host, op, ok);
+        if self.compacting && ok {
+            self.copy_done(host, op);
+        }
+        let Some((rx, new)) = done else { return };
         let log = self.replicas.get(rx);
         let Some(id) = log.partition else { return };
         let ix = self.cluster.part(id);

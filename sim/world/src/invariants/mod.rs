@@ -9,13 +9,15 @@
 //! permission table judges them. Every step costs O(what changed).
 //!
 //! Parts, in reading order: [`finding`](Finding) (a verdict), `batch` (a plain reader of batch headers), `replica`
-//! (each log as its disk operations built it), `ghost` (the committed log), `cluster` (committed metadata and who
+//! (each log as its disk operations built it), `records` and `contents` (what compacted logs held), `ghost` (the committed log), `cluster` (committed metadata and who
 //! leads what); then the families of invariants, one file each (`groups` is a folder); `audit` and `convergence` judge the ends of phases.
 
 mod acks;
 mod audit;
 mod batch;
 mod cluster;
+mod compaction;
+mod contents;
 mod convergence;
 mod finding;
 mod ghost;
@@ -27,12 +29,14 @@ mod leadership;
 mod metadata;
 mod producers;
 mod reads;
+mod records;
 mod replica;
 mod requests;
 #[cfg(test)]
 mod tests;
 mod truncation;
 
+pub use contents::Compaction;
 pub use finding::Finding;
 use finding::{Ctx, Findings};
 
@@ -82,6 +86,17 @@ pub struct TopicSetup {
     pub retention_bytes: i64,
     /// `retention.ms`, -1 for none.
     pub retention_ms: i64,
+    /// How it is compacted, if it is.
+    pub compaction: Option<CompactionSetup>,
+}
+
+/// What the judge must know of a compacted topic's configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct CompactionSetup {
+    /// `delete.retention.ms`.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`.
+    pub min_lag_ms: i64,
 }
 
 /// What the judge must know beforehand.
@@ -97,6 +112,8 @@ pub struct Setup {
     pub elr: bool,
     /// `group.consumer.session.timeout.ms`.
     pub consumer_session: Duration,
+    /// Whether all clocks show the same, as long as no fault moves them.
+    pub clocks_agree: bool,
 }
 
 /// An unclean election: the leader was in neither the ISR nor the ELR.
@@ -158,6 +175,12 @@ pub struct Invariants {
     requests: Requests,
     groups: groups::Groups,
     unclean: Vec<UncleanElection>,
+    /// Some topic is compacted.
+    compacting: bool,
+    /// What compaction took out, and may.
+    compactions: Vec<Compaction>,
+    /// All clocks show the same.
+    clocks_agree: bool,
     quorum_leaders: BTreeMap<LeaderEpoch, (NodeRef, Ordinal)>,
     broker_epochs: BTreeMap<BrokerEpoch, (NodeId, Uuid, Ordinal)>,
     producer_ids: BTreeMap<(ProducerId, ProducerEpoch), Ordinal>,
@@ -178,9 +201,12 @@ impl std::fmt::Debug for Invariants {
 impl Invariants {
     /// A judge of a run about to begin.
     pub fn new(setup: Setup) -> Invariants {
-        Invariants {
+        let mut judge = Invariants {
             findings: Findings::default(),
             groups: groups::Groups::new(setup.consumer_session),
+            clocks_agree: setup.clocks_agree,
+            compacting: false,
+            compactions: Vec::new(),
             cluster: Cluster::new(setup),
             replicas: Replicas::default(),
             requests: Requests::default(),
@@ -191,7 +217,9 @@ impl Invariants {
             producer_blocks: (0, Ordinal(0)),
             lying: false,
             last: Ctx { ordinal: Ordinal(1), cause: Ordinal(0), at: Instant::ZERO, host: None, node: None },
-        }
+        };
+        judge.compacting = judge.cluster.compacts();
+        judge
     }
 
     /// The findings kept so far: the first few for each check and partition.
@@ -207,6 +235,11 @@ impl Invariants {
     /// The unclean elections so far, in order.
     pub fn unclean_elections(&self) -> &[UncleanElection] {
         &self.unclean
+    }
+
+    /// What compaction took out, in order.
+    pub fn compactions(&self) -> &[Compaction] {
+        &self.compactions
     }
 
     /// Every data partition known, with its topic's name and one past its last committed record.
@@ -500,6 +533,9 @@ impl Observer for Invariants {
                 }
             }
             (What::Fault { action: Action::LyingFsync { .. }, .. }, ..) => self.lying = true,
+            (What::Fault { action: Action::ClockStep { .. } | Action::ClockDrift { .. }, .. }, ..) => {
+                self.clocks_agree = false;
+            }
             _ => {}
         }
         if self.findings.list().len() > first {

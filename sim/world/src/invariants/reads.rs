@@ -4,6 +4,7 @@ use super::Invariants;
 use super::batch::heads;
 use super::cluster::Doing;
 use super::finding::Ctx;
+use super::replica::Batch;
 use super::requests::{Asked, FetchAsked, Request};
 use crate::event::{NodeRef, Ordinal};
 use kafka_protocol::messages::{FetchRequest, FetchResponse};
@@ -135,8 +136,10 @@ impl Invariants {
                         self.findings.report(report("high-watermark", detail).offset(head.last));
                     }
                     let Some(log) = log else { continue };
+                    let given = Batch::of(&head);
+                    let given = part.contents.as_ref().map_or(given, |contents| contents.canonical(given));
                     let stored = log.find(head.base.0);
-                    if stored.is_some_and(|s| (s.base, s.crc, s.epoch) != (head.base.0, head.crc, head.epoch.0)) {
+                    if stored.is_some_and(|s| (s.base, s.crc, s.epoch) != (given.base, given.crc, given.epoch)) {
                         let detail = format!(
                             "a consumer is given a batch (CRC {:08x}, epoch {}) that is not the one on disk",
                             head.crc, head.epoch

@@ -5,6 +5,7 @@
 //! 24 bytes for each batch, for as long as its segment exists.
 
 use super::batch::{Head, heads};
+use super::contents::Copy;
 use crate::event::{HostId, NodeRef, Ordinal};
 use klamm_model::disk::{DiskOp, Path};
 use klamm_model::ids::*;
@@ -22,7 +23,7 @@ pub(crate) struct Batch {
     pub(crate) crc: u32,
     /// Last offset less base offset.
     pub(crate) span: u32,
-    /// Bytes.
+    /// Bytes; none if compaction took it out.
     pub(crate) size: u32,
 }
 
@@ -71,12 +72,30 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    pub(crate) fn new(base: i64) -> Segment {
+        Segment { base, ..Segment::default() }
+    }
+    /// One more batch at its end.
+    pub(crate) fn push(&mut self, batch: Batch) {
+        self.len += u64::from(batch.size);
+        self.batches.push(batch);
+    }
+    /// All of it was fsynced.
+    pub(crate) fn all_durable(&mut self) {
+        self.durable = self.len;
+    }
+
     fn cut_bytes(&mut self, len: u64, into: &mut Vec<Batch>) {
+        let before = into.len();
         while self.len > len
             && let Some(batch) = self.batches.pop()
         {
             self.len -= u64::from(batch.size);
             into.push(batch);
+        }
+        // A cut in the gap that compaction left is one at its beginning.
+        while into.len() > before && self.batches.last().is_some_and(|b| b.size == 0) {
+            into.extend(self.batches.pop());
         }
         self.durable = self.durable.min(self.len);
     }
@@ -148,6 +167,12 @@ pub(crate) struct Replica {
     damage: Vec<(i64, u64)>,
     /// Where an emptied log began anew, or what is left of it starts.
     pub(crate) empty_at: i64,
+    /// Its topic is compacted.
+    pub(crate) compacted: bool,
+    /// What compaction left of batches, by base offset: the CRC of the bytes stored, 0 for nothing.
+    pub(crate) stored: BTreeMap<i64, u32>,
+    /// Compacted copies of segments that do not bear their names yet, by base offset.
+    pub(crate) copies: BTreeMap<i64, Copy>,
     /// Batches cut off by operations whose reason the node has not told yet.
     pub(crate) last_cut: Vec<Batch>,
 }
@@ -284,6 +309,37 @@ impl Replica {
             }
         }
     }
+    /// The appends asked for last to a segment are these instead, given where the log ended before.
+    pub(crate) fn asked_instead(&mut self, base: i64, instead: impl FnOnce(i64, &[Batch]) -> Vec<Batch>) {
+        let segment = self.segment(base);
+        let count = segment.appends.pop_back().unwrap_or(0) as usize;
+        let at = segment.in_flight.len() - count;
+        let asked: Vec<Batch> = segment.in_flight.drain(at..).collect();
+        let expected = self.asked_end();
+        let batches = instead(expected, &asked);
+        let segment = self.segment(base);
+        segment.appends.push_back(batches.len() as u32);
+        segment.in_flight.extend(batches);
+    }
+    /// What is on its way to a segment.
+    pub(crate) fn in_flight(&self, base: i64) -> impl Iterator<Item = &Batch> {
+        self.segments.iter().filter(move |s| s.base == base).flat_map(|s| s.in_flight.iter())
+    }
+    /// A compacted copy is removed before it got its name: the log is as it was before.
+    pub(crate) fn drop_copy(&mut self, base: i64) {
+        let Some(copy) = self.copies.remove(&base) else { return };
+        if let Some(before) = copy.before {
+            self.segments.retain(|s| s.base != base);
+            self.segments.extend(before);
+            self.segments.sort_by_key(|s| s.base);
+        }
+    }
+    /// Whether a segment of this base was replaced by a copy that has not got its name yet.
+    fn is_replaced(&self, base: i64) -> bool {
+        let within = |(from, copy): (&i64, &Copy)| copy.before.is_some() && (*from..copy.end.max(*from + 1)).contains(&base);
+        self.copies.iter().any(within)
+    }
+
     /// The tail is gone.
     fn cut(&mut self) {
         let end = self.end();
@@ -317,8 +373,10 @@ impl Replica {
             self.producers.clear();
             self.lost.clear();
             self.damage.clear();
+            self.stored.clear();
             self.empty_at = 0;
         }
+        self.copies.clear();
         self.last_cut.clear();
         self.empty_at = self.empty_at.max(log_start);
         self.partition = Some(partition);
@@ -434,6 +492,9 @@ impl Replicas {
             lost: Vec::new(),
             damage: Vec::new(),
             empty_at: 0,
+            compacted: false,
+            stored: BTreeMap::new(),
+            copies: BTreeMap::new(),
             last_cut: Vec::new(),
         });
         self.hosts[h].insert(dir.into(), ix);
@@ -590,6 +651,9 @@ impl Replicas {
         };
         let Some(ix) = self.find(host, dir) else { return };
         let replica = &mut self.list[ix.0];
+        if replica.is_replaced(base) {
+            return;
+        }
         let Some(at) = replica.segments.iter().position(|s| s.base == base) else { return };
         // The head of a log may go without touching its end; it may be all that was appended.
         let last = replica.segments[at].batches.last();
@@ -612,6 +676,10 @@ impl Replicas {
 
     fn late(&mut self, ix: ReplicaIx, base: i64, data: &[u8]) -> Option<(ReplicaIx, Appended)> {
         let replica = &mut self.list[ix.0];
+        // With gaps between them, what was in flight tells more than what these bytes are.
+        if replica.compacted {
+            return None;
+        }
         let mut count = 0;
         for (head, _) in heads(data) {
             let batch = Batch::of(&head);

@@ -141,6 +141,9 @@ impl Invariants {
             part.log_start = new;
             part.ghost.trim(new.0);
             part.identities.trim(new.0);
+            if let Some(contents) = &mut part.contents {
+                contents.trim(new.0);
+            }
         }
     }
 }

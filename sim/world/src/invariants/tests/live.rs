@@ -189,13 +189,14 @@ fn run(seed: u64, truncation: Truncation, elr: bool, defects: Defects) -> Run {
             })
         }),
     });
-    let topic = TopicSetup { min_insync_replicas: 2, retention_bytes: -1, retention_ms: 604_800_000 };
+    let topic = TopicSetup { min_insync_replicas: 2, retention_bytes: -1, retention_ms: 604_800_000, compaction: None };
     let mut judge = Invariants::new(Setup {
         nodes,
         topics: BTreeMap::new(),
         default_topic: topic,
         elr,
         consumer_session: Duration::from_secs(45),
+        clocks_agree: true,
     });
     for host in sim.hosts().filter(|h| *h != p1).collect::<Vec<_>>() {
         sim.start(host);

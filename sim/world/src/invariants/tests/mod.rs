@@ -1,5 +1,6 @@
 //! Event sequences made by hand: each invariant fires on its violation, and stays silent on what is legal.
 
+mod compaction;
 mod ends;
 mod live;
 mod logs;
@@ -46,24 +47,30 @@ struct World {
 
 impl World {
     fn bare() -> World {
+        World::of(TopicSetup { min_insync_replicas: 2, retention_bytes: -1, retention_ms: -1, compaction: None })
+    }
+    fn of(topic: TopicSetup) -> World {
         let node = |name: &str, n: u16, role| NodeSetup { name: name.to_owned(), host: HostId(n), role };
         let mut nodes = vec![node("c1", 0, Role::Controller(NodeId(9)))];
         nodes.extend((1..=3).map(|n| node(&format!("b{n}"), n, Role::Broker(NodeId(i32::from(n))))));
         nodes.push(node("p1", 4, Role::Client));
-        let topic = TopicSetup { min_insync_replicas: 2, retention_bytes: -1, retention_ms: -1 };
         let setup = Setup {
             nodes,
             topics: BTreeMap::new(),
             default_topic: topic,
             elr: false,
             consumer_session: Duration::from_secs(45),
+            clocks_agree: true,
         };
         World { judge: Invariants::new(setup), ordinal: 0, metadata: 0, correlation: 0 }
     }
 
     /// Brokers registered, the topic created, broker 1 leading in epoch 0.
     fn new() -> World {
-        let mut w = World::bare();
+        World::bare().begun()
+    }
+    fn begun(self) -> World {
+        let mut w = self;
         for n in ALL {
             w.commit(vec![register(n, i64::from(n) * 10)]);
             w.commit(vec![fence(n, i64::from(n) * 10, false)]);

@@ -75,9 +75,9 @@ impl World {
         let mut nodes = vec![node("c1", 0, Role::Controller(NodeId(9)))];
         nodes.extend((1..=3).map(|n| node(&format!("b{n}"), n, Role::Broker(NodeId(i32::from(n))))));
         nodes.extend([node("g1", 4, Role::Client), node("g2", 5, Role::Client)]);
-        let topic = TopicSetup { min_insync_replicas: 1, retention_bytes: -1, retention_ms: -1 };
+        let topic = TopicSetup { min_insync_replicas: 1, retention_bytes: -1, retention_ms: -1, compaction: None };
         let consumer_session = Duration::from_secs(45);
-        let setup = Setup { nodes, topics: BTreeMap::new(), default_topic: topic, elr: false, consumer_session };
+        let setup = Setup { nodes, topics: BTreeMap::new(), default_topic: topic, elr: false, consumer_session, clocks_agree: true };
         let judge = Invariants::new(setup);
         let (metadata, files) = (0, Vec::new());
         let mut w = World {
