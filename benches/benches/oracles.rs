@@ -35,8 +35,15 @@ fn history() -> Vec<Entry> {
     for round in 0..ROUNDS {
         let batch = round * BATCH..(round + 1) * BATCH;
         let value = |n| ValueId::new(ClientId(PRODUCER), n);
-        let send =
-            |n| Op::Send { value: value(n), topic: "t".into(), partition: Some(0), key: None, late_by: 0, from: None };
+        let send = |n| Op::Send {
+            value: value(n),
+            topic: "t".into(),
+            partition: Some(0),
+            key: None,
+            tombstone: false,
+            late_by: 0,
+            from: None,
+        };
         let sent = |n| Op::Sent {
             value: value(n),
             outcome: Outcome::Ok,

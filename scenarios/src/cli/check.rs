@@ -43,6 +43,10 @@ pub fn check(args: &Args) -> miette::Result<u8> {
     let mut reader = Reader::new(BufReader::new(file)).map_err(wrong)?;
     let declared = reader.header().declared.clone();
     let mut judge = Judge::new(JudgeConfig { resolve_slack: RESOLVE_SLACK_NS, max_findings: MAX_FINDINGS });
+    for compacted in &declared.compactions {
+        judge.compacts(&compacted.source.topic);
+        judge.compacted(&compacted.source, &compacted.removed);
+    }
     let mut last = 0;
     for entry in reader.by_ref() {
         let entry = entry.map_err(wrong)?;

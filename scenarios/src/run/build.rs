@@ -16,7 +16,7 @@ use klamm_workloads::apps::*;
 use klamm_workloads::load::{ArrivalKind, KeyChooser, Keys, ServiceTime, Sizes};
 use klamm_world::des::{ClockSpec, CpuProfile, HostSpec, NetworkProfile, NodeKind, NodeSpec, Sim, SimConfig};
 use klamm_world::event::{HostId, NodeRef};
-use klamm_world::invariants::{NodeSetup, Role, Setup, TopicSetup};
+use klamm_world::invariants::{CompactionSetup, NodeSetup, Role, Setup, TopicSetup};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -89,6 +89,10 @@ pub struct Built {
     pub invariants: Setup,
     /// Every partition of the scenario's topics.
     pub partitions: Vec<TopicPartition>,
+    /// Topics that are compacted.
+    pub compacted: Vec<Arc<str>>,
+    /// Instances of read models.
+    pub models: Vec<NodeRef>,
     /// Replication factor and min.insync.replicas, by topic.
     pub durability: BTreeMap<String, (u32, u32)>,
 }
@@ -199,6 +203,7 @@ pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
     let mut topics = Vec::new();
     let mut partitions = Vec::new();
     let mut durability = BTreeMap::new();
+    let mut compacted: Vec<Arc<str>> = Vec::new();
     let mut topic_setups = BTreeMap::new();
     for t in &scenario.topics {
         let name: Arc<str> = t.name.as_str().into();
@@ -209,6 +214,9 @@ pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
         partitions.extend((0..count).map(|partition| TopicPartition { topic: name.clone(), partition }));
         let own = TopicConfig::parse(&properties(&t.config)).expect("checked: topic settings").0.over(&broker_config);
         durability.insert(t.name.clone(), (replication, own.min_insync_replicas));
+        if own.has_policy("compact") {
+            compacted.push(name);
+        }
         topic_setups.insert(t.name.clone(), topic_setup(&own));
     }
 
@@ -237,6 +245,7 @@ pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
         client: PROBE,
         reach: reach.clone(),
         topic: probe_topic,
+        keyed: compacted.clone(),
         partitions: partitions.clone(),
         with_group: !groups.is_empty(),
     };
@@ -258,6 +267,7 @@ pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
         default_topic: topic_setup(&broker_config),
         elr: *cluster.elr.get(),
         consumer_session: broker_config.group_consumer_session,
+        clocks_agree: cluster.clock_offset.get().0 == Duration::ZERO && *cluster.clock_drift_ppm.get() == 0,
     };
     Built {
         sim: b.sim,
@@ -274,6 +284,8 @@ pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
         final_partitions,
         invariants,
         partitions,
+        compacted,
+        models: load.models,
         durability,
     }
 }
@@ -283,6 +295,10 @@ fn topic_setup(config: &BrokerConfig) -> TopicSetup {
         min_insync_replicas: config.min_insync_replicas,
         retention_bytes: config.retention_bytes,
         retention_ms: if config.retention == Duration::MAX { -1 } else { config.retention.as_millis() as i64 },
+        compaction: config.has_policy("compact").then(|| CompactionSetup {
+            delete_retention_ms: config.delete_retention.as_millis() as i64,
+            min_lag_ms: config.min_compaction_lag.as_millis() as i64,
+        }),
     }
 }
 
@@ -349,6 +365,7 @@ struct Load {
     hosts: Vec<HostId>,
     producers: Vec<NodeRef>,
     consumers: Vec<NodeRef>,
+    models: Vec<NodeRef>,
     members: Vec<NodeRef>,
     growers: Vec<NodeRef>,
     groups: Vec<Arc<str>>,
@@ -381,10 +398,14 @@ fn add_load(b: &mut Builder<'_>, reach: &Reach, partitions: &[TopicPartition]) -
                         config: ConsumerConfig::parse(&properties(&spec.config)).expect("checked: consumer settings").0,
                         defects: b.options.defects,
                         partitions: of_topic.map(|t| (t.clone(), StartAt::Earliest)).collect(),
+                        read_model: spec.read_model,
                         list_offsets_every: spec.list_offsets_every.as_ref().map(|d| d.get().0),
                     };
                     let added = b.client(&format!("r{c}"), client, move |_| Box::new(ConsumerApp::new(app.clone())));
                     load.consumers.push(added.1);
+                    if spec.read_model {
+                        load.models.push(added.1);
+                    }
                     added
                 }
                 ClientKind::Group => {
@@ -472,6 +493,7 @@ fn producer_spec(b: &Builder<'_>, spec: &ClientSpec, client: ClientId, topic: &s
         pace: pace(load),
         keys: keys(load),
         sizes: sizes(&load.value),
+        tombstones_per_mille: load.tombstones.as_ref().map_or(0, |t| u64::from(*t.get())),
         duration: b.scenario.duration.get().0,
         records: load.records.as_ref().map(|r| u64::from(*r.get())),
     }

@@ -7,7 +7,7 @@ use klamm_model::ids::TopicIdPartition;
 use klamm_reports::charts::{Band, Moment};
 use klamm_workloads::oracles;
 use klamm_workloads::permission::{
-    Clause, Damage, Declared, Facts, LeaderChange, LogStart, Loss, OffsetsAltered, Unclean, permitted,
+    Clause, Compacted, Damage, Declared, Facts, LeaderChange, LogStart, Loss, OffsetsAltered, Unclean, permitted,
 };
 use klamm_world::invariants;
 use std::collections::BTreeMap;
@@ -63,6 +63,12 @@ pub fn declare(watch: &Watch) -> Declared {
             .log_starts
             .iter()
             .map(|s| LogStart { at: s.at.as_nanos(), source: source(s.partition), offset: s.log_start })
+            .collect(),
+        compactions: watch
+            .invariants
+            .compactions()
+            .iter()
+            .map(|c| Compacted { at: c.at.as_nanos(), source: source(c.partition), removed: c.offsets.clone() })
             .collect(),
         offsets_altered: offsets_altered(facts),
         ..Declared::default()

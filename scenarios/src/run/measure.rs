@@ -191,7 +191,8 @@ mod tests {
         {
             let value = ValueId::new(ClientId(1), index as u64);
             let topic = "orders".into();
-            let send = Op::Send { value, topic, partition: None, key: None, late_by: *late_by, from: None };
+            let send =
+                Op::Send { value, topic, partition: None, key: None, tombstone: false, late_by: *late_by, from: None };
             measure.entry(&entry(*at, send));
             let sent = Op::Sent {
                 value,

@@ -148,6 +148,9 @@ pub fn run_resolved(resolved: Scenario, schedule: Vec<Planned>, seed: u64, optio
     for topic in resolved.topics.iter().filter(|t| t.grow.is_some()) {
         judge.partitions_change(&topic.name.as_str().into());
     }
+    for topic in &built.compacted {
+        judge.compacts(topic);
+    }
     let invariants = Invariants::new(built.invariants.clone());
     let watch = Watch::new(&built.sim, injector, invariants, judge, options);
     let each_minute = options.each_minute;
@@ -358,12 +361,39 @@ impl Run<'_> {
                 unmet.push(Unmet { condition: "sends-resolved", detail });
             }
         }
+        for node in self.built.models.clone() {
+            let behind = self.behind(node);
+            unmet.extend(behind.map(|detail| Unmet { condition: "read-model-behind", detail }));
+        }
         for node in self.built.growers.clone() {
             if !self.is_done(node) {
                 unmet.push(Unmet { condition: "topic-grown", detail: "a topic has not got its partitions".to_owned() });
             }
         }
         unmet
+    }
+
+    /// Where an instance of a read model has not read up to what its partitions' leaders have committed.
+    fn behind(&self, node: NodeRef) -> Option<String> {
+        let sim = &self.built.sim;
+        let name = sim.node_name(node);
+        let Some(Inspection::Client(c)) = sim.inspect(node) else { return Some(format!("{name} is down")) };
+        for account in self.accounts() {
+            let Some(Inspection::Broker(b)) = account.inspection else { continue };
+            for p in b.partitions.iter().filter(|p| p.leader == b.id) {
+                let at = c
+                    .positions
+                    .iter()
+                    .find(|((topic, partition), _)| *topic == p.topic && *partition == p.partition.partition);
+                if let Some((_, at)) = at.filter(|(_, at)| **at < p.high_watermark) {
+                    return Some(format!(
+                        "{name} is at {at} of {}-{}, committed is up to {}",
+                        p.topic, p.partition.partition, p.high_watermark
+                    ));
+                }
+            }
+        }
+        None
     }
 
     fn accounts(&self) -> Vec<Account> {

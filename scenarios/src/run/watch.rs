@@ -65,6 +65,8 @@ pub struct Watch {
     /// Marks seen, and how often.
     pub marks: BTreeMap<&'static str, u64>,
     moves: Moves,
+    /// How many compactions were told to the judge.
+    compactions: usize,
     /// The last event.
     pub last: Ordinal,
     incarnations: Vec<Incarnation>,
@@ -96,6 +98,7 @@ impl Watch {
             rebalances: Rebalances::new(options.record || options.timeline),
             marks: BTreeMap::new(),
             moves: Moves::default(),
+            compactions: 0,
             last: Ordinal(0),
             incarnations: vec![Incarnation(0); clients.len()],
             clients,
@@ -119,6 +122,9 @@ impl Watch {
         let Some(client) = self.clients[place] else { return };
         let entry = Entry { at: event.at.as_nanos(), client, incarnation: self.incarnations[place], op: op.clone() };
         self.judge.entry(&entry);
+        if matches!(op, Op::ReadModel { .. }) && entry.incarnation.0 > 1 && self.injector.is_under_way() {
+            *self.marks.entry("rebuilt-during-a-fault").or_default() += 1;
+        }
         self.measure.entry(&entry);
         self.rebalances.entry(&entry);
         if let Some(r) = &mut self.recorder {
@@ -144,6 +150,19 @@ impl Watch {
         }
     }
 
+    /// What compaction took away leaves the judge's memory, before anybody can read what is left.
+    fn compacted(&mut self) {
+        let all = self.invariants.compactions();
+        for compaction in &all[self.compactions..] {
+            if let Some(topic) = self.injector.facts().topics.get(&compaction.partition.topic) {
+                let partition = compaction.partition.partition;
+                let source = TopicPartition { topic: topic.as_str().into(), partition };
+                self.judge.compacted(&source, &compaction.offsets);
+            }
+        }
+        self.compactions = all.len();
+    }
+
     fn log_start(&mut self, partition: TopicIdPartition, log_start: klamm_model::ids::Offset) {
         if let Some(topic) = self.injector.facts().topics.get(&partition.topic) {
             let source = TopicPartition { topic: topic.as_str().into(), partition: partition.partition };
@@ -157,6 +176,7 @@ impl Observer for Watch {
         self.last = event.ordinal;
         self.injector.event(event);
         self.invariants.event(event);
+        self.compacted();
         let home = |group: &str| self.injector.view().group_home(group).map(|(home, _)| home);
         if let Some(mark) = self.moves.event(event, home) {
             *self.marks.entry(mark).or_default() += 1;

@@ -284,6 +284,15 @@ fn load_spec(load: &LoadSpec, problems: &mut Vec<Notice>) {
     if load.key.uniform.is_some() && load.key.zipf.is_some() {
         problems.push(notice("keys are either `uniform` or `zipf`", &["key"]));
     }
+    let keyless = load.key.uniform.is_none() && load.key.zipf.is_none();
+    if load.tombstones.is_some() && keyless {
+        let mut n = notice("a tombstone deletes a key, and these records have none", &["load", "tombstones"]);
+        n.help = Some("key = { uniform = 100 }".to_owned());
+        problems.push(n);
+    }
+    if load.tombstones.iter().flat_map(|t| t.extremes()).any(|t| *t > 1000) {
+        problems.push(notice("`tombstones` counts in a thousand: at most 1000", &["tombstones"]));
+    }
     if load.key.uniform == Some(0) || load.key.of == Some(0) {
         problems.push(notice("there must be at least one key", &["key"]));
     }

@@ -193,6 +193,9 @@ pub struct ClientSpec {
     /// A producer's partition, instead of its partitioner's choice: `spread` sends round robin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Draw<u32>>,
+    /// A consumer is an instance of a read model: it keeps the latest value of each key, and begins anew at each start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_model: bool,
     /// How often a consumer asks for the earliest and latest offsets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list_offsets_every: Option<Draw<Span>>,
@@ -319,6 +322,9 @@ pub struct LoadSpec {
     /// Size of a value, at least 16 bytes; a range is drawn for each record.
     #[serde(default = "hundred_bytes")]
     pub value: Draw<Size>,
+    /// How many records in a thousand have no value, but delete their key: tombstones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tombstones: Option<Draw<u32>>,
 }
 
 fn poisson() -> Draw<String> {

@@ -73,6 +73,7 @@ pub fn resolve(scenario: &Scenario, seed: u64) -> (Scenario, Vec<Planned>) {
             load.rate = s.maybe(&format!("{place}.rate"), &load.rate);
             load.arrivals = s.one(&format!("{place}.arrivals"), &load.arrivals);
             load.in_flight = s.one(&format!("{place}.in-flight"), &load.in_flight);
+            load.tombstones = s.maybe(&format!("{place}.tombstones"), &load.tombstones);
             load.records = s.maybe(&format!("{place}.records"), &load.records);
             if !matches!(load.value, Draw::Range(..)) {
                 load.value = s.one(&format!("{place}.value"), &load.value);

@@ -189,6 +189,12 @@ pub enum Op {
         /// Its settings.
         facts: ProducerFacts,
     },
+    /// An instance of a read model came up: from each partition's start on it keeps the latest value of each key that it
+    /// reads, in memory. First operation of its incarnation.
+    ReadModel {
+        /// The topics it reads.
+        topics: Vec<Arc<str>>,
+    },
     /// A send was handed to the producer.
     Send {
         /// What is sent; names the send.
@@ -199,6 +205,9 @@ pub enum Op {
         partition: Option<i32>,
         /// A hash of its key, if it has one.
         key: Option<u64>,
+        /// It has no value: what its key stood for is deleted.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        tombstone: bool,
         /// How long after its intended time it was handed over, in nanoseconds (0 in a closed loop): response
         /// time counts from the intended time, so a stalled client omits nothing.
         #[serde(default)]

@@ -30,6 +30,9 @@ pub struct ConsumerAppSpec {
     pub partitions: Vec<(TopicPartition, StartAt)>,
     /// How often it asks for offsets.
     pub list_offsets_every: Option<Duration>,
+    /// Whether it is an instance of a read model: it keeps the latest value of each key in memory, and reads everything
+    /// anew whenever it starts. What it holds follows from what it polls, which the history tells.
+    pub read_model: bool,
 }
 
 /// The application.
@@ -126,6 +129,11 @@ impl Node for ConsumerApp {
     fn handle(&mut self, now: Now, input: Input, out: &mut Outbox) {
         match input {
             Input::Start { mut rng, .. } => {
+                if self.spec.read_model {
+                    let mut topics: Vec<_> = self.spec.partitions.iter().map(|(p, _)| p.topic.clone()).collect();
+                    topics.dedup();
+                    out.op(Op::ReadModel { topics });
+                }
                 self.consumer.start(now, split(&mut rng));
                 self.consumer.assign(now, &self.spec.partitions);
                 if let (Some(admin), Some(every)) = (&mut self.admin, self.spec.list_offsets_every) {

@@ -119,7 +119,7 @@ impl Forwarder {
         let bytes = encode_value(value, self.spec.sizes.size(self.seed, self.client, value.index()));
         let key = step.key.as_deref();
         let (topic, from) = (step.topic.clone(), Some(step.from));
-        out.op(Op::Send { value, topic, partition: None, key: key.map(key_hash), late_by: 0, from });
+        out.op(Op::Send { value, topic, partition: None, key: key.map(key_hash), tombstone: false, late_by: 0, from });
         let record = ProducerRecord {
             topic: &step.topic,
             partition: None,

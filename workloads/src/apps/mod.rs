@@ -41,12 +41,17 @@ pub struct Reach {
     pub caps: VersionCaps,
 }
 
+/// The header that says which send a tombstone is.
+const TOMBSTONE_ID: &str = "klamm-id";
+
 /// A client number that no application has: values under it were never sent.
 const NOBODY: ClientId = ClientId((1 << 20) - 1);
 
 /// A record as the history tells it. A value that does not verify becomes one that nobody sent.
 fn read_record(record: &ConsumerRecord<'_>) -> ReadRecord {
-    let value = record.value.unwrap_or_default();
+    // A tombstone has no value to bear its id: a header does.
+    let named = || record.headers.filter_map(Result::ok).find(|(key, _)| *key == TOMBSTONE_ID).and_then(|(_, id)| id);
+    let value = record.value.or_else(named).unwrap_or_default();
     ReadRecord {
         offset: record.offset,
         leader_epoch: record.leader_epoch,

@@ -2,7 +2,7 @@
 //! to it and to every partition there was. Where groups are on trial, a new group reads the new topic and commits.
 
 use super::{Reach, SetupApp, SetupSpec, sent, split};
-use crate::load::encode_value;
+use crate::load::{encode_value, key_hash};
 use klamm_model::client::admin::NewTopic;
 use klamm_model::client::consumer::{Consumer, ConsumerEvent};
 use klamm_model::client::producer::{Producer, ProducerEvent, ProducerRecord};
@@ -25,6 +25,8 @@ pub struct ProbeSpec {
     pub reach: Reach,
     /// The new topic.
     pub topic: NewTopic,
+    /// Topics that take only records with a key.
+    pub keyed: Vec<std::sync::Arc<str>>,
     /// Partitions that must take a record.
     pub partitions: Vec<TopicPartition>,
     /// Whether a new group must work, too.
@@ -65,15 +67,19 @@ impl ProbeApp {
         self.sent += 1;
         let bytes = encode_value(value, VALUE_SIZE);
         let partition = Some(to.partition);
-        out.op(Op::Send { value, topic: to.topic.clone(), partition, key: None, late_by: 0, from: None });
-        let record = ProducerRecord {
-            topic: &to.topic,
+        let key: Option<&[u8]> = if self.spec.keyed.contains(&to.topic) { Some(b"klamm-probe") } else { None };
+        let hash = key.map(key_hash);
+        out.op(Op::Send {
+            value,
+            topic: to.topic.clone(),
             partition,
-            key: None,
-            value: Some(&bytes),
-            headers: &[],
-            timestamp: None,
-        };
+            key: hash,
+            tombstone: false,
+            late_by: 0,
+            from: None,
+        });
+        let record =
+            ProducerRecord { topic: &to.topic, partition, key, value: Some(&bytes), headers: &[], timestamp: None };
         self.producer.send(now, record, value.0, out).expect("a small record to an open producer");
     }
 }

@@ -1,8 +1,10 @@
 //! Sends records to one topic, in an open loop (at drawn times, whatever the cluster does) or a closed one (the
 //! next record goes when an earlier one has resolved).
 
-use super::{Reach, nth_value, producer_facts, refused, sent, split};
-use crate::load::{ArrivalKind, Arrivals, KeyChooser, Sizes, encode_value, key_bytes, key_hash};
+use super::{Reach, TOMBSTONE_ID, nth_value, producer_facts, refused, sent, split};
+use crate::load::{
+    ArrivalKind, Arrivals, KeyChooser, MIN_VALUE, Purpose, Sizes, below, draw, encode_value, key_bytes, key_hash,
+};
 use klamm_model::client::producer::{Producer, ProducerRecord};
 use klamm_model::config::ProducerConfig;
 use klamm_model::defects::Defects;
@@ -10,6 +12,7 @@ use klamm_model::history::Op;
 use klamm_model::ids::{ClientId, Incarnation};
 use klamm_model::inspect::{ClientInspection, Inspection};
 use klamm_model::node::{Input, Node, Outbox, Output};
+use klamm_model::record::RecordHeader;
 use klamm_model::units::{Duration, Instant, Now};
 use std::sync::Arc;
 
@@ -59,6 +62,8 @@ pub struct ProducerAppSpec {
     pub keys: KeyChooser,
     /// How large.
     pub sizes: Sizes,
+    /// How many in a thousand have no value but delete their key.
+    pub tombstones_per_mille: u64,
     /// For how long it sends.
     pub duration: Duration,
     /// How many records at most.
@@ -148,7 +153,10 @@ impl ProducerApp {
         let spec = &self.spec;
         let value = nth_value(spec.client, self.incarnation, self.next);
         let index = value.index();
-        let bytes = encode_value(value, spec.sizes.size(spec.seed, spec.client, index));
+        let drawn = || below(draw(spec.seed, Purpose::Tombstone, spec.client, index), 1000);
+        let tombstone = spec.tombstones_per_mille > 0 && drawn() < spec.tombstones_per_mille;
+        let size = if tombstone { MIN_VALUE } else { spec.sizes.size(spec.seed, spec.client, index) };
+        let bytes = encode_value(value, size);
         let key = spec.keys.key(spec.seed, spec.client, index).map(key_bytes);
         self.next += 1;
         let partition = match spec.partition {
@@ -156,13 +164,15 @@ impl ProducerApp {
             PartitionChoice::Fixed(p) => Some(p),
         };
         let hash = key.as_deref().map(key_hash);
-        out.op(Op::Send { value, topic: spec.topic.clone(), partition, key: hash, late_by, from: None });
+        out.op(Op::Send { value, topic: spec.topic.clone(), partition, key: hash, tombstone, late_by, from: None });
+        let named = || RecordHeader { key: TOMBSTONE_ID.to_owned(), value: Some(bytes.clone()) };
+        let id: Vec<RecordHeader> = tombstone.then(named).into_iter().collect();
         let record = ProducerRecord {
             topic: &spec.topic,
             partition,
             key: key.as_deref(),
-            value: Some(&bytes),
-            headers: &[],
+            value: (!tombstone).then_some(&*bytes),
+            headers: &id,
             timestamp: None,
         };
         match self.producer.send(now, record, value.0, out) {

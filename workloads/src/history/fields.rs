@@ -66,6 +66,7 @@ pub(super) const OPS: &[(&str, &[Field])] = &[
             field!("topic", String, "a topic's name"),
             field!("partition"?, i32, "a number, or null where the partitioner chooses"),
             field!("key"?, u64, "a hash, or null"),
+            field!("tombstone"?, bool, "whether it has no value"),
             field!("late_by"?, u64, "nanoseconds"),
             field!("from"?, u64, "the value it follows from, or null"),
         ],
@@ -102,6 +103,7 @@ pub(super) const OPS: &[(&str, &[Field])] = &[
             field!("reason", PositionReason, "\"assigned\", \"seek\", \"reset\" or \"truncation\""),
         ],
     ),
+    ("read_model", &[field!("topics", Vec<String>, "a list of topics' names")]),
     ("ask_offset", &[field!("ask", u64, "a number that names the question within the client")]),
     (
         "list_offsets",

@@ -28,7 +28,7 @@ fn every_op() -> Vec<Op> {
     };
     vec![
         Op::Producer { facts },
-        Op::Send { value, topic, partition: None, key: Some(4), late_by: 3, from: Some(value) },
+        Op::Send { value, topic, partition: None, key: Some(4), tombstone: true, late_by: 3, from: Some(value) },
         Op::Sent {
             value,
             outcome: Outcome::Info,
@@ -40,6 +40,7 @@ fn every_op() -> Vec<Op> {
         },
         Op::Poll { source: source(), isolation, records: vec![record] },
         Op::Position { source: source(), offset: Offset(1), reason: PositionReason::Truncation },
+        Op::ReadModel { topics: vec!["t".into()] },
         Op::AskOffset { ask: 1 },
         Op::ListOffsets {
             ask: 1,

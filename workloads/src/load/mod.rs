@@ -14,7 +14,7 @@ pub mod service;
 
 pub use arrivals::{ArrivalKind, Arrivals};
 pub use keys::{KeyChooser, KeyError, Keys};
-pub use payload::{PayloadError, Sizes, decode_value, encode_value, key_bytes, key_hash};
+pub use payload::{MIN_VALUE, PayloadError, Sizes, decode_value, encode_value, key_bytes, key_hash};
 pub use service::ServiceTime;
 
 use klamm_model::ids::ClientId;
@@ -40,6 +40,8 @@ pub enum Purpose {
     Stall = 7,
     /// Whether a service declines what it is asked to do.
     Decline = 8,
+    /// Whether a record deletes its key.
+    Tombstone = 9,
 }
 
 /// A number uniform over `u64`, for this seed, purpose, client and index, always the same.

@@ -211,7 +211,7 @@ impl GroupPart {
     /// What members could see of what the group answers for, below an offset.
     pub(super) fn visible(&self, store: &Store, part: u32, below: i64) -> Vec<(i64, Slot)> {
         let from = self.begins(store, part).unwrap_or(below);
-        let mut slots = store.parts[part as usize].slots.between(from, below);
+        let mut slots = store.parts[part as usize].kept_between(from, below);
         slots.retain(|(_, slot)| slot.flags & visible_flag(self.isolation) != 0);
         slots
     }
@@ -564,7 +564,7 @@ pub(super) fn visible_between(
     isolation: IsolationLevel,
 ) -> Option<(i64, u64)> {
     let flag = visible_flag(isolation);
-    let found = store.parts[part as usize].slots.between(from, to);
+    let found = store.parts[part as usize].kept_between(from, to);
     found.into_iter().find(|(_, s)| s.flags & flag != 0).map(|(o, s)| (o, s.value))
 }
 

@@ -5,11 +5,15 @@ use super::groups::{Candidate, Groups, OPEN, who};
 use super::key_affinity::Keys;
 use super::list_offsets_regression::{self as list_offsets, Asked};
 use super::report::Findings;
-use super::sends::{self, CHOSEN, KEYED, Known, LOST, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State};
+use super::sends::{self, CHOSEN, KEYED, Known, LOST, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State, TOMBSTONE};
 use super::services::Services;
 use super::store::{NONE, Read, Reader, Store};
 use super::summary::Summary;
-use super::{clean_handover, commit_regression, commit_too_far, double_effect, illegal_resume, skipped_record};
+use super::views::Views;
+use super::{
+    clean_handover, commit_regression, commit_too_far, compacted_value, double_effect, illegal_resume, read_model,
+    skipped_record,
+};
 use super::{
     duplicate, failed_write_visible, inconsistent_offsets, key_affinity, lost_write, next_offset_divergence,
     nonmonotonic_poll, nonmonotonic_send, poll_skip, read_epoch_regression, realtime_order, send_resolves, slots,
@@ -20,6 +24,7 @@ use klamm_model::history::{
     Acks, Entry, IsolationLevel, Op, Outcome, PositionReason, ReadRecord, TopicPartition, ValueId,
 };
 use klamm_model::ids::{Offset, ProducerId};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a judge cannot learn from the history.
@@ -39,6 +44,7 @@ pub struct Judge {
     asked: Asked,
     groups: Groups,
     services: Services,
+    views: Views,
     out: Findings,
     summary: Summary,
     final_reads: u64,
@@ -54,6 +60,7 @@ impl Judge {
             asked: Asked::default(),
             groups: Groups::default(),
             services: Services::default(),
+            views: Views::default(),
             out: Findings::new(config.max_findings),
             summary: Summary::default(),
             final_reads: 0,
@@ -68,12 +75,19 @@ impl Judge {
                     client.came_up(entry.incarnation, facts);
                 }
             }
-            Op::Send { value, topic, partition, key, from, .. } => {
+            Op::ReadModel { topics } => {
+                self.views.came_up(entry, topics);
+                for topic in topics {
+                    let topic = self.store.topic(topic);
+                    self.views.compacts(topic);
+                }
+            }
+            Op::Send { value, topic, partition, key, from, tombstone, .. } => {
                 let topic = self.store.topic(topic);
                 if let Some(from) = from {
                     self.services.made(&self.groups, entry, *from, topic, *value);
                 }
-                self.send(entry, *value, topic, *partition, *key);
+                self.send(entry, *value, topic, *partition, *key, *tombstone);
             }
             Op::Sent { .. } => self.sent(entry),
             Op::Poll { source, records, .. } => self.poll(entry, source, records),
@@ -87,6 +101,9 @@ impl Judge {
                 self.final_reads += 1;
                 let part = self.store.source(source);
                 lost_write::final_read(&mut self.store, &mut self.out, entry, part, from.0, to.0);
+                if self.views.follows(self.store.parts[part as usize].topic) {
+                    self.views.finished(entry, part, to.0);
+                }
             }
             Op::Member { facts } => {
                 self.groups.came_up(entry, facts);
@@ -117,13 +134,21 @@ impl Judge {
         }
     }
 
-    fn send(&mut self, entry: &Entry, value: ValueId, topic: u32, partition: Option<i32>, key: Option<u64>) {
+    fn send(
+        &mut self,
+        entry: &Entry,
+        value: ValueId,
+        topic: u32,
+        partition: Option<i32>,
+        key: Option<u64>,
+        tombstone: bool,
+    ) {
         self.summary.sends += 1;
         let part = partition.map_or(NOWHERE, |p| self.store.part(topic, p));
         let Some(client) = self.store.client_made(value.client()) else { return };
         client.incarnation = client.incarnation.max(entry.incarnation.0);
         let keyed = if key.is_some() { KEYED } else { 0 };
-        let chosen = if partition.is_some() { CHOSEN } else { 0 };
+        let chosen = if partition.is_some() { CHOSEN } else { 0 } | if tombstone { TOMBSTONE } else { 0 };
         client.send(
             value.index(),
             Send {
@@ -246,6 +271,9 @@ impl Judge {
         if !self.groups.is_empty() {
             self.delivered(entry, part, isolation, records);
         }
+        if self.views.follows(self.store.parts[part as usize].topic) {
+            self.views.read(entry, part, records);
+        }
         let kept = self.store.reader(entry.client, entry.incarnation, part);
         let mut reader = Reader { skipped: std::mem::take(&mut kept.skipped), ..kept.clone() };
         for (i, &record) in records.iter().enumerate() {
@@ -265,7 +293,7 @@ impl Judge {
         let next = reader.last.wrapping_add(1);
         nonmonotonic_poll::check(store, out, read, reader);
         if reader.last != NONE && offset > next {
-            let gap = store.parts[read.part as usize].slots.between(next, offset);
+            let gap = store.parts[read.part as usize].kept_between(next, offset);
             if !gap.is_empty() {
                 poll_skip::gap(store, out, read, reader, &gap);
                 lost_write::gap(store, out, read, reader, &gap);
@@ -414,7 +442,8 @@ impl Judge {
     /// A record is read while gaps are watched.
     #[cold]
     fn met(&mut self, read: &Read, reader: &Reader) {
-        for gap in self.groups.met(read.part, read.offset(), read.isolation) {
+        let gone = self.store.parts[read.part as usize].gone.contains(&read.offset());
+        for gap in self.groups.met(read.part, read.offset(), read.isolation).into_iter().filter(|_| !gone) {
             illegal_resume::fire(&self.store, &self.groups, &mut self.out, read.part, gap, read.offset(), read.value());
         }
         self.groups.passed(read.part, reader, read.offset(), read.isolation);
@@ -459,6 +488,19 @@ impl Judge {
         self.groups.trim(part, offset.0);
     }
 
+    /// A topic is compacted: the last value of each of its keys must stay.
+    pub fn compacts(&mut self, topic: &Arc<str>) {
+        let topic = self.store.topic(topic);
+        self.views.compacts(topic);
+    }
+
+    /// Compaction took these offsets away, and was right to: a later value of their key stands, or their tombstone was
+    /// due. Nobody need read them from now on.
+    pub fn compacted(&mut self, source: &TopicPartition, offsets: &[Offset]) {
+        let part = self.store.source(source);
+        self.store.parts[part as usize].gone.extend(offsets.iter().map(|o| o.0));
+    }
+
     /// The topic's number of partitions changes: its keys may go elsewhere from now on.
     pub fn partitions_change(&mut self, topic: &Arc<str>) {
         let topic = self.store.topic(topic);
@@ -483,6 +525,10 @@ impl Judge {
         }
         skipped_record::end(store, &self.groups, out);
         self.services.end(store, &self.groups, out);
+        for end in self.views.finals.values() {
+            compacted_value::end(store, out, end);
+            read_model::end(store, out, &self.views, end);
+        }
         out.close();
         let mut summary = std::mem::take(&mut self.summary);
         for client in store.clients() {
@@ -502,6 +548,9 @@ impl Judge {
         }
         // Whoever altered the offsets broke the handover: what follows is judged as a resume, which stands beside it.
         findings.retain(|f| f.check != "clean-handover" || !f.facts.app.offsets_altered);
+        if declared.recorded && declared.configured.compaction {
+            tell_superseded(store, &mut findings);
+        }
         for finding in &mut findings {
             finding.permitted = permitted(&finding.check, &finding.facts, declared);
             let count = summary.checks.entry(finding.check.to_string()).or_default();
@@ -511,6 +560,22 @@ impl Judge {
             }
         }
         Verdicts { findings, summary }
+    }
+}
+
+/// Where nobody knows what was compacted away: whether the value of a finding has a later one of its key in its place, or
+/// deleted its key.
+fn tell_superseded(store: &Store, findings: &mut [super::Finding]) {
+    let mut latest: BTreeMap<(u32, u64), i64> = BTreeMap::new();
+    for (_, send) in store.clients().flat_map(|c| c.all()).filter(|(_, s)| s.is(KEYED) && s.offset >= 0) {
+        let last = latest.entry((send.part, send.key)).or_insert(send.offset);
+        *last = send.offset.max(*last);
+    }
+    for finding in findings {
+        let Some(send) = finding.values.first().and_then(|v| store.send(v.0)) else { continue };
+        let at = finding.offset.map_or(send.offset, |o| o.0);
+        let later = latest.get(&(send.part, send.key)).is_some_and(|last| *last > at);
+        finding.facts.superseded = Some(send.is(KEYED) && (later || send.is(TOMBSTONE)));
     }
 }
 

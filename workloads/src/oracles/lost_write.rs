@@ -35,7 +35,11 @@ pub(super) fn gap(store: &mut Store, out: &mut Findings, read: &Read, reader: &m
 
 /// A send was acknowledged at an offset at which nothing was read, although something above was.
 pub(super) fn acknowledged(store: &mut Store, out: &mut Findings, value: u64, part: u32, offset: i64, at: u64) {
-    let slots = &store.parts[part as usize].slots;
+    let p = &store.parts[part as usize];
+    if p.gone.contains(&offset) {
+        return;
+    }
+    let slots = &p.slots;
     let Some((below, slot)) = slots.read_below(offset) else { return };
     let Some(next) = slot.next.into_iter().filter(|&n| n != 0).map(|n| below + i64::from(n)).find(|&n| n > offset)
     else {
@@ -74,6 +78,9 @@ pub(super) fn final_read(store: &mut Store, out: &mut Findings, entry: &Entry, p
     missing.extend(elsewhere(&p.displaced).into_iter().filter(|(v, _)| !store.stands(*v)));
     missing.extend(elsewhere(&p.unplaced).into_iter().filter(|(v, _)| !store.stands(*v) && acked_by_then(*v)));
     missing.retain(|&(value, offset)| {
+        if p.gone.contains(&offset) {
+            return false;
+        }
         // It may stand at another offset than the one at which it is missing.
         !store.send(value).is_some_and(|s| s.offset != offset && store.stands(value))
     });

@@ -5,7 +5,7 @@
 //! or retained. What lies below a log start that was declared ([`Judge::log_start`]) leaves its memory.
 //!
 //! The rooms: [`judge`] leads each operation past the oracles, one file each; [`store`] with [`sends`] and [`slots`] is
-//! the memory they share, [`groups`] with [`ranges`] that of the oracles of consumer groups; [`report`] is where they put what they find, [`finding`] and [`summary`] what comes out.
+//! the memory they share, [`groups`] with [`ranges`] that of the oracles of consumer groups, [`views`] that of those of compacted topics; [`report`] is where they put what they find, [`finding`] and [`summary`] what comes out.
 //! What permits a finding is not theirs to say: see [`crate::permission`].
 //!
 //! What a history must keep to: a send's value names its client; indices are dense per client; a value that could not
@@ -17,6 +17,7 @@ mod blocks;
 mod clean_handover;
 mod commit_regression;
 mod commit_too_far;
+mod compacted_value;
 mod double_effect;
 mod duplicate;
 mod failed_write_visible;
@@ -34,6 +35,7 @@ mod nonmonotonic_send;
 mod poll_skip;
 mod ranges;
 mod read_epoch_regression;
+mod read_model;
 mod realtime_order;
 mod report;
 mod send_resolves;
@@ -48,6 +50,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod unknown_read;
+mod views;
 
 pub use finding::{Finding, Verdicts};
 pub use judge::{Judge, JudgeConfig};
@@ -84,6 +87,8 @@ pub const CHECKS: &[&str] = &[
     "commit-regression",
     "clean-handover",
     "double-effect",
+    "compacted-value",
+    "read-model",
     "half-done",
     "out-of-step",
 ];

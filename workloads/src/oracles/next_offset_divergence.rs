@@ -20,6 +20,11 @@ pub(super) fn check(store: &mut Store, out: &mut Findings, read: &Read, reader: 
         *next = step;
         return;
     }
+    // What one of them passed over may have been compacted away.
+    if p.gone.contains(&(reader.last + i64::from(first.min(step)))) {
+        *next = step;
+        return;
+    }
     if slot.flags & FORKED != 0 {
         return;
     }

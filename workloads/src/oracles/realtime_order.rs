@@ -60,7 +60,18 @@ mod tests {
         let other = ValueId::new(ClientId(2), 0);
         let facts = ProducerFacts { acks: Acks::All, idempotent: true, max_in_flight: 5, resolves_within: WITHIN };
         h.push(2, Op::Producer { facts }).acked(3..6);
-        h.push(2, Op::Send { value: other, topic: "t".into(), partition: Some(0), key: None, late_by: 0, from: None });
+        h.push(
+            2,
+            Op::Send {
+                value: other,
+                topic: "t".into(),
+                partition: Some(0),
+                key: None,
+                tombstone: false,
+                late_by: 0,
+                from: None,
+            },
+        );
         let mut ack = h.sent_op(0, Outcome::Ok, Some(4), 1);
         if let Op::Sent { value, .. } = &mut ack {
             *value = other;

@@ -23,21 +23,21 @@ pub(super) enum State {
 }
 
 /// The key is known.
-pub(super) const KEYED: u8 = 1;
+pub(super) const KEYED: u16 = 1;
 /// The application chose the partition.
-pub(super) const CHOSEN: u8 = 2;
+pub(super) const CHOSEN: u16 = 2;
 /// Somebody read it; `offset` is then where.
-pub(super) const READ: u8 = 4;
+pub(super) const READ: u16 = 4;
 /// Reported as lost.
-pub(super) const LOST: u8 = 8;
+pub(super) const LOST: u16 = 8;
 /// Took its place in the order of its producer's sends.
-pub(super) const PLACED: u8 = 16;
+pub(super) const PLACED: u16 = 16;
 /// The acknowledgement had an offset.
-pub(super) const OFFSET_ACKED: u8 = 32;
+pub(super) const OFFSET_ACKED: u16 = 32;
 /// Reported as read although it had failed, or on a wrong partition.
-pub(super) const REPORTED: u8 = 64;
+pub(super) const REPORTED: u16 = 64;
 /// Seen at more than one offset: it has no one place in an order any more.
-pub(super) const MOVED: u8 = 128;
+pub(super) const MOVED: u16 = 128;
 
 /// One send.
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +55,11 @@ pub(super) struct Send {
     pub(super) producer: u16,
     pub(super) attempts: u16,
     pub(super) state: State,
-    pub(super) flags: u8,
+    pub(super) flags: u16,
 }
+
+/// It has no value: a tombstone.
+pub(super) const TOMBSTONE: u16 = 256;
 
 /// No partition is known.
 pub(super) const NOWHERE: u32 = u32::MAX;
@@ -77,7 +80,7 @@ const ABSENT: Send = Send {
 
 impl Send {
     /// Whether all of these flags are set.
-    pub(super) fn is(&self, flags: u8) -> bool {
+    pub(super) fn is(&self, flags: u16) -> bool {
         self.flags & flags == flags
     }
     /// How it ended.

@@ -192,7 +192,10 @@ mod tests {
     /// What follows from value n, as the service's m-th send, at that offset.
     fn makes(h: &mut History, n: u64, m: u64, topic: &str, offset: Option<i64>) {
         let (partition, key, from) = (None, Some(7), Some(value(n)));
-        h.push(10, Op::Send { value: made(m), topic: topic.into(), partition, key, late_by: 0, from });
+        h.push(
+            10,
+            Op::Send { value: made(m), topic: topic.into(), partition, key, tombstone: false, late_by: 0, from },
+        );
         let outcome = if offset.is_some() { Outcome::Ok } else { Outcome::Fail };
         let (producer_id, offset) = (Some(ProducerId(5)), offset.map(Offset));
         let (value, partition) = (made(m), Some(0));

@@ -23,9 +23,9 @@ pub(super) fn end(store: &Store, groups: &Groups, out: &mut Findings) {
             let Some((found, committed)) = state.committed() else { continue };
             let Some(start) = state.begins(store, part) else { continue };
             let flag = visible_flag(state.isolation);
-            let slots = &store.parts[part as usize].slots;
+            let p = &store.parts[part as usize];
             let unfinished = state.finished.gaps(start, committed);
-            let skipped = unfinished.into_iter().flat_map(|(from, to)| slots.between(from, to));
+            let skipped = unfinished.into_iter().flat_map(|(from, to)| p.kept_between(from, to));
             for (offset, slot) in skipped.filter(|(_, slot)| slot.flags & flag != 0) {
                 let values = [slot.value];
                 let report = Report::new("skipped-record", found.at, found.client, part);

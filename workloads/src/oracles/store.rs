@@ -4,7 +4,7 @@ use super::sends::{Client, Known, NOWHERE, READ as SEND_READ, Send};
 use super::slots::{Slot, Slots};
 use klamm_model::history::{Entry, IsolationLevel, Op, PositionReason, ReadRecord, TopicPartition, ValueId};
 use klamm_model::ids::{ClientId, Incarnation, LeaderEpoch, Offset};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// No offset yet.
@@ -24,6 +24,19 @@ pub(super) struct Part {
     pub(super) displaced: Vec<u64>,
     /// Values acknowledged without an offset.
     pub(super) unplaced: Vec<u64>,
+    /// Offsets that compaction took away, and was right to: nobody need read them.
+    pub(super) gone: BTreeSet<i64>,
+}
+
+impl Part {
+    /// What is known of the offsets from `from` to `to`, exclusive, but for those that compaction took away.
+    pub(super) fn kept_between(&self, from: i64, to: i64) -> Vec<(i64, Slot)> {
+        let mut found = self.slots.between(from, to);
+        if !self.gone.is_empty() {
+            found.retain(|(offset, _)| !self.gone.contains(offset));
+        }
+        found
+    }
 }
 
 /// From `at` on, the highest acknowledged offset was `offset`, of `value`.
@@ -150,6 +163,7 @@ impl Store {
                 acked: VecDeque::new(),
                 displaced: Vec::new(),
                 unplaced: Vec::new(),
+                gone: BTreeSet::new(),
             });
         }
         *number
@@ -201,14 +215,14 @@ impl Store {
     }
 
     /// Sets flags of a value's send.
-    pub(super) fn mark(&mut self, value: u64, flags: u8) {
+    pub(super) fn mark(&mut self, value: u64, flags: u16) {
         if let Known::Sent(send) = self.send_mut(value) {
             send.flags |= flags;
         }
     }
 
     /// Clears flags of a value's send.
-    pub(super) fn unmark(&mut self, value: u64, flags: u8) {
+    pub(super) fn unmark(&mut self, value: u64, flags: u16) {
         if let Known::Sent(send) = self.send_mut(value) {
             send.flags &= !flags;
         }
@@ -265,6 +279,7 @@ impl Store {
         }
         p.log_start = offset;
         p.slots.trim(offset);
+        p.gone = p.gone.split_off(&offset);
         let parts = &self.parts;
         for client in self.clients.iter_mut().flatten() {
             client.forget(|s| s.part != NOWHERE && s.offset < parts[s.part as usize].log_start);
@@ -295,6 +310,7 @@ impl Store {
                 topic: self.topics[send.topic as usize].name.clone(),
                 partition,
                 key: send.is(super::sends::KEYED).then_some(send.key),
+                tombstone: send.is(super::sends::TOMBSTONE),
                 late_by: 0,
                 from: None,
             },

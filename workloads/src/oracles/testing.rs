@@ -7,10 +7,13 @@ use klamm_model::ids::*;
 
 /// A history under construction: topic `t`, partition 0, producer client 1, readers from 10, unless said otherwise.
 /// Time passes by itself, 10 ns each.
+#[derive(Clone)]
 pub(super) struct History {
     pub(super) entries: Vec<Entry>,
     pub(super) clock: u64,
     pub(super) declared: Declared,
+    /// What was compacted away, and after how many entries.
+    gone: Vec<(usize, Vec<Offset>)>,
     partition: i32,
     protocol: RebalanceProtocol,
     processing: Processing,
@@ -37,6 +40,7 @@ impl History {
             entries: Vec::new(),
             clock: 0,
             declared: Declared::default(),
+            gone: Vec::new(),
             partition: 0,
             protocol: RebalanceProtocol::Cooperative,
             processing: Processing::FinishThenCommit,
@@ -64,7 +68,7 @@ impl History {
     }
 
     pub(super) fn send_op(&self, index: u64, partition: Option<i32>, key: Option<u64>) -> Op {
-        Op::Send { value: value(index), topic: "t".into(), partition, key, late_by: 0, from: None }
+        Op::Send { value: value(index), topic: "t".into(), partition, key, tombstone: false, late_by: 0, from: None }
     }
 
     pub(super) fn sent_op(&self, index: u64, outcome: Outcome, offset: Option<i64>, attempts: u32) -> Op {
@@ -89,6 +93,64 @@ impl History {
             self.send(i);
         }
         self
+    }
+
+    /// A send under a key, of a value or a tombstone.
+    pub(super) fn put(&mut self, index: u64, key: u64, tombstone: bool) -> &mut Self {
+        let op = match self.send_op(index, Some(self.partition), Some(key)) {
+            Op::Send { value, topic, partition, key, late_by, from, .. } => {
+                Op::Send { value, topic, partition, key, tombstone, late_by, from }
+            }
+            other => other,
+        };
+        self.push(1, op)
+    }
+
+    /// A poll of (offset, value, key).
+    pub(super) fn poll_keys(&mut self, reader: u32, records: &[(i64, u64, u64)]) -> &mut Self {
+        let op = self.poll_keys_op(records);
+        self.push(reader, op)
+    }
+
+    pub(super) fn poll_keys_op(&self, records: &[(i64, u64, u64)]) -> Op {
+        let plain: Vec<_> = records.iter().map(|&(o, v, _)| (o, v, 1)).collect();
+        let mut op = self.poll_op(&plain, IsolationLevel::ReadCommitted);
+        if let Op::Poll { records: read, .. } = &mut op {
+            read.iter_mut().zip(records).for_each(|(r, (_, _, key))| r.key = Some(*key));
+        }
+        op
+    }
+
+    /// Compaction takes these offsets away, as it may.
+    pub(super) fn compacted(&mut self, offsets: &[i64]) -> &mut Self {
+        self.gone.push((self.entries.len(), offsets.iter().map(|o| Offset(*o)).collect()));
+        self
+    }
+
+    fn judge_compacted(&self) -> Verdicts {
+        let mut judge = Judge::new(JudgeConfig { resolve_slack: 0, max_findings: 100 });
+        judge.compacts(&"t".into());
+        for (n, entry) in self.entries.iter().enumerate() {
+            for (_, offsets) in self.gone.iter().filter(|(at, _)| *at == n) {
+                judge.compacted(&source(0), offsets);
+            }
+            judge.entry(entry);
+        }
+        judge.finish(self.clock, &self.declared)
+    }
+
+    /// Nothing is found in a compacted topic.
+    #[track_caller]
+    pub(super) fn judges_compacted(&self) {
+        let findings = self.judge_compacted().findings;
+        assert!(findings.is_empty(), "{findings:#?}");
+    }
+
+    /// This check, among others perhaps, finds something in a compacted topic.
+    #[track_caller]
+    pub(super) fn fires_compacted(&self, check: &str) -> Finding {
+        let findings = self.judge_compacted().findings;
+        findings.iter().find(|f| f.check == check).cloned().unwrap_or_else(|| panic!("{check}: {findings:#?}"))
     }
 
     pub(super) fn ack(&mut self, index: u64, offset: i64) -> &mut Self {

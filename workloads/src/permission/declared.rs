@@ -128,7 +128,7 @@ pub struct LogStart {
     pub offset: Offset,
 }
 
-/// A partition was compacted.
+/// A partition was compacted: records went that a later one of their key supersedes, or tombstones that were due.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compacted {
@@ -136,6 +136,15 @@ pub struct Compacted {
     pub at: u64,
     /// Which partition.
     pub source: TopicPartition,
+    /// The offsets that went and may be missing from then on, ascending.
+    pub removed: Vec<Offset>,
+}
+
+impl Compacted {
+    /// Whether an offset is among them; an unknown one may be.
+    pub fn covers(&self, offset: Option<Offset>) -> bool {
+        offset.is_none_or(|o| self.removed.binary_search(&o).is_ok())
+    }
 }
 
 /// A partition forgot a producer (`producer.id.expiration.ms`, judged by record timestamps).

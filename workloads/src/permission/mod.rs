@@ -172,6 +172,9 @@ pub struct Facts {
     pub group: Option<Arc<str>>,
     /// Which clause of the check was violated, where the table distinguishes.
     pub clause: Option<Clause>,
+    /// Whether a later value of its key stands, or it deleted its key; known for recorded histories of compacted topics.
+    #[serde(default)]
+    pub superseded: Option<bool>,
 }
 
 impl Facts {
@@ -187,6 +190,7 @@ impl Facts {
             app: AppFacts::default(),
             group: None,
             clause: None,
+            superseded: None,
         }
     }
 }
@@ -207,7 +211,7 @@ fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool 
     let configured = &declared.configured;
     // The extent of what was cut or lost bounds what may be missing. It does not bound disorder: a producer whose
     // state went with the suffix may repeat itself anywhere above.
-    let missing = matches!(check, "lost-write" | "unseen");
+    let missing = matches!(check, "lost-write" | "unseen" | "compacted-value");
     let lost_from = |from: Option<Offset>| match (missing, facts.offset, from) {
         (true, Some(offset), Some(from)) => offset >= from,
         _ => true,
@@ -233,7 +237,10 @@ fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool 
                 && (recorded || any_send(&|s| !s.idempotent && s.attempts > 1))
         }
         Cause::NI => any_send(&|s| s.renewed) || declared.expiries(facts).next().is_some(),
-        Cause::C => (recorded && configured.compaction) || declared.compactions(facts).next().is_some(),
+        Cause::C => {
+            (recorded && configured.compaction && facts.superseded != Some(false))
+                || declared.compactions(facts).any(|c| c.covers(facts.offset))
+        }
         Cause::D => {
             (recorded && configured.deletion)
                 || declared.log_starts(facts).any(|s| facts.offset.is_none_or(|offset| offset < s.offset))

@@ -67,6 +67,7 @@ pub const TABLE: &[Row] = &[
     row(&["exactly-once-output"], &[NT, RU, V1, U, L, D, S]),
     row(&["conserved-sum"], &[NT, RU, V1, U, L]),
     row(&["compacted-value"], &[A0, A1, U, L, D]),
+    row(&["read-model"], &[C, D, U, L]),
     row(
         &[
             "log-matching",

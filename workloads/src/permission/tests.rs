@@ -36,6 +36,7 @@ const WORDS: &[(&str, Option<Clause>, &str)] = &[
     ("exactly-once-output", None, "NT RU V1 U L D S"),
     ("conserved-sum", None, "NT RU V1 U L"),
     ("compacted-value", None, "a0 a1 U L D"),
+    ("read-model", None, "C D U L"),
     (
         "log-matching leader-completeness committed-prefix truncation-justified disk-audit stable-offset \
          sequence-contiguous",
@@ -96,7 +97,7 @@ fn with(cause: Cause) -> (Facts, Declared) {
         Cause::ND => (own.idempotent, own.max_in_flight) = (false, 1),
         Cause::ND5 => own.idempotent = false,
         Cause::NI => own.renewed = true,
-        Cause::C => declared.compactions.push(Compacted { at, source }),
+        Cause::C => declared.compactions.push(Compacted { at, source, removed: vec![Offset(7)] }),
         Cause::D => declared.log_starts.push(LogStart { at, source, offset: Offset(8) }),
         Cause::RU => facts.isolation = Some(IsolationLevel::ReadUncommitted),
         Cause::V1 => declared.transaction_version = Some(1),
@@ -108,6 +109,23 @@ fn with(cause: Cause) -> (Facts, Declared) {
         Cause::NT => facts.app.no_transactions = true,
     }
     (facts, declared)
+}
+
+#[test]
+fn compaction_permits_what_it_took_away() {
+    let (mut facts, declared) = with(Cause::C);
+    for (offset, permits) in [(Some(Offset(7)), true), (Some(Offset(6)), false), (None, true)] {
+        facts.offset = offset;
+        let by = permitted("unseen", &facts, &declared);
+        assert_eq!(by, permits.then_some(Cause::C), "{offset:?}");
+    }
+    // Of a recorded history only what its keys tell is known.
+    let configured = Configured { compaction: true, ..Configured::default() };
+    let recorded = Declared { recorded: true, configured, ..Declared::default() };
+    for (superseded, permits) in [(None, true), (Some(true), true), (Some(false), false)] {
+        facts.superseded = superseded;
+        assert_eq!(permitted("unseen", &facts, &recorded).is_some(), permits, "{superseded:?}");
+    }
 }
 
 #[test]

@@ -167,6 +167,7 @@ impl Digest {
     fn op(&mut self, op: &Op) {
         let (kind, a, b) = match op {
             Op::Producer { facts } => (1, facts.resolves_within, u64::from(facts.max_in_flight)),
+            Op::ReadModel { topics } => (17, topics.len() as u64, 0),
             Op::Send { value, late_by, .. } => (2, value.0, *late_by),
             Op::Sent { value, outcome, offset, .. } => {
                 (3, value.0 ^ (*outcome as u64) << 62, offset.map_or(0, |o| o.0 as u64))

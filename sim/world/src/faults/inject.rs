@@ -130,6 +130,10 @@ impl Injector {
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
+    /// Whether a fault lasts: a network rule, a slow or failing disk, a pause and the like.
+    pub fn is_under_way(&self) -> bool {
+        !self.in_force.is_empty()
+    }
     /// What fired, in order.
     pub fn fired(&self) -> &[Fired] {
         &self.fired

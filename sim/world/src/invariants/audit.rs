@@ -2,8 +2,8 @@
 //! the judge's own, and compared with each other, with the ghost log and with what the nodes say of themselves.
 
 use super::batch::{crc_holds, heads};
-use super::compaction::copy_file;
 use super::cluster::PartIx;
+use super::compaction::copy_file;
 use super::finding::{Ctx, Finding};
 use super::replica::{Batch, Producer, log_file};
 use super::{Account, AuditAt, Invariants, ReplicaFiles};

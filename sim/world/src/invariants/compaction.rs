@@ -84,7 +84,9 @@ impl Invariants {
                 copy.batches.extend(heads(data).map(|(head, bytes)| (head, records(bytes), delete_horizon(bytes))));
             }
             DiskOp::Rename { from, to } => {
-                let (Some((dir, base)), Some(_)) = (copy_file(from, ".cleaned"), copy_file(to, ".swap")) else { return };
+                let (Some((dir, base)), Some(_)) = (copy_file(from, ".cleaned"), copy_file(to, ".swap")) else {
+                    return;
+                };
                 let Some(rx) = self.replicas.find(host, dir) else { return };
                 self.copy_counts(ctx, rx, base);
             }
@@ -169,7 +171,8 @@ impl Invariants {
         for batch in replica.segments.iter().flat_map(|s| s.batches.iter()) {
             let Some(known) = contents.get(batch.base, batch.epoch) else { continue };
             let here = batch.base >= base && batch.base < end;
-            let horizon = replica.stored.get(&batch.base).and_then(|crc| known.variants.get(crc)).and_then(|v| v.horizon);
+            let horizon =
+                replica.stored.get(&batch.base).and_then(|crc| known.variants.get(crc)).and_then(|v| v.horizon);
             for rec in held(replica, known, batch) {
                 let at = batch.base + i64::from(rec.delta);
                 if here && !left.get(&batch.base).is_some_and(|kept| kept.contains(&rec.delta)) {
@@ -191,7 +194,8 @@ impl Invariants {
                 continue;
             };
             let young = self.clocks_agree && rules.min_lag_ms > 0 && rec.timestamp > wall + CLOCK_MS - rules.min_lag_ms;
-            let superseded = stays.get(&key).is_some_and(|(_, last)| *last > at) || expired.get(&key).is_some_and(|t| *t > at);
+            let superseded =
+                stays.get(&key).is_some_and(|(_, last)| *last > at) || expired.get(&key).is_some_and(|t| *t > at);
             let due = rec.tombstone && horizon.is_some_and(|h| !self.clocks_agree || h <= wall + CLOCK_MS);
             let due = due && stays.get(&key).is_none_or(|(first, _)| *first > at);
             if young {
@@ -204,11 +208,16 @@ impl Invariants {
             } else if rec.tombstone {
                 let why = match horizon {
                     None => "had no delete horizon".to_owned(),
-                    Some(h) => format!("could go at {h} ms at the earliest, it is {wall} ms; or its key has an earlier value left"),
+                    Some(h) => format!(
+                        "could go at {h} ms at the earliest, it is {wall} ms; or its key has an earlier value left"
+                    ),
                 };
                 wrong.push((at, format!("the tombstone at offset {at} is gone, which {why}")));
             } else {
-                wrong.push((at, format!("the record at offset {at} is gone, and no later one of its key that is committed stays")));
+                wrong.push((
+                    at,
+                    format!("the record at offset {at} is gone, and no later one of its key that is committed stays"),
+                ));
             }
         }
         if self.clocks_agree {
@@ -217,7 +226,10 @@ impl Invariants {
                 if let (Some(at), Some(h)) = (newest, *horizon)
                     && h > wall.saturating_add(rules.delete_retention_ms + CLOCK_MS)
                 {
-                    wrong.push((at, format!("tombstones shall stay until {h} ms, longer than delete.retention.ms from now")));
+                    wrong.push((
+                        at,
+                        format!("tombstones shall stay until {h} ms, longer than delete.retention.ms from now"),
+                    ));
                 }
             }
         }
@@ -241,7 +253,8 @@ impl Invariants {
         }
         let host = ctx.host;
         for (at, text) in wrong {
-            let mut finding = ctx.finding("compaction-legal", format!("a compacted copy from offset {base} on: {text}"));
+            let mut finding =
+                ctx.finding("compaction-legal", format!("a compacted copy from offset {base} on: {text}"));
             finding.host = host;
             self.findings.report(finding.about(id).offset(Offset(at)));
         }
@@ -249,12 +262,7 @@ impl Invariants {
 }
 
 /// Takes note of what may be missing from now on, and says what is new of it.
-fn tell(
-    contents: &mut Contents,
-    before: &[Batch],
-    left: &BTreeMap<i64, Vec<u32>>,
-    removed: &[i64],
-) -> Vec<Offset> {
+fn tell(contents: &mut Contents, before: &[Batch], left: &BTreeMap<i64, Vec<u32>>, removed: &[i64]) -> Vec<Offset> {
     let mut told = Vec::new();
     for batch in before {
         let Some(known) = contents.get_mut(batch.base, batch.epoch) else { continue };

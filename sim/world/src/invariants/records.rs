@@ -84,11 +84,10 @@ mod tests {
         b.append(Timestamp(9), None, Some(b"v"), &[]);
         let batch = b.build();
         let all = records(&batch).unwrap();
-        assert_eq!(all.iter().map(|r| (r.delta, r.timestamp, r.tombstone)).collect::<Vec<_>>(), [
-            (0, 7, false),
-            (1, 5, true),
-            (2, 9, false)
-        ]);
+        assert_eq!(
+            all.iter().map(|r| (r.delta, r.timestamp, r.tombstone)).collect::<Vec<_>>(),
+            [(0, 7, false), (1, 5, true), (2, 9, false)]
+        );
         assert_eq!(all[0].key, all[1].key);
         assert_eq!((all[2].key, all[2].body), (None, all[0].body));
         assert_eq!(delete_horizon(&batch), None);

@@ -336,7 +336,8 @@ impl Replica {
     }
     /// Whether a segment of this base was replaced by a copy that has not got its name yet.
     fn is_replaced(&self, base: i64) -> bool {
-        let within = |(from, copy): (&i64, &Copy)| copy.before.is_some() && (*from..copy.end.max(*from + 1)).contains(&base);
+        let within =
+            |(from, copy): (&i64, &Copy)| copy.before.is_some() && (*from..copy.end.max(*from + 1)).contains(&base);
         self.copies.iter().any(within)
     }
 

@@ -82,6 +82,7 @@ impl Buffered {
                         timestamp: record.timestamp,
                         key: record.key,
                         value: record.value,
+                        headers: record.headers,
                     });
                     count += 1;
                     position.offset = record.offset.plus(1);

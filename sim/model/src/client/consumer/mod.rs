@@ -79,6 +79,8 @@ pub struct ConsumerRecord<'a> {
     pub key: Option<&'a [u8]>,
     /// Its value; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: crate::record::Headers<'a>,
 }
 
 /// What a consumer has to say besides records.

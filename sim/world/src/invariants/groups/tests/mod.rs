@@ -77,7 +77,14 @@ impl World {
         nodes.extend([node("g1", 4, Role::Client), node("g2", 5, Role::Client)]);
         let topic = TopicSetup { min_insync_replicas: 1, retention_bytes: -1, retention_ms: -1, compaction: None };
         let consumer_session = Duration::from_secs(45);
-        let setup = Setup { nodes, topics: BTreeMap::new(), default_topic: topic, elr: false, consumer_session, clocks_agree: true };
+        let setup = Setup {
+            nodes,
+            topics: BTreeMap::new(),
+            default_topic: topic,
+            elr: false,
+            consumer_session,
+            clocks_agree: true,
+        };
         let judge = Invariants::new(setup);
         let (metadata, files) = (0, Vec::new());
         let mut w = World {
