@@ -33,7 +33,7 @@ fn held<'a>(replica: &'a Replica, content: &'a Content, batch: &Batch) -> Vec<&'
     match replica.stored.get(&batch.base) {
         Some(0) => Vec::new(),
         Some(crc) => match content.variants.get(crc) {
-            Some(variant) => content.records.iter().filter(|r| variant.kept.contains(&r.delta)).collect(),
+            Some(variant) => content.records.iter().filter(|r| variant.kept.binary_search(&r.delta).is_ok()).collect(),
             None => content.records.iter().collect(),
         },
         None => content.records.iter().collect(),
@@ -140,7 +140,7 @@ impl Invariants {
         let mut last = i64::MIN;
         for (head, recs, horizon) in &copy.batches {
             let at = head.base.0;
-            let there = before.iter().find(|b| b.base == at && b.size > 0);
+            let there = before.binary_search_by_key(&at, |b| b.base).ok().map(|n| before[n]).filter(|b| b.size > 0);
             let known = there.and_then(|b| contents.get_mut(b.base, b.epoch));
             let Some(known) = known.filter(|k| at > last && same_batch(&k.head, head)) else {
                 wrong.push((at, format!("it holds a batch at offset {at} that was not there, or not so")));
@@ -149,7 +149,8 @@ impl Invariants {
             last = head.last.0;
             let had = held(replica, known, &Batch::of(&known.head));
             let recs = recs.as_deref().unwrap_or_default();
-            let stray = recs.iter().find(|r| !had.contains(r));
+            let was = |r: &Rec| had.binary_search_by_key(&r.delta, |h| h.delta).is_ok_and(|n| had[n] == r);
+            let stray = recs.iter().find(|r| !was(r));
             if let Some(stray) = stray {
                 wrong.push((at + i64::from(stray.delta), "it holds a record that was not there, or not so".to_owned()));
             }
@@ -175,7 +176,7 @@ impl Invariants {
                 replica.stored.get(&batch.base).and_then(|crc| known.variants.get(crc)).and_then(|v| v.horizon);
             for rec in held(replica, known, batch) {
                 let at = batch.base + i64::from(rec.delta);
-                if here && !left.get(&batch.base).is_some_and(|kept| kept.contains(&rec.delta)) {
+                if here && !left.get(&batch.base).is_some_and(|kept| kept.binary_search(&rec.delta).is_ok()) {
                     gone.push((at, *rec, horizon));
                 } else {
                     note(rec.key, at);
@@ -234,11 +235,12 @@ impl Invariants {
             }
         }
         // The log is what it was; only its bytes are others.
+        let stored: BTreeMap<i64, (u32, u32)> =
+            copy.batches.iter().map(|(head, ..)| (head.base.0, (head.size, head.crc))).collect();
         let mut segment = Segment::new(base);
         for batch in &before {
-            let kept = copy.batches.iter().find(|(head, ..)| head.base.0 == batch.base).map(|(head, ..)| head);
-            let size = kept.map_or(0, |head| head.size);
-            replica.stored.insert(batch.base, kept.map_or(0, |head| head.crc));
+            let (size, crc) = stored.get(&batch.base).copied().unwrap_or((0, 0));
+            replica.stored.insert(batch.base, crc);
             segment.push(Batch { size, ..*batch });
         }
         segment.all_durable();
@@ -264,18 +266,19 @@ impl Invariants {
 /// Takes note of what may be missing from now on, and says what is new of it.
 fn tell(contents: &mut Contents, before: &[Batch], left: &BTreeMap<i64, Vec<u32>>, removed: &[i64]) -> Vec<Offset> {
     let mut told = Vec::new();
-    for batch in before {
+    for &at in removed {
+        let Some(batch) = before.partition_point(|b| b.base <= at).checked_sub(1).map(|n| before[n]) else { continue };
         let Some(known) = contents.get_mut(batch.base, batch.epoch) else { continue };
-        let last = batch.last();
-        for &at in removed.iter().filter(|at| (batch.base..=last).contains(at)) {
-            let delta = (at - batch.base) as u32;
-            if !known.removed.contains(&delta) {
-                known.removed.push(delta);
-                told.push(Offset(at));
-            }
+        let delta = (at - batch.base) as u32;
+        if let Err(place) = known.removed.binary_search(&delta) {
+            known.removed.insert(place, delta);
+            told.push(Offset(at));
         }
-        let all = known.records.iter().all(|r| known.removed.contains(&r.delta));
-        known.gone |= all && !left.contains_key(&batch.base);
+    }
+    for batch in before.iter().filter(|b| !left.contains_key(&b.base)) {
+        if let Some(known) = contents.get_mut(batch.base, batch.epoch) {
+            known.gone |= known.records.iter().all(|r| known.removed.binary_search(&r.delta).is_ok());
+        }
     }
     told.sort();
     told
