@@ -14,6 +14,7 @@ use crate::node::Outbox;
 use crate::timers::TimerKey;
 use crate::units::{Duration, Now};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// What is known of compactions.
 #[derive(Debug, Default)]
@@ -53,8 +54,8 @@ impl Process {
         }
         let Some(p) = self.replicas.get(owner) else { return };
         let key = (p.topic.to_string(), p.id.partition);
-        if !self.cleaner.first_dirty.contains_key(&key) {
-            self.cleaner.first_dirty.insert(key, Offset(0));
+        if let Entry::Vacant(unnamed) = self.cleaner.first_dirty.entry(key) {
+            unnamed.insert(Offset(0));
             self.write_cleaner_offsets(out);
         }
     }

@@ -31,8 +31,8 @@ pub(super) struct Truncating {
 
 #[derive(Debug)]
 enum Work {
-    /// Looking for the place to cut at; so far batches end at this offset.
-    Locate(Scanner, Offset),
+    /// Looking for the place to cut at; so far batches end at this offset, if one was met.
+    Locate(Scanner, Option<Offset>),
     /// Reading a producer snapshot.
     Snapshot(Offset),
     /// Replaying producers' batches from this offset on.
@@ -97,9 +97,10 @@ impl Log {
             Some(pos) => self.cut_at(pos, &mut truncating, out),
             None => {
                 let scanner = Scanner::new(active.file.clone(), active.floor(target), active.size);
-                let base = active.base;
+                // At its beginning nothing is before the first batch.
+                let end = (active.floor(target) == 0).then_some(active.base);
                 self.ask(scanner.read(), Purpose::Scan(self.generation), out);
-                truncating.work = Work::Locate(scanner, base);
+                truncating.work = Work::Locate(scanner, end);
             }
         }
         self.phase = Phase::Truncating(Box::new(truncating));
@@ -236,12 +237,19 @@ impl Log {
         self.truncate_progress(out, events);
     }
 
-    fn located(&mut self, mut scanner: Scanner, mut end: Offset, data: &Bytes, t: &mut Truncating, out: &mut Outbox) {
+    fn located(
+        &mut self,
+        mut scanner: Scanner,
+        mut end: Option<Offset>,
+        data: &Bytes,
+        t: &mut Truncating,
+        out: &mut Outbox,
+    ) {
         let target = self.next_offset;
         let mut base = None;
         let fed = scanner.feed(data, |header, _, _| {
             if header.last_offset() < target {
-                end = header.next_offset();
+                end = Some(header.next_offset());
                 return Visit::Go;
             }
             base = Some(header.base_offset);
@@ -253,7 +261,7 @@ impl Log {
             return;
         }
         // The place may be within a batch, in a gap that compaction left, or (damaged) after less than there should be.
-        let base = base.map(|b| if b < target { b } else { end });
+        let base = base.and_then(|b| if b < target { Some(b) } else { end });
         if let Some(base) = base.filter(|&b| b < target && b >= self.segments[self.segments.len() - 1].base) {
             self.lower_to(base, t, out);
         }

@@ -126,7 +126,10 @@ mod tests {
         }
         b.build()
     }
-    fn all(batch: &[u8]) -> Vec<(i64, i64, Option<&[u8]>, Option<&[u8]>, usize)> {
+    /// Offset, time, key, value, and how many headers.
+    type Row<'a> = (i64, i64, Option<&'a [u8]>, Option<&'a [u8]>, usize);
+
+    fn all(batch: &[u8]) -> Vec<Row<'_>> {
         records(batch)
             .map(|r| r.unwrap())
             .map(|r| (r.offset.0, r.timestamp.0, r.key, r.value, r.headers.map(Result::unwrap).count()))

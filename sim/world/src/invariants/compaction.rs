@@ -176,7 +176,7 @@ impl Invariants {
                 replica.stored.get(&batch.base).and_then(|crc| known.variants.get(crc)).and_then(|v| v.horizon);
             for rec in held(replica, known, batch) {
                 let at = batch.base + i64::from(rec.delta);
-                if here && !left.get(&batch.base).is_some_and(|kept| kept.binary_search(&rec.delta).is_ok()) {
+                if here && left.get(&batch.base).is_none_or(|kept| kept.binary_search(&rec.delta).is_err()) {
                     gone.push((at, *rec, horizon));
                 } else {
                     note(rec.key, at);

@@ -15,11 +15,42 @@ struct Inode {
     synced: Vec<u8>,
 }
 
+#[derive(Clone, Debug)]
+enum Change {
+    Create(Path, usize),
+    Rename(Path, Path),
+    Delete(Path),
+}
+
+impl Change {
+    fn dir(&self) -> Path {
+        match self {
+            Change::Create(path, _) | Change::Rename(_, path) | Change::Delete(path) => path.parent(),
+        }
+    }
+    fn apply(&self, names: &mut BTreeMap<Path, usize>) {
+        match self {
+            Change::Create(path, id) => _ = names.insert(path.clone(), *id),
+            Change::Rename(from, to) => {
+                if let Some(id) = names.remove(from) {
+                    names.insert(to.clone(), id);
+                }
+            }
+            Change::Delete(path) => {
+                let below = format!("{path}/");
+                names.retain(|p, _| p != path && !p.as_str().starts_with(&below));
+            }
+        }
+    }
+}
+
 #[derive(Default, Debug)]
 pub(super) struct FakeDisk {
     inodes: Vec<Inode>,
     names: BTreeMap<Path, usize>,
     durable_names: BTreeMap<Path, usize>,
+    /// Changes of names that are not durable, in order.
+    changes: Vec<Change>,
     queue: VecDeque<(DiskToken, DiskOp)>,
     /// Errors for the next operations that match.
     pub(super) fail: Option<fn(&DiskOp) -> bool>,
@@ -72,11 +103,21 @@ impl FakeDisk {
     }
 
     fn inode(&mut self, file: &Path) -> &mut Inode {
-        let id = *self.names.entry(file.clone()).or_insert_with(|| {
-            self.inodes.push(Inode::default());
-            self.inodes.len() - 1
-        });
+        let id = match self.names.get(file) {
+            Some(id) => *id,
+            None => {
+                self.inodes.push(Inode::default());
+                let id = self.inodes.len() - 1;
+                self.change(Change::Create(file.clone(), id));
+                id
+            }
+        };
         &mut self.inodes[id]
+    }
+
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.names);
+        self.changes.push(change);
     }
 
     fn run(&mut self, op: DiskOp) -> DiskResult {
@@ -106,19 +147,19 @@ impl FakeDisk {
                 self.inodes[id].synced = self.inodes[id].data.clone();
             }
             DiskOp::FsyncDir { dir } => {
+                self.changes.retain(|c| c.dir() != dir);
                 self.durable_names.retain(|p, _| p.parent() != dir);
                 let here = self.names.iter().filter(|(p, _)| p.parent() == dir);
                 self.durable_names.extend(here.map(|(p, &i)| (p.clone(), i)));
             }
             DiskOp::Truncate { file, len } => self.inode(&file).data.truncate(len as usize),
             DiskOp::Rename { from, to } => {
-                let Some(id) = self.names.remove(&from) else { return Err(DiskError::NotFound) };
-                self.names.insert(to, id);
+                if !self.names.contains_key(&from) {
+                    return Err(DiskError::NotFound);
+                }
+                self.change(Change::Rename(from, to));
             }
-            DiskOp::Delete { path } => {
-                let below = format!("{path}/");
-                self.names.retain(|p, _| *p != path && !p.as_str().starts_with(&below));
-            }
+            DiskOp::Delete { path } => self.change(Change::Delete(path)),
             DiskOp::List { .. } => return Ok(DiskReply::Listing(self.files())),
         }
         Ok(DiskReply::Done)
@@ -165,12 +206,11 @@ impl FakeDisk {
     /// The machine dies.
     pub(super) fn power_loss(&mut self, rng: &mut ChaCha8Rng) {
         self.kill(rng);
-        let all: BTreeSet<Path> = self.names.keys().chain(self.durable_names.keys()).cloned().collect();
-        let mut names = BTreeMap::new();
-        for path in all {
-            let from = if rng.random() { &self.names } else { &self.durable_names };
-            if let Some(&id) = from.get(&path) {
-                names.insert(path, id);
+        // Any of the changes survive; each does as a whole.
+        let mut names = self.durable_names.clone();
+        for change in std::mem::take(&mut self.changes) {
+            if rng.random() {
+                change.apply(&mut names);
             }
         }
         for inode in &mut self.inodes {

@@ -260,6 +260,26 @@ fn truncation_fully() {
     host.assert_replay_equals_live();
 }
 
+/// Where the index names the very batch at which is to be cut, nothing before it is looked at, and nothing before it
+/// goes (seed 0xae468a0b7d88ca7e of missed-epochs).
+#[test]
+fn a_cut_just_before_an_indexed_batch_takes_nothing_else() {
+    let config = LogConfig { segment_bytes: 1 << 20, index_interval_bytes: 1, ..small() };
+    for to in 1..40 {
+        let mut host = Host::created(config.clone());
+        append_many(&mut host, 40, 1, 20);
+        host.settle();
+        host.log.flush(host.now, &mut host.out);
+        host.settle();
+        // A new incarnation remembers no exact places.
+        let mut host = host.restart(false, Offset(0));
+        host.log.truncate_to(host.now, Offset(to), &mut host.out);
+        host.settle();
+        assert_eq!(host.log.log_end(), Offset(to));
+        host.assert_replay_equals_live();
+    }
+}
+
 #[test]
 fn retention_by_size_and_time() {
     let mut config = small();
