@@ -81,6 +81,9 @@ impl FromConfig for Ratio {
         let ppm = text.trim().parse::<f64>().ok().filter(|r| (0.0..=1.0).contains(r)).map(|r| (r * 1e6).round() as u32);
         ppm.map(Ratio).ok_or_else(|| "a number from 0 to 1".to_owned())
     }
+    fn to_config(&self) -> String {
+        (f64::from(self.0) / 1e6).to_string()
+    }
 }
 
 impl FromConfig for Acks {

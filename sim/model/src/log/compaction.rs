@@ -223,7 +223,8 @@ impl Log {
                         return Visit::Bad;
                     }
                     if !header.is_control() && header.last_offset() >= what.first_dirty {
-                        for record in records(batch).map_while(Result::ok) {
+                        let Ok(plain) = record::decompressed(batch) else { return Visit::Bad };
+                        for record in records(&plain).map_while(Result::ok) {
                             if let Some(key) = record.key.filter(|_| record.offset >= what.first_dirty) {
                                 match latest.get_mut(key) {
                                     Some(offset) => *offset = record.offset,

@@ -4,6 +4,7 @@
 //! left without any record. A batch with tombstones gets a *delete horizon* (KIP-534): the time from which on they may
 //! go, in the place of its base timestamp, so that every replica knows it. Follows Kafka's `MemoryRecords.filterTo`.
 
+use super::compression::decompressed;
 use super::header::{self, BATCH_HEADER_SIZE, BatchError, BatchHeader, DELETE_HORIZON, LOG_OVERHEAD};
 use super::iter::{Record, records};
 use super::varint::{Scratch, size_i32, size_i64};
@@ -22,7 +23,7 @@ pub struct Retained {
 }
 
 /// Takes out the records that `keep` does not want. If there is a tombstone among those kept, and the batch has no
-/// delete horizon yet, it gets this one.
+/// delete horizon yet, it gets this one. What is changed is stored uncompressed.
 ///
 /// # Errors
 /// The batch cannot be read.
@@ -31,9 +32,10 @@ pub fn retain(
     horizon: Timestamp,
     mut keep: impl FnMut(&Record<'_>) -> bool,
 ) -> Result<Retained, BatchError> {
-    let header = BatchHeader::parse(batch)?;
+    let plain = decompressed(batch)?;
+    let header = BatchHeader::parse(&plain)?;
     let (mut kept, mut removed, mut tombstones) = (Vec::new(), 0, false);
-    for record in records(batch) {
+    for record in records(&plain) {
         let record = record?;
         if keep(&record) {
             tombstones |= record.value.is_none();

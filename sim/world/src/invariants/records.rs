@@ -22,6 +22,8 @@ pub(crate) struct Rec {
 
 /// The records of a whole batch; `None` if they cannot be read.
 pub(crate) fn records(batch: &[u8]) -> Option<Vec<Rec>> {
+    // Of what compressors do nothing is judged.
+    let batch = &*klamm_model::record::decompressed(batch).ok()?;
     let base_timestamp = i64::from_be_bytes(batch.get(27..35)?.try_into().ok()?);
     let count = i32::from_be_bytes(batch.get(57..61)?.try_into().ok()?);
     let mut rest = &batch[HEADER..];
