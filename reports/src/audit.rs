@@ -217,7 +217,7 @@ impl AuditRecord {
 /// Hazards that are known and outside of what an audit tries.
 pub const NOT_TRIED: [&str; 13] = [
     "transactions (transaction.version 1, duplicate or unstable transactional.id, read_uncommitted downstream)",
-    "compaction, and tombstones kept for less than a group lags",
+    "tombstones kept for less than a group lags",
     "retention below a group's lag",
     "time retention with a stepped clock, or with skewed create times",
     "sending again after a delivery timeout",
