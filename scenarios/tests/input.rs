@@ -136,7 +136,11 @@ fn a_setting_that_the_model_does_not_act_on_is_a_warning() {
     place.put("tiny.toml", TINY.replace("\"enable.idempotence\" = true", "\"compression.lz4.level\" = 9"));
     let said = place.klamm(&["run", "tiny.toml", "--seeds", "1", "--recheck", "0", "--out", "out"]);
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.err.contains("warning: tiny: producer: Klamm does not act on `compression.lz4.level`"), "{}", said.err);
+    assert!(
+        said.err.contains("warning: tiny: producer: Klamm does not act on `compression.lz4.level`"),
+        "{}",
+        said.err
+    );
 }
 
 #[test]
