@@ -116,9 +116,19 @@ def kcat(*arguments, text=None):
     return done.stdout
 
 
+def partitions_become(topic, count):
+    """A broker hears of what the controller decided a moment later, as in Kafka."""
+    for _ in range(100):
+        known = admin.list_topics(timeout=10).topics
+        if topic in known and len(known[topic].partitions) == count:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{topic} has not got {count} partitions")
+
+
 admin = AdminClient({"bootstrap.servers": bootstrap})
 admin.create_topics([NewTopic("orders", 3, 3)])["orders"].result(20)
-assert len(admin.list_topics(timeout=10).topics["orders"].partitions) == 3
+partitions_become("orders", 3)
 assert len(admin.describe_cluster().result(10).nodes) == 3
 say("admin: a topic created, cluster described")
 
@@ -174,10 +184,7 @@ admin.create_partitions([NewPartitions("orders", 4)])["orders"].result(20)
 groups = {g.group_id for g in admin.list_consumer_groups().result(20).valid}
 assert {"classic", "by-kafka-python"} <= groups, groups
 assert admin.describe_consumer_groups(["classic"])["classic"].result(20).group_id == "classic"
-for _ in range(100):
-    if len(admin.list_topics("orders", timeout=10).topics["orders"].partitions) == 4:
-        break
-    time.sleep(0.1)
+partitions_become("orders", 4)
 admin.create_topics([NewTopic("short-lived", 1, 3)])["short-lived"].result(20)
 admin.delete_topics(["short-lived"])["short-lived"].result(20)
 say("admin: partitions added, groups listed and described, a topic deleted")
