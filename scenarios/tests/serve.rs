@@ -140,7 +140,8 @@ fn data_survives_kills_and_orderly_ends_of_everything() {
 
 fn ask(at: std::net::SocketAddr, request: &str, body: &str) -> String {
     let mut tcp = std::net::TcpStream::connect(at).unwrap();
-    write!(tcp, "{request} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let whole = format!("{request} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    tcp.write_all(whole.as_bytes()).unwrap();
     let mut answer = String::new();
     tcp.read_to_string(&mut answer).unwrap();
     answer

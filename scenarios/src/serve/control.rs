@@ -7,7 +7,7 @@ use klamm_world::live::cluster::Cluster;
 use klamm_world::live::inject::Injector;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +60,9 @@ struct Asked {
 fn serve(connection: TcpStream, cluster: &Cluster, injector: &Injector, seed: u64) -> io::Result<()> {
     connection.set_read_timeout(Some(PATIENCE))?;
     connection.set_write_timeout(Some(PATIENCE))?;
-    let (status, answer) = match ask(&connection)? {
+    let asked = ask(&connection)?;
+    let refused = asked.is_err();
+    let (status, answer) = match asked {
         Ok(asked) => decide(&asked, cluster, injector, seed),
         Err((status, why)) => (status, json!({ "error": why })),
     };
@@ -73,7 +75,13 @@ fn serve(connection: TcpStream, cluster: &Cluster, injector: &Injector, seed: u6
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    (&connection).write_all([head.as_bytes(), body.as_bytes()].concat().as_slice())
+    (&connection).write_all([head.as_bytes(), body.as_bytes()].concat().as_slice())?;
+    if refused {
+        // A socket that is closed with bytes unread is reset, and the answer is lost with it.
+        connection.shutdown(Shutdown::Write)?;
+        io::copy(&mut (&connection).take(HEAD + BODY as u64), &mut io::sink())?;
+    }
+    Ok(())
 }
 
 const BAD: &str = "400 Bad Request";
