@@ -248,7 +248,7 @@ fn announce(args: &Args, cluster: &Cluster, control: Option<&Control>, took: Dur
             println!("bootstrap.servers={bootstrap}");
         }
     } else {
-        let brokers = if args.brokers == 1 { "1 broker".to_owned() } else { format!("{} brokers", args.brokers) };
+        let brokers = klamm_reports::text::count(args.brokers.into(), "broker");
         let data = args.data.as_ref().map_or("data in memory".to_owned(), |dir| format!("data in {}", dir.display()));
         let version = env!("CARGO_PKG_VERSION");
         println!("klamm {version} · {brokers} and a controller · {data} · ready in {:.2} s", took.as_secs_f64());

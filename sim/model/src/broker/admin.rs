@@ -198,12 +198,10 @@ impl Process {
             _ => Vec::new(),
         };
         let Some(refusal) = refusal::of(request, caller.version) else { return };
-        let mut body = BytesMut::new();
-        let encoded = request.encode(&mut body, caller.version).is_ok();
-        match envelope(api, caller.correlation, caller.version, &body).filter(|_| encoded) {
+        let version = caller.version;
+        match envelope(caller.correlation, version, request) {
             Some(data) => {
                 let caller = Some((caller, refusal));
-                let version = caller.as_ref().map_or(0, |(c, _)| c.version);
                 let number = self.admin.forward(Forwarded { api, caller, version, names, data, sent: false });
                 self.timers.set(now.mono + FORWARDING_TIMEOUT, Task::Forwarded(number));
             }
@@ -322,10 +320,7 @@ impl Process {
         let request = CreateTopicsRequest::default()
             .with_topics(names.iter().map(topic).collect())
             .with_timeout_ms(config.controller_socket_timeout.as_millis().min(i32::MAX as u64) as i32);
-        let mut body = BytesMut::new();
-        let encoded = request.encode(&mut body, AUTO_CREATE_VERSION).is_ok();
-        let data = envelope(ApiKey::CreateTopics, 0, AUTO_CREATE_VERSION, &body).filter(|_| encoded);
-        let Some(data) = data else { return };
+        let Some(data) = envelope(0, AUTO_CREATE_VERSION, &request.into()) else { return };
         let api = ApiKey::CreateTopics;
         let f = Forwarded { api, caller: None, version: AUTO_CREATE_VERSION, names, data, sent: false };
         let number = self.admin.forward(f);
@@ -396,14 +391,15 @@ fn unknown(id: Uuid, name: Option<TopicName>, error: ResponseError) -> MetadataR
 }
 
 /// A request as it would go over the wire, header first.
-fn envelope(api: ApiKey, correlation: i32, version: i16, body: &[u8]) -> Option<Bytes> {
+fn envelope(correlation: i32, version: i16, request: &RequestKind) -> Option<Bytes> {
+    let api = crate::versions::api_of(request);
     let mut data = BytesMut::new();
     let header = RequestHeader::default()
         .with_request_api_key(api as i16)
         .with_request_api_version(version)
         .with_correlation_id(correlation);
     header.encode(&mut data, api.request_header_version(version)).ok()?;
-    data.extend_from_slice(body);
+    request.encode(&mut data, version).ok()?;
     Some(data.freeze())
 }
 

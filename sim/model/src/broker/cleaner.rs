@@ -7,6 +7,7 @@
 //! A broker without compacted logs has no part of this, nor any timer for it. Follows Kafka's `LogCleaner` with one
 //! thread, and `LogCleanerManager.grabFilthiestCompactedLog`.
 
+use super::partition::Partition;
 use super::{Process, Task};
 use crate::ids::Offset;
 use crate::log::checkpoint::format_offsets;
@@ -25,6 +26,11 @@ pub(crate) struct Cleaner {
     current: Option<u32>,
     /// When a look is due.
     timer: Option<TimerKey>,
+}
+
+/// A log by topic and partition, as the checkpoint names it.
+fn name(p: &Partition) -> (String, i32) {
+    (p.topic.to_string(), p.id.partition)
 }
 
 impl Cleaner {
@@ -53,8 +59,7 @@ impl Process {
             self.look_in(now, self.spec.config.cleaner_backoff);
         }
         let Some(p) = self.replicas.get(owner) else { return };
-        let key = (p.topic.to_string(), p.id.partition);
-        if let Entry::Vacant(unnamed) = self.cleaner.first_dirty.entry(key) {
+        if let Entry::Vacant(unnamed) = self.cleaner.first_dirty.entry(name(p)) {
             unnamed.insert(Offset(0));
             self.write_cleaner_offsets(out);
         }
@@ -83,8 +88,7 @@ impl Process {
             for owner in self.replicas.owners() {
                 let Some(p) = self.replicas.get(owner).filter(|p| p.ready) else { continue };
                 let Some(config) = p.log.config().compaction else { continue };
-                let key = (p.topic.to_string(), p.id.partition);
-                let first_dirty = self.cleaner.first_dirty.get(&key).copied().unwrap_or(Offset(0));
+                let first_dirty = self.cleaner.first_dirty.get(&name(p)).copied().unwrap_or(Offset(0));
                 let Some(what) = p.log.cleanable(first_dirty, p.high_watermark(), now.wall) else { continue };
                 let enough = what.dirty_ppm > config.min_cleanable_ratio.0;
                 if enough
@@ -106,7 +110,7 @@ impl Process {
     /// A log was cut: nothing beyond is compacted.
     pub(super) fn cleaned_log_cut(&mut self, owner: u32) {
         let Some(p) = self.replicas.get(owner).filter(|_| !self.cleaner.first_dirty.is_empty()) else { return };
-        if let Some(offset) = self.cleaner.first_dirty.get_mut(&(p.topic.to_string(), p.id.partition)) {
+        if let Some(offset) = self.cleaner.first_dirty.get_mut(&name(p)) {
             *offset = p.log.next_offset().min(*offset);
         }
     }
@@ -115,7 +119,7 @@ impl Process {
     pub(super) fn cleaned(&mut self, now: Now, owner: u32, up_to: Offset, out: &mut Outbox) {
         self.cleaner.current = None;
         if let Some(p) = self.replicas.get(owner) {
-            self.cleaner.first_dirty.insert((p.topic.to_string(), p.id.partition), up_to);
+            self.cleaner.first_dirty.insert(name(p), up_to);
         }
         self.write_cleaner_offsets(out);
         self.look_in(now, Duration::ZERO);

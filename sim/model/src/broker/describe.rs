@@ -5,6 +5,7 @@ use super::Process;
 use super::admin::listener_name;
 use super::connections::Caller;
 use super::replicas::settings;
+use super::text;
 use crate::config::{BrokerConfig, Properties, TopicConfig};
 use crate::controller::image::{BROKER_RESOURCE, TOPIC_RESOURCE};
 use crate::log::checkpoint::uuid_text;
@@ -134,8 +135,4 @@ fn entry(key: &'static str, value: String, source: i8) -> DescribeConfigsResourc
         .with_name(StrBytes::from_static_str(key))
         .with_value(Some(text(&value)))
         .with_config_source(source)
-}
-
-fn text(s: &str) -> StrBytes {
-    StrBytes::from_string(s.to_owned())
 }

@@ -66,6 +66,7 @@ use fetcher::Fetchers;
 use group::Groups;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
+use kafka_protocol::protocol::StrBytes;
 use lifecycle::{Lifecycle, Step};
 use list_offsets::TimestampLookups;
 use metadata::{Changes, Leader, Metadata};
@@ -529,4 +530,9 @@ impl Process {
 /// Kafka's number for an error.
 fn code(result: Result<(), ResponseError>) -> i16 {
     result.err().map_or(0, |e| e.code())
+}
+
+/// Text as messages bear it.
+fn text(s: &str) -> StrBytes {
+    StrBytes::from_string(s.to_owned())
 }

@@ -1,6 +1,6 @@
 //! The messages that change topics and settings.
 
-use super::layout::{INT32, Layout, STRING, array, array_of, bool, int8, int16, int32, int64, layout, string, uuid};
+use super::layout::{Field, INT32, Layout, STRING, array, array_of, bool, int8, int16, int32, layout, string, uuid};
 
 pub(super) const CREATE_TOPICS_REQUEST: Layout = layout(
     2..=7,
@@ -102,30 +102,6 @@ pub(super) const CREATE_PARTITIONS_RESPONSE: Layout = layout(
     ],
 );
 
-pub(super) const DELETE_RECORDS_REQUEST: Layout = layout(
-    0..=2,
-    2,
-    &[
-        array("topics", &[string("name"), array("partitions", &[int32("partition_index"), int64("offset")])]),
-        int32("timeout_ms"),
-    ],
-);
-
-pub(super) const DELETE_RECORDS_RESPONSE: Layout = layout(
-    0..=2,
-    2,
-    &[
-        int32("throttle_time_ms"),
-        array(
-            "topics",
-            &[
-                string("name"),
-                array("partitions", &[int32("partition_index"), int64("low_watermark"), int16("error_code")]),
-            ],
-        ),
-    ],
-);
-
 pub(super) const DESCRIBE_CONFIGS_REQUEST: Layout = layout(
     1..=4,
     4,
@@ -169,6 +145,10 @@ pub(super) const DESCRIBE_CONFIGS_RESPONSE: Layout = layout(
     ],
 );
 
+/// What became of one resource whose settings were to change.
+const RESOURCE_RESULT: &[Field] =
+    &[int16("error_code"), string("error_message").nullable(), int8("resource_type"), string("resource_name")];
+
 pub(super) const ALTER_CONFIGS_REQUEST: Layout = layout(
     0..=2,
     2,
@@ -185,17 +165,8 @@ pub(super) const ALTER_CONFIGS_REQUEST: Layout = layout(
     ],
 );
 
-pub(super) const ALTER_CONFIGS_RESPONSE: Layout = layout(
-    0..=2,
-    2,
-    &[
-        int32("throttle_time_ms"),
-        array(
-            "responses",
-            &[int16("error_code"), string("error_message").nullable(), int8("resource_type"), string("resource_name")],
-        ),
-    ],
-);
+pub(super) const ALTER_CONFIGS_RESPONSE: Layout =
+    layout(0..=2, 2, &[int32("throttle_time_ms"), array("responses", RESOURCE_RESULT)]);
 
 pub(super) const INCREMENTAL_ALTER_CONFIGS_REQUEST: Layout = layout(
     0..=1,
@@ -213,14 +184,5 @@ pub(super) const INCREMENTAL_ALTER_CONFIGS_REQUEST: Layout = layout(
     ],
 );
 
-pub(super) const INCREMENTAL_ALTER_CONFIGS_RESPONSE: Layout = layout(
-    0..=1,
-    1,
-    &[
-        int32("throttle_time_ms"),
-        array(
-            "responses",
-            &[int16("error_code"), string("error_message").nullable(), int8("resource_type"), string("resource_name")],
-        ),
-    ],
-);
+pub(super) const INCREMENTAL_ALTER_CONFIGS_RESPONSE: Layout =
+    layout(0..=1, 1, &[int32("throttle_time_ms"), array("responses", RESOURCE_RESULT)]);

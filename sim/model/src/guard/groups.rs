@@ -1,8 +1,8 @@
 //! The messages of consumer groups.
 
 use super::layout::{
-    INT32, Layout, NEVER, STRING, array, array_of, bool, bytes, int8, int16, int32, int64, layout, string, structure,
-    uuid,
+    Field, INT32, Layout, NEVER, STRING, array, array_of, bool, bytes, int8, int16, int32, int64, layout, string,
+    structure, uuid,
 };
 
 pub(super) const FIND_COORDINATOR_REQUEST: Layout =
@@ -166,19 +166,31 @@ pub(super) const OFFSET_COMMIT_RESPONSE: Layout = layout(
     ],
 );
 
+/// A topic of which offsets are asked for.
+const ASKED_OFFSETS: &[Field] = &[string("name"), array_of("partition_indexes", INT32)];
+
+/// One of the offsets in the answer; they came in groups only from version 8 on.
+const FETCHED_OFFSET: &[Field] = &[
+    int32("partition_index"),
+    int64("committed_offset"),
+    int32("committed_leader_epoch").from(5),
+    string("metadata").nullable(),
+    int16("error_code"),
+];
+
 pub(super) const OFFSET_FETCH_REQUEST: Layout = layout(
     1..=9,
     6,
     &[
         string("group_id").until(7),
-        array("topics", &[string("name"), array_of("partition_indexes", INT32)]).until(7).nullable(),
+        array("topics", ASKED_OFFSETS).until(7).nullable(),
         array(
             "groups",
             &[
                 string("group_id"),
                 string("member_id").from(9).nullable(),
                 int32("member_epoch").from(9),
-                array("topics", &[string("name"), array_of("partition_indexes", INT32)]).nullable(),
+                array("topics", ASKED_OFFSETS).nullable(),
             ],
         )
         .from(8),
@@ -191,23 +203,7 @@ pub(super) const OFFSET_FETCH_RESPONSE: Layout = layout(
     6,
     &[
         int32("throttle_time_ms").from(3),
-        array(
-            "topics",
-            &[
-                string("name"),
-                array(
-                    "partitions",
-                    &[
-                        int32("partition_index"),
-                        int64("committed_offset"),
-                        int32("committed_leader_epoch").from(5),
-                        string("metadata").nullable(),
-                        int16("error_code"),
-                    ],
-                ),
-            ],
-        )
-        .until(7),
+        array("topics", &[string("name"), array("partitions", FETCHED_OFFSET)]).until(7),
         int16("error_code").from(2).until(7),
         array(
             "groups",
@@ -215,20 +211,7 @@ pub(super) const OFFSET_FETCH_RESPONSE: Layout = layout(
                 string("group_id"),
                 array(
                     "topics",
-                    &[
-                        string("name").until(9),
-                        uuid("topic_id").from(10),
-                        array(
-                            "partitions",
-                            &[
-                                int32("partition_index"),
-                                int64("committed_offset"),
-                                int32("committed_leader_epoch"),
-                                string("metadata").nullable(),
-                                int16("error_code"),
-                            ],
-                        ),
-                    ],
+                    &[string("name").until(9), uuid("topic_id").from(10), array("partitions", FETCHED_OFFSET)],
                 ),
                 int16("error_code"),
             ],

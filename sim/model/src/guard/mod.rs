@@ -147,9 +147,6 @@ fn layouts(api: ApiKey) -> Option<(&'static Layout, &'static Layout)> {
         ApiKey::InitProducerId => (&data::INIT_PRODUCER_ID_REQUEST, &data::INIT_PRODUCER_ID_RESPONSE),
         ApiKey::ApiVersions => (&data::API_VERSIONS_REQUEST, &data::API_VERSIONS_RESPONSE),
         ApiKey::DescribeCluster => (&data::DESCRIBE_CLUSTER_REQUEST, &data::DESCRIBE_CLUSTER_RESPONSE),
-        ApiKey::DescribeTopicPartitions => {
-            (&data::DESCRIBE_TOPIC_PARTITIONS_REQUEST, &data::DESCRIBE_TOPIC_PARTITIONS_RESPONSE)
-        }
         ApiKey::FindCoordinator => (&groups::FIND_COORDINATOR_REQUEST, &groups::FIND_COORDINATOR_RESPONSE),
         ApiKey::JoinGroup => (&groups::JOIN_GROUP_REQUEST, &groups::JOIN_GROUP_RESPONSE),
         ApiKey::SyncGroup => (&groups::SYNC_GROUP_REQUEST, &groups::SYNC_GROUP_RESPONSE),
@@ -170,7 +167,6 @@ fn layouts(api: ApiKey) -> Option<(&'static Layout, &'static Layout)> {
         ApiKey::CreateTopics => (&admin::CREATE_TOPICS_REQUEST, &admin::CREATE_TOPICS_RESPONSE),
         ApiKey::DeleteTopics => (&admin::DELETE_TOPICS_REQUEST, &admin::DELETE_TOPICS_RESPONSE),
         ApiKey::CreatePartitions => (&admin::CREATE_PARTITIONS_REQUEST, &admin::CREATE_PARTITIONS_RESPONSE),
-        ApiKey::DeleteRecords => (&admin::DELETE_RECORDS_REQUEST, &admin::DELETE_RECORDS_RESPONSE),
         ApiKey::DescribeConfigs => (&admin::DESCRIBE_CONFIGS_REQUEST, &admin::DESCRIBE_CONFIGS_RESPONSE),
         ApiKey::AlterConfigs => (&admin::ALTER_CONFIGS_REQUEST, &admin::ALTER_CONFIGS_RESPONSE),
         ApiKey::IncrementalAlterConfigs => {

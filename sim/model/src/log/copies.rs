@@ -9,7 +9,7 @@ use super::compaction::{CLEANED, SWAP};
 use super::load::{LoadArgs, Loading};
 use super::segment::parse_name;
 use super::{Log, Phase, Purpose};
-use crate::disk::{DiskOp, FileEntry, ReadRange};
+use crate::disk::{DiskOp, FileEntry, Path, ReadRange};
 use crate::ids::Offset;
 use crate::node::Outbox;
 use crate::record;
@@ -64,9 +64,7 @@ impl Log {
                 counting.push(entry);
             } else {
                 let to = dir.join(name);
-                args.files.retain(|f| f.path != to);
-                self.step(&mut l, DiskOp::Rename { from: entry.path, to: to.clone() }, out);
-                args.files.push(FileEntry { path: to, len: entry.len });
+                self.name_file(&mut l, &mut args, entry, to, out);
             }
             l.names = true;
         }
@@ -79,6 +77,13 @@ impl Log {
         l.copies = Some(Copies { args, counting, stage: Stage::Read });
         self.phase = Phase::Loading(Box::new(l));
         self.ask(DiskOp::Read { ranges }, Purpose::Scan(self.generation), out);
+    }
+
+    /// A file of a copy gets its name, over whatever bears it.
+    fn name_file(&mut self, l: &mut Loading, args: &mut LoadArgs, file: FileEntry, to: Path, out: &mut Outbox) {
+        args.files.retain(|f| f.path != to);
+        self.step(l, DiskOp::Rename { from: file.path, to: to.clone() }, out);
+        args.files.push(FileEntry { path: to, len: file.len });
     }
 
     /// The copies that count were read: the segments they replace go.
@@ -129,9 +134,7 @@ impl Log {
         for entry in counting {
             let Some((_, name)) = copied(&entry, SWAP) else { continue };
             let to = self.dir.join(name);
-            args.files.retain(|f| f.path != to);
-            self.step(&mut l, DiskOp::Rename { from: entry.path, to: to.clone() }, out);
-            args.files.push(FileEntry { path: to, len: entry.len });
+            self.name_file(&mut l, &mut args, entry, to, out);
         }
         out.trace(TraceEvent::Mark { mark: "compaction-completed" });
         self.load_files(now, &args, *l, out);

@@ -9,7 +9,6 @@ use klamm_model::disk::{DiskOp, DiskToken};
 use klamm_model::node::Endpoint;
 use klamm_model::units::Instant;
 use klamm_model::{ConnId, Input, Output};
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl Sim {
@@ -70,7 +69,7 @@ impl Sim {
         let (machine, outbox) = (&mut process.machine, &mut process.outbox);
         let handled = catch_unwind(AssertUnwindSafe(|| machine.handle(now, input, outbox)));
         if let Err(panic) = handled {
-            self.crash(node, message(panic.as_ref()));
+            self.crash(node, crate::panic_text(panic.as_ref()).into());
             self.outputs = outputs;
             return;
         }
@@ -310,9 +309,4 @@ impl Sim {
         self.crashed.get_or_insert((node, message.clone()));
         self.end_node(node, Ending::Panicked { message });
     }
-}
-
-fn message(panic: &(dyn Any + Send)) -> Box<str> {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message").into()
 }

@@ -15,7 +15,7 @@ mod crash;
 mod device;
 mod draw;
 mod file;
-mod names;
+pub(crate) mod names;
 mod perform;
 mod profile;
 pub(crate) mod rope;

@@ -49,13 +49,13 @@ pub(super) struct Names {
 }
 
 /// Whether two paths are the same, or one lies below the other.
-pub(super) fn related(a: &Path, b: &Path) -> bool {
+pub(crate) fn related(a: &Path, b: &Path) -> bool {
     let (short, long) = if a.as_str().len() <= b.as_str().len() { (a, b) } else { (b, a) };
     below(long, short)
 }
 
 /// Whether `path` is `dir` or lies below it.
-fn below(path: &Path, dir: &Path) -> bool {
+pub(crate) fn below(path: &Path, dir: &Path) -> bool {
     let (path, dir) = (path.as_str(), dir.as_str());
     dir.is_empty() || path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

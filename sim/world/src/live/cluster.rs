@@ -4,7 +4,7 @@
 //! the same cluster again. The directory is locked while somebody serves it.
 
 use super::board::Board;
-use super::host::{Data, Host, HostEnded, NodeSpec};
+use super::host::{Data, Host, HostEnded, NodeSpec, listen};
 use super::memory::MemoryFiles;
 use crate::shell::limits::Limits;
 use crate::shell::process::Control;
@@ -146,12 +146,8 @@ fn identity(dir: &Path) -> io::Result<Uuid> {
 }
 
 fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener), StartError> {
-    let bind = || {
-        let socket = TcpListener::bind(address)?;
-        socket.set_nonblocking(true)?;
-        Ok((socket.local_addr()?, socket))
-    };
-    bind().map_err(|error| StartError::Listen { address, error })
+    let bound = listen(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+    bound.map_err(|error| StartError::Listen { address, error })
 }
 
 impl Cluster {

@@ -4,7 +4,7 @@
 //! on its request threads. What waits for the device or walks directories (fsync, rename, delete, list) goes to a few blocking
 //! threads. Operations on one file never pass one another: one that would waits for the earlier to be over.
 
-use super::memory::is_below;
+use crate::disk::names::{below, related};
 use crate::shell::disk::{Completion, Disk};
 use bytes::Bytes;
 use klamm_model::disk::{DiskError, DiskOp, DiskReply, DiskResult, DiskToken, FileEntry, Path, ReadRange};
@@ -60,7 +60,7 @@ fn touched(op: &DiskOp) -> Vec<&Path> {
 /// Whether one operation must wait for the other.
 fn collide(a: &DiskOp, b: &DiskOp) -> bool {
     let b = touched(b);
-    touched(a).iter().any(|a| b.iter().any(|b| is_below(a.as_str(), b.as_str()) || is_below(b.as_str(), a.as_str())))
+    touched(a).iter().any(|a| b.iter().any(|b| related(a, b)))
 }
 
 fn is_quick(op: &DiskOp) -> bool {
@@ -125,8 +125,8 @@ impl FilesDisk {
 
     /// Names are about to change: what is open under them is not looked for there again.
     fn close(&mut self, tree: &Path) {
-        self.open.retain(|path, _| !is_below(path.as_str(), tree.as_str()));
-        self.opened.retain(|path| !is_below(path.as_str(), tree.as_str()));
+        self.open.retain(|path, _| !below(path, tree));
+        self.opened.retain(|path| !below(path, tree));
     }
 
     fn quick(&mut self, op: &DiskOp) -> io::Result<DiskReply> {

@@ -126,6 +126,13 @@ pub(super) fn entropy(salt: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(salt.as_bytes(), n)
 }
 
+/// Listens, as tokio wants it.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpListener::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
 fn wall() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
@@ -217,11 +224,7 @@ impl Host {
             let how = match catch_unwind(AssertUnwindSafe(incarnate)) {
                 Ok(Ok(how)) => how,
                 Ok(Err(error)) => Ended::Failed(error.to_string()),
-                Err(panic) => {
-                    let text = panic.downcast_ref::<&str>().copied();
-                    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-                    Ended::Failed(text.unwrap_or("a panic without a message").to_owned())
-                }
+                Err(panic) => Ended::Failed(crate::panic_text(panic.as_ref()).to_owned()),
             };
             let _ = ended.send(HostEnded { host: name, incarnation, how });
         };
@@ -233,11 +236,8 @@ impl Host {
     fn bind(&self) -> io::Result<Vec<(Listener, TcpListener)>> {
         let began = std::time::Instant::now();
         let bind = |&(listener, address): &(Listener, SocketAddr)| loop {
-            match TcpListener::bind(address) {
-                Ok(socket) => {
-                    socket.set_nonblocking(true)?;
-                    return Ok((listener, socket));
-                }
+            match listen(address) {
+                Ok(socket) => return Ok((listener, socket)),
                 Err(_) if began.elapsed() < PORT_PATIENCE => std::thread::sleep(Duration::from_millis(20)),
                 Err(error) => return Err(error),
             }

@@ -199,7 +199,9 @@ impl Injector {
     fn act(&self, sight: &Sight<'_>, action: &Action) -> Result<(String, Vec<Lift>), Refused> {
         let board = self.cluster.board();
         let kind = action.kind();
-        let refuse = |why| Err(Refused::NotHere { kind, why });
+        if let Some(why) = why_not(action) {
+            return Err(Refused::NotHere { kind, why });
+        }
         let disk = |who: &Who, what: DiskFault| -> Result<(String, Vec<Lift>), Refused> {
             let who = self.one(sight, who)?;
             Ok((format!("{kind} {who}"), vec![Lift::Board(board.add(Fault::Disk { who, what }))]))
@@ -254,17 +256,13 @@ impl Injector {
                 board.step_clock(&who, *by_ms);
                 Ok((format!("{kind} {who} by {by_ms} ms"), Vec::new()))
             }
-            Action::PowerLoss { .. } => {
-                refuse("a process cannot take the machine's power; `kill` keeps the page cache")
-            }
-            Action::Loss { .. } => refuse("packets are the kernel's; `latency` and `partition` can be had"),
-            Action::Hold { .. } => {
-                refuse("messages are bytes in a stream; `partition` with one-way, or `latency`, can be had")
-            }
-            Action::Unresolvable { .. } => refuse("nodes are told addresses, not names"),
-            Action::LyingFsync { .. } => refuse("nobody would notice: power is never lost here"),
-            Action::BitRot { .. } => refuse("stop the broker and change its files"),
-            Action::ClockDrift { .. } => refuse("the machine's clock is what it is; `clock-step` can be had"),
+            Action::PowerLoss { .. }
+            | Action::Loss { .. }
+            | Action::Hold { .. }
+            | Action::Unresolvable { .. }
+            | Action::LyingFsync { .. }
+            | Action::BitRot { .. }
+            | Action::ClockDrift { .. } => unreachable!("refused above"),
         }
     }
 
@@ -361,15 +359,27 @@ impl Injector {
     }
 }
 
+/// Why real sockets, disks and clocks cannot do this, if they cannot.
+fn why_not(action: &Action) -> Option<&'static str> {
+    Some(match action {
+        Action::PowerLoss { .. } => "a process cannot take the machine's power; `kill` keeps the page cache",
+        Action::Loss { .. } => "packets are the kernel's; `latency` and `partition` can be had",
+        Action::Hold { .. } => "messages are bytes in a stream; `partition` with one-way, or `latency`, can be had",
+        Action::Unresolvable { .. } => "nodes are told addresses, not names",
+        Action::LyingFsync { .. } => "nobody would notice: power is never lost here",
+        Action::BitRot { .. } => "stop the broker and change its files",
+        Action::ClockDrift { .. } => "the machine's clock is what it is; `clock-step` can be had",
+        _ => return None,
+    })
+}
+
 /// Whether a schedule's action can be done here at all, before anything is begun.
 ///
 /// # Errors
 /// [`Refused`], as [`Injector::inject`] would say.
 pub fn possible(action: &Action, hosts: &[&str]) -> Result<(), Refused> {
-    let kind = action.kind();
-    if matches!(kind, "power-loss" | "loss" | "hold" | "unresolvable" | "lying-fsync" | "bit-rot" | "clock-drift") {
-        let why = "it needs what only a simulated world has; `klamm run` can do it";
-        return Err(Refused::NotHere { kind, why });
+    if let Some(why) = why_not(action) {
+        return Err(Refused::NotHere { kind: action.kind(), why });
     }
     for who in action.names() {
         if matches!(

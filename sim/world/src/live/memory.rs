@@ -1,12 +1,14 @@
 //! A disk that is memory: for clusters that leave nothing behind. Its files outlive the processes of their node, not those of
 //! the cluster.
 
+use super::board::lock;
+use crate::disk::names::below;
 use crate::disk::rope::Rope;
 use crate::shell::disk::{Completion, Disk};
 use klamm_model::disk::{DiskError, DiskOp, DiskReply, DiskResult, DiskToken, FileEntry, Path};
 use klamm_model::units::Instant;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// The files of one node.
 #[derive(Clone, Debug, Default)]
@@ -26,20 +28,14 @@ impl MemoryDisk {
     }
 }
 
-/// Whether `path` is `tree`, or below it.
-pub(super) fn is_below(path: &str, tree: &str) -> bool {
-    tree.is_empty() || path.strip_prefix(tree).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 impl MemoryFiles {
     /// Everything is gone.
     pub(super) fn wipe(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.0).clear();
     }
 
     fn perform(&self, op: DiskOp) -> DiskResult {
-        // A poisoned lock means that a node panicked between two whole operations.
-        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = lock(&self.0);
         match op {
             DiskOp::Append { file, data } => files.entry(file).or_default().push(data),
             DiskOp::Write { file, data } => {
@@ -59,11 +55,11 @@ impl MemoryFiles {
                 files.get_mut(&file).ok_or(DiskError::NotFound)?.cut(len);
             }
             DiskOp::Rename { from, to } => {
-                let moved: Vec<Path> = files.keys().filter(|p| is_below(p.as_str(), from.as_str())).cloned().collect();
+                let moved: Vec<Path> = files.keys().filter(|p| below(p, &from)).cloned().collect();
                 if moved.is_empty() {
                     return Err(DiskError::NotFound);
                 }
-                files.retain(|p, _| !is_below(p.as_str(), to.as_str()));
+                files.retain(|p, _| !below(p, &to));
                 for path in moved {
                     let rest = &path.as_str()[from.as_str().len()..];
                     let new = Path::new(format!("{to}{rest}"));
@@ -72,10 +68,10 @@ impl MemoryFiles {
                     }
                 }
             }
-            DiskOp::Delete { path } => files.retain(|p, _| !is_below(p.as_str(), path.as_str())),
+            DiskOp::Delete { path } => files.retain(|p, _| !below(p, &path)),
             DiskOp::List { dir } => {
-                let below = files.iter().filter(|(p, _)| is_below(p.as_str(), dir.as_str()));
-                let entries = below.map(|(path, rope)| FileEntry { path: path.clone(), len: rope.len() });
+                let found = files.iter().filter(|(p, _)| below(p, &dir));
+                let entries = found.map(|(path, rope)| FileEntry { path: path.clone(), len: rope.len() });
                 return Ok(DiskReply::Listing(entries.collect()));
             }
         }

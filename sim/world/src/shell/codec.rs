@@ -76,14 +76,7 @@ pub struct Incoming {
     pub request: RequestKind,
 }
 
-impl Incoming {
-    /// Whether its sender waits for an answer: nobody does with acks=0.
-    pub fn is_answered(&self) -> bool {
-        is_answered(&self.request)
-    }
-}
-
-/// Whether a request is answered at all.
+/// Whether a request is answered at all: nobody waits for an answer with acks=0.
 pub fn is_answered(request: &RequestKind) -> bool {
     !matches!(request, RequestKind::Produce(produce) if produce.acks == 0)
 }

@@ -4,6 +4,7 @@ use super::super::Process;
 use super::classic::{ClassicGroup, Member, State};
 use super::shard::{Group, Kind};
 use crate::broker::connections::Caller;
+use crate::broker::text;
 use crate::node::Outbox;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
@@ -100,8 +101,4 @@ fn describe(group: &ClassicGroup, version: i16) -> DescribedGroup {
         .with_protocol_type(text(group.protocol_type.as_deref().unwrap_or("")))
         .with_protocol_data(text(protocol.unwrap_or("")))
         .with_members(group.members.values().map(member).collect())
-}
-
-fn text(s: &str) -> StrBytes {
-    StrBytes::from_string(s.to_owned())
 }

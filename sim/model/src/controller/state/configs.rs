@@ -3,7 +3,7 @@
 
 use super::super::image::TOPIC_RESOURCE;
 use super::topics::Refusal;
-use super::{Batch, Decided, State};
+use super::{Batch, Decided, State, counted, twice};
 use crate::config::{Properties, TopicConfig};
 use crate::record::schema::MetadataRecord;
 use kafka_protocol::error::ResponseError;
@@ -13,24 +13,23 @@ use kafka_protocol::messages::{
     AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 use kafka_protocol::protocol::StrBytes;
+use std::collections::BTreeMap;
 
 /// Kafka's `AlterConfigOp.OpType`.
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 
+/// What has settings: its kind and name.
+type Resource<'a> = (i8, &'a StrBytes);
+
 impl State {
     /// IncrementalAlterConfigs: single settings come and go.
     pub fn alter_configs(&self, request: &IncrementalAlterConfigsRequest) -> Decided<IncrementalAlterConfigsResponse> {
         let mut batch = Batch::default();
+        let named = counted(request.resources.iter().map(|r| (r.resource_type, &r.resource_name)));
         let mut answers = Vec::with_capacity(request.resources.len());
         for r in &request.resources {
-            let twice = request
-                .resources
-                .iter()
-                .filter(|o| same(r.resource_type, &r.resource_name, o.resource_type, &o.resource_name))
-                .count()
-                > 1;
-            let changed = self.settings(r.resource_type, &r.resource_name, twice).and_then(|mut settings| {
+            let changed = self.settings((r.resource_type, &r.resource_name), &named).and_then(|mut settings| {
                 for c in &r.configs {
                     match (c.config_operation, &c.value) {
                         (SET, Some(value)) => drop(settings.insert(c.name.to_string(), value.to_string())),
@@ -56,15 +55,10 @@ impl State {
     /// AlterConfigs: what is not named goes.
     pub fn replace_configs(&self, request: &AlterConfigsRequest) -> Decided<AlterConfigsResponse> {
         let mut batch = Batch::default();
+        let named = counted(request.resources.iter().map(|r| (r.resource_type, &r.resource_name)));
         let mut answers = Vec::with_capacity(request.resources.len());
         for r in &request.resources {
-            let twice = request
-                .resources
-                .iter()
-                .filter(|o| same(r.resource_type, &r.resource_name, o.resource_type, &o.resource_name))
-                .count()
-                > 1;
-            let changed = self.settings(r.resource_type, &r.resource_name, twice).and_then(|_| {
+            let changed = self.settings((r.resource_type, &r.resource_name), &named).and_then(|_| {
                 let one = |c: &kafka_protocol::messages::alter_configs_request::AlterableConfig| match &c.value {
                     Some(value) => Ok((c.name.to_string(), value.to_string())),
                     None => invalid(format!("`{}` has no value", c.name.as_str())),
@@ -84,10 +78,11 @@ impl State {
     }
 
     /// What is set for a topic.
-    fn settings(&self, kind: i8, name: &StrBytes, twice: bool) -> Result<Properties, Refusal> {
-        if twice {
-            return Err((ResponseError::InvalidRequest, "the request names it twice".to_owned()));
+    fn settings(&self, asked: Resource<'_>, named: &BTreeMap<Resource<'_>, usize>) -> Result<Properties, Refusal> {
+        if named[&asked] > 1 {
+            return twice();
         }
+        let (kind, name) = asked;
         if kind != TOPIC_RESOURCE {
             let why = "only settings of topics change while the cluster runs".to_owned();
             return Err((ResponseError::InvalidRequest, why));
@@ -134,10 +129,6 @@ impl State {
         }
         (0, None)
     }
-}
-
-fn same(kind: i8, name: &StrBytes, other_kind: i8, other: &StrBytes) -> bool {
-    kind == other_kind && name == other
 }
 
 fn invalid<T>(why: String) -> Result<T, Refusal> {

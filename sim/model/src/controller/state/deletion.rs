@@ -2,7 +2,7 @@
 //! `ControllerApis.deleteTopics` and `ReplicationControlManager.deleteTopics`.
 
 use super::topics::Refusal;
-use super::{Batch, Decided, State};
+use super::{Batch, Decided, State, counted, twice};
 use crate::ids::*;
 use crate::record::schema::MetadataRecord;
 use kafka_protocol::error::ResponseError;
@@ -32,19 +32,17 @@ impl State {
         let mut gone = BTreeSet::new();
         let mut results = Vec::new();
         let asked = named(version, request);
-        let twice = |topic: &DeleteTopicState| asked.iter().filter(|other| *other == topic).count() > 1;
-        let mut refused = Vec::new();
+        fn key(topic: &DeleteTopicState) -> (Option<&TopicName>, Uuid) {
+            (topic.name.as_ref(), topic.topic_id)
+        }
+        let mut counts = counted(asked.iter().map(key));
         for topic in &asked {
-            if refused.contains(&topic) {
-                continue;
-            }
-            let mut result = DeletableTopicResult::default().with_name(topic.name.clone());
-            let found = if twice(topic) {
-                refused.push(topic);
-                Err((ResponseError::InvalidRequest, "the request names it twice".to_owned()))
-            } else {
-                self.to_delete(topic)
+            let found = match counts.remove(&key(topic)) {
+                None => continue,
+                Some(1) => self.to_delete(topic),
+                Some(_) => twice(),
             };
+            let mut result = DeletableTopicResult::default().with_name(topic.name.clone());
             match found {
                 // By its name and by its id.
                 Ok(id) if !gone.insert(id) => continue,

@@ -36,6 +36,20 @@ use std::collections::BTreeMap;
 /// Kafka's `metadata.version` 4.0-IV3.
 const METADATA_VERSION: i16 = 25;
 
+/// How often a request names what it names.
+fn counted<K: Ord>(names: impl IntoIterator<Item = K>) -> BTreeMap<K, usize> {
+    let mut named = BTreeMap::new();
+    for name in names {
+        *named.entry(name).or_default() += 1;
+    }
+    named
+}
+
+/// The refusal of what is named more than once.
+fn twice<T>() -> Result<T, topics::Refusal> {
+    Err((ResponseError::InvalidRequest, "the request names it twice".to_owned()))
+}
+
 /// What was decided.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Decided<T> {

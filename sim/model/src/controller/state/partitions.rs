@@ -3,7 +3,7 @@
 
 use super::super::placement::place;
 use super::topics::{MAX_PARTITIONS_PER_REQUEST, Refusal};
-use super::{Batch, Decided, State};
+use super::{Batch, Decided, State, counted, twice};
 use crate::ids::*;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
@@ -11,7 +11,7 @@ use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicR
 use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 use kafka_protocol::protocol::StrBytes;
 use rand_chacha::ChaCha8Rng;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 impl State {
     /// CreatePartitions.
@@ -21,16 +21,13 @@ impl State {
         rng: &mut ChaCha8Rng,
     ) -> Decided<CreatePartitionsResponse> {
         let mut batch = Batch::default();
-        let mut named: BTreeMap<&TopicName, usize> = BTreeMap::new();
-        for topic in &request.topics {
-            *named.entry(&topic.name).or_default() += 1;
-        }
+        let mut named = counted(request.topics.iter().map(|t| &t.name));
         let mut results = Vec::with_capacity(named.len());
         for topic in &request.topics {
             let planned = match named.remove(&topic.name) {
                 None => continue,
                 Some(1) => self.more_partitions(topic, batch.records.len(), rng),
-                Some(_) => Err((ResponseError::InvalidRequest, "the request names it twice".to_owned())),
+                Some(_) => twice(),
             };
             let result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
             results.push(match planned {

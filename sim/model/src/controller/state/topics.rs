@@ -2,7 +2,7 @@
 
 use super::super::image::TOPIC_RESOURCE;
 use super::super::placement::{Usable, place};
-use super::{Batch, Decided, State, random_uuid};
+use super::{Batch, Decided, State, counted, random_uuid, twice};
 use crate::config::{Properties, TopicConfig};
 use crate::ids::*;
 use crate::record::schema::{MetadataRecord, PartitionRecord};
@@ -39,23 +39,14 @@ impl State {
         rng: &mut ChaCha8Rng,
     ) -> Decided<CreateTopicsResponse> {
         let mut batch = Batch::default();
-        let mut seen = BTreeSet::new();
-        let mut twice = BTreeSet::new();
-        for topic in &request.topics {
-            if !seen.insert(&topic.name) {
-                twice.insert(&topic.name);
-            }
-        }
-        let mut results = Vec::with_capacity(seen.len());
+        let mut named = counted(request.topics.iter().map(|t| &t.name));
+        let mut results = Vec::with_capacity(named.len());
         for topic in &request.topics {
             // A name that comes twice is refused, once.
-            if !seen.remove(&topic.name) {
-                continue;
-            }
-            let plan = if twice.contains(&topic.name) {
-                Err((ResponseError::InvalidRequest, "the request names it twice".to_owned()))
-            } else {
-                self.plan(topic, batch.records.len(), rng)
+            let plan = match named.remove(&topic.name) {
+                None => continue,
+                Some(1) => self.plan(topic, batch.records.len(), rng),
+                Some(_) => twice(),
             };
             let result = CreatableTopicResult::default().with_name(topic.name.clone());
             results.push(match plan {

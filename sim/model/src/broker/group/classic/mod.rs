@@ -22,6 +22,7 @@ pub(in crate::broker::group) use sync::{fit_sync, generation_of};
 
 use super::{Ctx, Session};
 use crate::broker::connections::Caller;
+use crate::broker::text;
 use crate::record::schema::subscription_topics;
 use crate::timers::TimerKey;
 use crate::trace::{RemovalReason, TraceEvent};
@@ -29,7 +30,6 @@ use crate::units::{Duration, Instant};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
-use kafka_protocol::protocol::StrBytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -367,10 +367,6 @@ impl ClassicGroup {
 /// A setting in milliseconds; a negative one is none at all.
 fn millis(ms: i32) -> Duration {
     Duration::from_millis(ms.max(0) as u64)
-}
-
-fn text(s: &str) -> StrBytes {
-    StrBytes::from_string(s.to_owned())
 }
 
 fn after(ctx: &Ctx<'_>, d: Duration) -> Instant {

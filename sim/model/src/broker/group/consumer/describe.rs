@@ -6,6 +6,7 @@ use super::super::assignor::Partitions;
 use super::super::shard::Group;
 use super::{ConsumerGroup, Member, UNKNOWN_CLIENT, target};
 use crate::broker::connections::Caller;
+use crate::broker::text;
 use crate::controller::image::Image;
 use crate::ids::*;
 use crate::node::Outbox;
@@ -13,7 +14,6 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::consumer_group_describe_response::TopicPartitions;
 use kafka_protocol::messages::consumer_group_describe_response::{Assignment, DescribedGroup, Member as Described};
 use kafka_protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, GroupId};
-use kafka_protocol::protocol::StrBytes;
 
 /// The first version that tells members of the classic protocol from others, and what it calls the others.
 const MEMBER_TYPES: i16 = 1;
@@ -83,8 +83,4 @@ fn assignment(partitions: &Partitions, image: &Image) -> Assignment {
         Some(topic.with_partitions(partitions.iter().copied().collect()))
     });
     Assignment::default().with_topic_partitions(topics.collect())
-}
-
-fn text(s: &str) -> StrBytes {
-    StrBytes::from_string(s.to_owned())
 }
