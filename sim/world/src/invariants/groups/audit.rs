@@ -223,7 +223,9 @@ impl Invariants {
                     None => say("group-agreed", format!("group `{name}`: `{}` is no member", member.member)),
                 }
             }
-            for missing in self.subscribed(name).filter(|p| !owned.contains(p)) {
+            let forgotten = self.replayed(name).and_then(|(_, log)| log.replayed.groups.get(name));
+            let forgotten = |p: &Source| forgotten.is_some_and(|g| g.handover.forgotten.contains(p));
+            for missing in self.subscribed(name).filter(|p| !owned.contains(p) && !forgotten(p)) {
                 say("group-owned", format!("group `{name}`: nobody owns {}-{}", missing.0, missing.1));
             }
         }

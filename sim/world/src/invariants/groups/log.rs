@@ -43,6 +43,44 @@ pub(crate) struct Holds {
     pub(crate) ordinal: Ordinal,
 }
 
+/// What a cooperative generation gives to nobody because a static member is to give it up first (KIP-429), and come again.
+///
+/// If that member is replaced before it comes, nobody comes: its successor is answered in the same generation, is given
+/// what was assigned, and has nothing to give up. Kafka's coordinator does not rebalance for that
+/// (`GroupMetadataManager.updateStaticMemberThenRebalanceOrCompleteJoin`), so the partition waits for the next rebalance,
+/// whatever brings it about.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Handover {
+    /// What is waited for, and of which instance.
+    awaited: Vec<((String, i32), String)>,
+    /// What is awaited of an instance that does not know.
+    pub(crate) forgotten: BTreeSet<(String, i32)>,
+}
+
+impl Handover {
+    fn goes_on(&mut self, before: Option<&Classic>, now: Option<&Classic>) {
+        let (before, Some(now)) = (before, now) else { return *self = Handover::default() };
+        let id_of = |c: &Classic, instance: &str| {
+            c.members.iter().find(|m| m.instance.as_deref() == Some(instance)).map(|m| m.id.clone())
+        };
+        if let Some(before) = before.filter(|b| b.generation == now.generation) {
+            let replaced = |i: &str| id_of(before, i).is_some_and(|id| id_of(now, i).is_some_and(|now| now != id));
+            let forgotten =
+                self.awaited.iter().filter(|(_, instance)| replaced(instance)).map(|(part, _)| part.clone());
+            self.forgotten.extend(forgotten.collect::<Vec<_>>());
+            return;
+        }
+        let given: BTreeSet<_> = now.members.iter().flat_map(|m| &m.assigned).collect();
+        let owned = now.members.iter().filter_map(|m| Some((m.instance.clone()?, &m.owned)));
+        let awaited =
+            owned.flat_map(|(instance, owned)| owned.iter().map(move |part| (part.clone(), instance.clone())));
+        *self = Handover {
+            awaited: awaited.filter(|(part, _)| !given.contains(part)).collect(),
+            forgotten: BTreeSet::new(),
+        };
+    }
+}
+
 /// One group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GroupState {
@@ -51,6 +89,7 @@ pub(crate) struct GroupState {
     /// The generation before that had members.
     pub(crate) classic_before: Option<Classic>,
     pub(crate) classic_since: Ordinal,
+    pub(crate) handover: Handover,
     pub(crate) epoch: Option<i32>,
     pub(crate) members: BTreeMap<String, Subscribed>,
     pub(crate) target_epoch: Option<i32>,
@@ -101,7 +140,9 @@ impl Replayed {
                 }
             }
             Said::Classic { value, .. } => {
-                if let Some(before) = group.classic.take().filter(|c| !c.members.is_empty()) {
+                let before = group.classic.take();
+                group.handover.goes_on(before.as_ref(), value.as_ref());
+                if let Some(before) = before.filter(|c| !c.members.is_empty()) {
                     group.classic_before = Some(before);
                 }
                 group.classic.clone_from(value);

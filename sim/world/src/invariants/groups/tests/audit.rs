@@ -95,3 +95,27 @@ fn convergence_wants_all_there_is_read_and_every_commit_resolved() {
     assert_eq!(unmet(None, 0), ["group-caught-up"]);
     assert_eq!(unmet(Some(7), 1), ["commits-resolved", "commits-resolved"]);
 }
+
+#[test]
+fn what_a_replaced_static_member_was_to_give_up_waits_for_the_next_rebalance() {
+    let cooperative =
+        |n, members: &[(&str, Option<&str>, &[i32], &[i32])]| generation_with(n, "cooperative-sticky", members);
+    // In generation 2, m1 is to give partition 0 up.
+    let asked = cooperative(2, &[("m1", Some("i1"), &[], &[0]), ("m2", None, &[1], &[1])]);
+    let unmet = |records: &[Record], first: &str, n: i32| {
+        let mut w = World::settled(COOPERATIVE, "cooperative-sticky");
+        w.appends(records, true);
+        let accounts = w.accounts(group_of("Stable", n, &[(first, &[]), ("m2", &[1])], None), [&[], &[1]]);
+        let unmet = w.groups_unmet(&accounts).into_iter();
+        unmet.filter(|u| u.condition == "group-owned").map(|u| u.condition).collect::<Vec<_>>()
+    };
+    assert_eq!(unmet(std::slice::from_ref(&asked), "m1", 2), ["group-owned"]);
+    let replaced = cooperative(2, &[("m3", Some("i1"), &[], &[]), ("m2", None, &[1], &[1])]);
+    assert_eq!(unmet(&[asked.clone(), replaced.clone()], "m3", 2), [""; 0]);
+    // Another instance than the one that was to come.
+    let other = cooperative(2, &[("m3", Some("i2"), &[], &[]), ("m2", None, &[1], &[1])]);
+    assert_eq!(unmet(&[asked.clone(), other], "m3", 2), ["group-owned"]);
+    // The next rebalance is what it waited for.
+    let next = cooperative(3, &[("m3", Some("i1"), &[], &[]), ("m2", None, &[1], &[1])]);
+    assert_eq!(unmet(&[asked, replaced, next], "m3", 3), ["group-owned"]);
+}

@@ -79,6 +79,11 @@ pub(super) fn generation(n: i32, protocol: &str, members: &[(&str, &[i32])]) -> 
 }
 /// The same, with what each member said it had when it joined, or its sticky assignor remembered of the generation before.
 pub(super) fn generation_of(n: i32, protocol: &str, members: &[(&str, &[i32], &[i32])]) -> Record {
+    let members: Vec<_> = members.iter().map(|(id, parts, owned)| (*id, None, *parts, *owned)).collect();
+    generation_with(n, protocol, &members)
+}
+/// The same, with static members.
+pub(super) fn generation_with(n: i32, protocol: &str, members: &[(&str, Option<&str>, &[i32], &[i32])]) -> Record {
     let mut v = 3i16.to_be_bytes().to_vec();
     v.extend(old("consumer"));
     v.extend(n.to_be_bytes());
@@ -86,9 +91,9 @@ pub(super) fn generation_of(n: i32, protocol: &str, members: &[(&str, &[i32], &[
     v.extend(old(members.first().map_or("", |m| m.0)));
     v.extend(5i64.to_be_bytes());
     v.extend((members.len() as i32).to_be_bytes());
-    for (id, parts, owned) in members {
+    for (id, instance, parts, owned) in members {
         v.extend(old(id));
-        v.extend((-1i16).to_be_bytes());
+        v.extend(instance.map_or_else(|| (-1i16).to_be_bytes().to_vec(), old));
         v.extend([old("c"), old("/h")].concat());
         v.extend(300_000i32.to_be_bytes());
         v.extend(45_000i32.to_be_bytes());
