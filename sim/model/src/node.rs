@@ -222,10 +222,12 @@ impl Outbox {
         Outbox::default()
     }
     /// Adds an output.
+    #[inline]
     pub fn push(&mut self, output: Output) {
         self.outputs.push(output);
     }
     /// Opens a connection.
+    #[inline]
     pub fn connect(&mut self, to: Endpoint) -> ConnId {
         self.conns += 1;
         let conn = ConnId::outgoing(self.conns);
@@ -233,14 +235,17 @@ impl Outbox {
         conn
     }
     /// Closes a connection.
+    #[inline]
     pub fn close(&mut self, conn: ConnId) {
         self.push(Output::Close { conn });
     }
     /// Answers a request.
+    #[inline]
     pub fn respond(&mut self, conn: ConnId, correlation: i32, version: i16, response: impl Into<ResponseKind>) {
         self.push(Output::Response { conn, correlation, version, response: Box::new(response.into()) });
     }
     /// Asks the disk.
+    #[inline]
     pub fn disk(&mut self, owner: u32, op: DiskOp) -> DiskToken {
         self.tokens += 1;
         let token = DiskToken { owner, seq: self.tokens };
@@ -248,19 +253,23 @@ impl Outbox {
         token
     }
     /// Says what just became true.
+    #[inline]
     pub fn trace(&mut self, event: TraceEvent) {
         self.push(Output::Trace(Box::new(event)));
     }
     /// Records a client operation.
+    #[inline]
     pub fn op(&mut self, op: Op) {
         self.push(Output::Op(Box::new(op)));
     }
     /// Asks for [`Input::Timer`] no later than `at`. Of several calls while one input is handled, the earliest
     /// counts; a node must say its next deadline again on every input.
+    #[inline]
     pub fn wake_at(&mut self, at: Instant) {
         self.deadline = Some(self.deadline.map_or(at, |d| d.min(at)));
     }
     /// Takes what has gathered: outputs in order, and the next deadline. For the world.
+    #[inline]
     pub fn take(&mut self, into: &mut Vec<Output>) -> Option<Instant> {
         if into.is_empty() {
             std::mem::swap(into, &mut self.outputs);

@@ -15,8 +15,10 @@ const NAMED: usize = 6;
 pub(super) struct Budget {
     bounds: Budgets,
     events: u64,
+    steps: u64,
     instant: Instant,
-    within_instant: u64,
+    /// Events and steps before this instant.
+    before_instant: u64,
     /// Bytes of messages that are on their way or wait for a worker, and how many there are.
     held_bytes: u64,
     held: u64,
@@ -30,8 +32,9 @@ impl Budget {
         Budget {
             bounds,
             events: 0,
+            steps: 0,
             instant: Instant::ZERO,
-            within_instant: 0,
+            before_instant: 0,
             held_bytes: 0,
             held: 0,
             latest: vec![0; REMEMBERED].into(),
@@ -40,32 +43,28 @@ impl Budget {
     }
 
     /// One event.
-    pub(super) fn event(&mut self, now: Instant, node: Option<NodeRef>, kind: u8) {
+    pub(super) fn event(&mut self, node: Option<NodeRef>, kind: u8) {
         self.latest[self.events as usize % REMEMBERED] =
             u32::from(node.map_or(u16::MAX, |n| n.0)) << 8 | u32::from(kind);
         self.events += 1;
+    }
+
+    /// One step of the main loop, seen or not; what the steps before it amounted to is looked at.
+    pub(super) fn step(&mut self, now: Instant, queued: usize) {
+        self.steps += 1;
+        let happened = self.events + self.steps;
+        if now != self.instant {
+            self.instant = now;
+            self.before_instant = happened;
+        }
         if self.events > self.bounds.events {
             self.exceed("events", self.bounds.events);
         }
-        self.within(now);
-    }
-
-    /// One step of the main loop, seen or not.
-    pub(super) fn step(&mut self, now: Instant, queued: usize) {
-        self.within(now);
+        if happened - self.before_instant > self.bounds.events_per_instant {
+            self.exceed("events within one instant", self.bounds.events_per_instant);
+        }
         if queued as u64 + self.held > self.bounds.queued {
             self.exceed("events that wait", self.bounds.queued);
-        }
-    }
-
-    fn within(&mut self, now: Instant) {
-        if now != self.instant {
-            self.instant = now;
-            self.within_instant = 0;
-        }
-        self.within_instant += 1;
-        if self.within_instant > self.bounds.events_per_instant {
-            self.exceed("events within one instant", self.bounds.events_per_instant);
         }
     }
 

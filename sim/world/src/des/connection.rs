@@ -59,6 +59,10 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// One that has not left yet.
+    pub(super) const fn new(cause: Ordinal, size: u32, correlation: i32, version: i16, body: Body) -> Segment {
+        Segment { departs: Instant::ZERO, arrives: Instant::ZERO, cause, size, correlation, version, body }
+    }
     pub(super) fn is_message(&self) -> bool {
         matches!(self.body, Body::Request(_) | Body::Response(_))
     }

@@ -37,6 +37,7 @@ impl Digest {
     }
 
     /// Takes an event in; `size` is its message's.
+    #[inline(always)]
     pub(super) fn event(&mut self, event: &Event<'_>, size: u32) {
         let place = |p: Option<u16>| u64::from(p.map_or(u16::MAX, |p| p));
         let places = place(event.host.map(|h| h.0)) << 16 | place(event.node.map(|n| n.0));

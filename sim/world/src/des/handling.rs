@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl Sim {
     /// A worker has finished with an input.
-    pub(super) fn take_up<O: Observer + ?Sized>(&mut self, host: HostId, work: Work, observer: &mut O) {
+    pub(super) fn take_up(&mut self, host: HostId, work: Work, observer: &mut dyn Observer) {
         let Work { node, incarnation, cause, lane, size, input } = work;
         if matches!(input, Input::Request { .. } | Input::Response { .. }) {
             self.budget.release(size);
@@ -105,26 +105,25 @@ impl Sim {
         }
     }
 
-    fn carry_out<O: Observer + ?Sized>(
-        &mut self,
-        host: HostId,
-        node: NodeRef,
-        output: Output,
-        cause: Ordinal,
-        observer: &mut O,
-    ) {
+    fn carry_out(&mut self, host: HostId, node: NodeRef, output: Output, cause: Ordinal, observer: &mut dyn Observer) {
         match output {
             Output::Request { conn, correlation, version, request } => {
                 let Some(((conn, side, from, to), true)) = self.own_end(node, conn) else { return };
                 let size = of_request(&request, version);
                 let what = What::RequestSent { from, to, correlation, version, request: &request };
                 let cause = self.emit(observer, cause, host, node, what, size);
-                let request = match self.encodes() {
+                let encoded = match self.encodes() {
                     None => Ok(request),
                     Some(round_trip) => self.codec.request(request, version, round_trip),
                 };
-                let body = request.map(Body::Request).map_err(|e| e.to_string());
-                self.dispatch_message(node, conn, side, cause, size, correlation, version, body);
+                match encoded {
+                    Ok(request) => {
+                        let body = Body::Request(request);
+                        self.transmit(conn, side, Segment::new(cause, size, correlation, version, body));
+                    }
+                    // The sender built what its version cannot carry: its code is at fault, as in a panic.
+                    Err(reason) => self.crash(node, reason.to_string().into()),
+                }
             }
             Output::Response { conn, correlation, version, response } => {
                 let Some(((conn, side, from, to), sends)) = self.own_end(node, conn) else { return };
@@ -135,12 +134,18 @@ impl Sim {
                 if !sends {
                     return;
                 }
-                let response = match self.encodes() {
+                let encoded = match self.encodes() {
                     None => Ok(response),
                     Some(round_trip) => self.codec.response(response, version, round_trip),
                 };
-                let body = response.map(Body::Response).map_err(|e| e.to_string());
-                self.dispatch_message(node, conn, side, cause, size, correlation, version, body);
+                match encoded {
+                    Ok(response) => {
+                        let body = Body::Response(response);
+                        self.transmit(conn, side, Segment::new(cause, size, correlation, version, body));
+                    }
+                    // The sender built what its version cannot carry: its code is at fault, as in a panic.
+                    Err(reason) => self.crash(node, reason.to_string().into()),
+                }
             }
             Output::Disk { token, op } => self.ask_disk(host, node, token, op, cause, observer),
             Output::Trace(trace) => {
@@ -179,35 +184,14 @@ impl Sim {
         (self.config.encode_messages || self.config.hash_messages).then_some(self.config.encode_messages)
     }
 
-    fn dispatch_message(
-        &mut self,
-        node: NodeRef,
-        conn: ConnRef,
-        side: Side,
-        cause: Ordinal,
-        size: u32,
-        correlation: i32,
-        version: i16,
-        body: Result<Body, String>,
-    ) {
-        match body {
-            Ok(body) => {
-                let (departs, arrives) = (Instant::ZERO, Instant::ZERO);
-                self.transmit(conn, side, Segment { departs, arrives, cause, size, correlation, version, body });
-            }
-            // The sender built a message that its version cannot carry: its code is at fault, as in a panic.
-            Err(reason) => self.crash(node, reason.into()),
-        }
-    }
-
-    fn connect<O: Observer + ?Sized>(
+    fn connect(
         &mut self,
         host: HostId,
         node: NodeRef,
         conn: ConnId,
         to: &Endpoint,
         cause: Ordinal,
-        observer: &mut O,
+        observer: &mut dyn Observer,
     ) {
         let cause = self.emit(observer, cause, host, node, What::Connecting { conn, to }, 0);
         let target = self.names.get(&*to.host).copied();
@@ -217,14 +201,14 @@ impl Sim {
         self.attempt(opener, host, target, to.port, cause);
     }
 
-    fn ask_disk<O: Observer + ?Sized>(
+    fn ask_disk(
         &mut self,
         host: HostId,
         node: NodeRef,
         token: DiskToken,
         op: DiskOp,
         cause: Ordinal,
-        observer: &mut O,
+        observer: &mut dyn Observer,
     ) {
         let cause = self.emit(observer, cause, host, node, What::DiskAsked { op: &op }, 0);
         let Some(process) = &self.nodes[usize::from(node.0)].process else { return };
@@ -234,7 +218,7 @@ impl Sim {
     }
 
     /// What a disk has done by now goes to the nodes that asked.
-    pub(super) fn disk_done<O: Observer + ?Sized>(&mut self, host: HostId, observer: &mut O) {
+    pub(super) fn disk_done(&mut self, host: HostId, observer: &mut dyn Observer) {
         let now = self.now;
         let state = self.host_mut(host);
         if state.disk_armed != Some(now) {

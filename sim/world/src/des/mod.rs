@@ -185,7 +185,7 @@ impl Sim {
     ///
     /// # Errors
     /// When the run is over for good: a crash, or a budget exceeded.
-    pub fn step<O: Observer + ?Sized>(&mut self, until: Instant, observer: &mut O) -> Result<bool, Stop> {
+    pub fn step(&mut self, until: Instant, observer: &mut dyn Observer) -> Result<bool, Stop> {
         self.settle(observer);
         let Some((at, event)) = self.queue.pop(self.now, until) else { return Ok(false) };
         self.now = at;
@@ -217,7 +217,7 @@ impl Sim {
     }
 
     /// Processes every event up to and including `until`.
-    pub fn run_until<O: Observer + ?Sized>(&mut self, until: Instant, observer: &mut O) -> Stop {
+    pub fn run_until(&mut self, until: Instant, observer: &mut dyn Observer) -> Stop {
         loop {
             match self.step(until, observer) {
                 Ok(true) => {}
@@ -230,7 +230,7 @@ impl Sim {
     }
 
     /// As [`Sim::run_until`], letting the driver act between events.
-    pub fn drive<D: Driver + ?Sized>(&mut self, until: Instant, driver: &mut D) -> Stop {
+    pub fn drive(&mut self, until: Instant, driver: &mut dyn Driver) -> Stop {
         loop {
             self.settle(driver);
             let acts = if driver.wants_to_act() {
@@ -264,7 +264,7 @@ impl Sim {
     }
 
     /// Tells what calls between events did, and plans what disks now owe.
-    fn settle<O: Observer + ?Sized>(&mut self, observer: &mut O) {
+    fn settle(&mut self, observer: &mut dyn Observer) {
         if !self.notices.is_empty() {
             self.tell_notices(observer);
         }
@@ -282,10 +282,12 @@ impl Sim {
         if self.budget.is_exceeded() { self.budget.verdict(self.now).map(Stop::Runaway) } else { None }
     }
 
-    /// Numbers an event and tells those who watch.
-    fn emit<O: Observer + ?Sized>(
+    /// Numbers an event and tells those who watch. In line wherever it is called: what kind of event it is is known there,
+    /// and most of what the digest does depends on that alone.
+    #[inline(always)]
+    fn emit(
         &mut self,
-        observer: &mut O,
+        observer: &mut dyn Observer,
         cause: Ordinal,
         host: HostId,
         node: NodeRef,
@@ -301,9 +303,10 @@ impl Sim {
         ordinal
     }
 
-    fn tell<O: Observer + ?Sized>(&mut self, observer: &mut O, event: &Event<'_>, size: u32) {
+    #[inline(always)]
+    fn tell(&mut self, observer: &mut dyn Observer, event: &Event<'_>, size: u32) {
         self.digest.event(event, size);
-        self.budget.event(event.at, event.node, digest::kind(&event.what));
+        self.budget.event(event.node, digest::kind(&event.what));
         observer.event(event);
     }
 

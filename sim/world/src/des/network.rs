@@ -84,19 +84,7 @@ impl Sim {
         if state.stream(side).ended {
             return;
         }
-        self.transmit(
-            conn,
-            side,
-            Segment {
-                departs: Instant::ZERO,
-                arrives: Instant::ZERO,
-                cause,
-                size: 0,
-                correlation: 0,
-                version: 0,
-                body,
-            },
-        );
+        self.transmit(conn, side, Segment::new(cause, 0, 0, 0, body));
         if last && let Some(state) = self.conns.get_mut(conn) {
             state.stream(side).ended = true;
         }
@@ -133,7 +121,7 @@ impl Sim {
     }
 
     /// The first segment of a stream is due.
-    pub(super) fn arrive<O: Observer + ?Sized>(&mut self, conn: ConnRef, side: Side, observer: &mut O) {
+    pub(super) fn arrive(&mut self, conn: ConnRef, side: Side, observer: &mut dyn Observer) {
         let now = self.now;
         let Some(state) = self.conns.get_mut(conn) else { return };
         let (from, to) = state.way(side);
@@ -171,7 +159,7 @@ impl Sim {
         self.deliver(conn, side, segment, observer);
     }
 
-    fn deliver<O: Observer + ?Sized>(&mut self, conn: ConnRef, side: Side, segment: Segment, observer: &mut O) {
+    fn deliver(&mut self, conn: ConnRef, side: Side, segment: Segment, observer: &mut dyn Observer) {
         let (cause, size) = (segment.cause, segment.size);
         let is_message = segment.is_message();
         let Some(state) = self.conns.get_mut(conn) else { return };
@@ -211,7 +199,7 @@ impl Sim {
     }
 
     /// A connection attempt has reached its host.
-    fn accept<O: Observer + ?Sized>(&mut self, conn: ConnRef, cause: Ordinal, observer: &mut O) {
+    fn accept(&mut self, conn: ConnRef, cause: Ordinal, observer: &mut dyn Observer) {
         let Some(state) = self.conns.get_mut(conn) else { return };
         let (host, port) = (state.ends[1].host, state.port);
         let door = self.hosts[usize::from(host.0)].nodes.iter().find_map(|&node| {

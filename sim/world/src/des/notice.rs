@@ -36,7 +36,7 @@ impl Sim {
     }
 
     /// Tells those who watch.
-    pub(super) fn tell_notices<O: Observer + ?Sized>(&mut self, observer: &mut O) {
+    pub(super) fn tell_notices(&mut self, observer: &mut dyn Observer) {
         for Pending { ordinal, cause, host, node, what } in std::mem::take(&mut self.notices) {
             let what = match &what {
                 Notice::Phase(phase) => What::Phase(*phase),

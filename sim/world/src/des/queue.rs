@@ -2,6 +2,9 @@
 //!
 //! An entry of the heap that is due now was put there before now began, so it goes before everything in the FIFO:
 //! the order is that of one sequence, at the price of a FIFO for the many events that follow at once.
+//!
+//! What is taken out of the heap leaves its key at the top until something is added or taken: most events are followed
+//! by another, whose key then sinks from the top, and the heap is put in order once instead of twice.
 
 use klamm_model::units::Instant;
 use std::cmp::Reverse;
@@ -17,6 +20,8 @@ const SEQ: u32 = 40;
 #[derive(Debug)]
 pub(super) struct Queue<E> {
     heap: BinaryHeap<Reverse<u128>>,
+    /// The key at the top is of an event that has been taken out.
+    spent: bool,
     events: Vec<E>,
     free: Vec<u32>,
     instant: VecDeque<E>,
@@ -31,6 +36,7 @@ impl<E: Copy> Queue<E> {
     pub(super) fn new() -> Queue<E> {
         Queue {
             heap: BinaryHeap::with_capacity(1024),
+            spent: false,
             events: Vec::with_capacity(1024),
             free: Vec::new(),
             instant: VecDeque::new(),
@@ -57,20 +63,33 @@ impl<E: Copy> Queue<E> {
         self.seq += 1;
         assert!(slot >> SLOT == 0 && self.seq >> SEQ == 0, "a queue within its bounds");
         let order = self.seq << SLOT | u64::from(slot);
-        self.heap.push(Reverse(u128::from(at.as_nanos()) << (SEQ + SLOT) | u128::from(order)));
+        let key = Reverse(u128::from(at.as_nanos()) << (SEQ + SLOT) | u128::from(order));
+        if std::mem::take(&mut self.spent) {
+            *self.heap.peek_mut().expect("the spent key") = key;
+        } else {
+            self.heap.push(key);
+        }
+    }
+
+    /// The first key of an event that waits.
+    fn first(&mut self) -> Option<u128> {
+        if std::mem::take(&mut self.spent) {
+            self.heap.pop();
+        }
+        self.heap.peek().map(|first| first.0)
     }
 
     /// When the next event happens.
-    pub(super) fn next_at(&self, now: Instant) -> Option<Instant> {
-        if self.instant.is_empty() { self.heap.peek().map(|first| time_of(first.0)) } else { Some(now) }
+    pub(super) fn next_at(&mut self, now: Instant) -> Option<Instant> {
+        if self.instant.is_empty() { self.first().map(time_of) } else { Some(now) }
     }
 
     /// The next event, if it happens no later than `until`.
     pub(super) fn pop(&mut self, now: Instant, until: Instant) -> Option<(Instant, E)> {
-        if let Some(&Reverse(first)) = self.heap.peek() {
+        if let Some(first) = self.first() {
             let at = time_of(first);
             if at <= now || (self.instant.is_empty() && at <= until) {
-                self.heap.pop();
+                self.spent = true;
                 let slot = first as u32 & ((1 << SLOT) - 1);
                 self.free.push(slot);
                 return Some((at, self.events[slot as usize]));
@@ -81,7 +100,7 @@ impl<E: Copy> Queue<E> {
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.heap.len() + self.instant.len()
+        self.heap.len() - usize::from(self.spent) + self.instant.len()
     }
 }
 
