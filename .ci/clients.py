@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.request
 
-from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from kafka import KafkaConsumer, KafkaProducer
 
@@ -186,8 +186,16 @@ assert {"classic", "by-kafka-python"} <= groups, groups
 assert admin.describe_consumer_groups(["classic"])["classic"].result(20).group_id == "classic"
 partitions_become("orders", 4)
 admin.create_topics([NewTopic("short-lived", 1, 3)])["short-lived"].result(20)
+partitions_become("short-lived", 1)
+producer = Producer({"bootstrap.servers": bootstrap})
+for _ in range(10):
+    producer.produce("short-lived", b"x")
+assert producer.flush(20) == 0
+for offset in (4, 7):
+    (deleted,) = admin.delete_records([TopicPartition("short-lived", 0, offset)]).values()
+    assert deleted.result(20).low_watermark == offset
 admin.delete_topics(["short-lived"])["short-lived"].result(20)
-say("admin: partitions added, groups listed and described, a topic deleted")
+say("admin: partitions added, groups listed and described, records and a topic deleted")
 
 count = final_read(history, 20, "orders", 4) + final_read(history, 20, "by-kcat", 3)
 history.write(sys.argv[2])

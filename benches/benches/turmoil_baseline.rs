@@ -1,11 +1,15 @@
 //! The same remote calls in the `des` world and in turmoil, in one run, printed as ratios.
 //!
-//! Echo: five pairs of hosts, 16 calls under way in each, 200 bytes there and back. Heartbeats: fourteen hosts that
-//! each call a fifteenth every two seconds; how much virtual time passes in a second of wall time. The `des` side goes
-//! through its network, CPU and digest with typed messages; the turmoil side through its TCP, with frames that bear
-//! their length, one write for each. Both links take 100 to 400 us (turmoil rounds up to its tick of 1 ms, its
+//! Echo: five pairs of hosts, 16 calls under way in each, 200 bytes there and back, in turmoil once as they are and once
+//! in the messages of Kafka's protocol (Envelope), which whoever tests Kafka's clients there must encode and decode.
+//! Heartbeats: fourteen hosts that each call a fifteenth every two seconds; how much virtual time passes in a second of
+//! wall time. The `des` side goes through its network, CPU and digest with typed messages; the turmoil side through its
+//! TCP, with frames that bear their length, one write for each. Both links take 100 to 400 us (turmoil rounds up to its tick of 1 ms, its
 //! default). Rounds alternate, and the median of each side counts, so that a noisy machine is noisy to both.
 
+use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::messages::{EnvelopeRequest, EnvelopeResponse, RequestHeader, ResponseHeader};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 use klamm_benches::rpc::{Counter, echo_pairs, heartbeats};
 use klamm_model::units::Duration as Span;
 use klamm_world::des::{Sim, Stop};
@@ -44,7 +48,65 @@ async fn read_frame(from: &mut (impl AsyncReadExt + Unpin), frame: &mut Vec<u8>)
     Ok(())
 }
 
-async fn serve() -> Result<(), Any> {
+/// What is in a frame.
+#[derive(Clone, Copy)]
+enum Content {
+    /// Bytes that nobody looks at.
+    Plain,
+    /// A message with its header, encoded and decoded at both ends.
+    Kafka,
+}
+
+/// Puts a message with its header into a frame.
+fn encode<H: Encodable, M: Encodable + HeaderVersion>(header: &H, message: &M) -> Vec<u8> {
+    let mut frame = BytesMut::zeroed(4);
+    header.encode(&mut frame, M::header_version(0)).expect("a header");
+    message.encode(&mut frame, 0).expect("a message");
+    let length = frame.len() as u32 - 4;
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    frame.into()
+}
+
+/// Takes a message and its header out of a frame.
+fn decode<H: Decodable, M: Decodable + HeaderVersion>(frame: &[u8]) -> (H, M) {
+    let mut frame = Bytes::copy_from_slice(frame);
+    frame.advance(4);
+    let header = H::decode(&mut frame, M::header_version(0)).expect("a header");
+    (header, M::decode(&mut frame, 0).expect("a message"))
+}
+
+impl Content {
+    fn call(self, correlation: i32) -> Vec<u8> {
+        match self {
+            Content::Plain => frame(ECHO_BYTES),
+            Content::Kafka => {
+                let header = RequestHeader::default()
+                    .with_request_api_key(58)
+                    .with_correlation_id(correlation)
+                    .with_client_id(Some(StrBytes::from_static_str("echo")));
+                encode(&header, &EnvelopeRequest::default().with_request_data(Bytes::from_static(&[7; ECHO_BYTES])))
+            }
+        }
+    }
+    fn answer(self, call: Vec<u8>) -> Vec<u8> {
+        match self {
+            Content::Plain => call,
+            Content::Kafka => {
+                let (header, request) = decode::<RequestHeader, EnvelopeRequest>(&call);
+                let answer = EnvelopeResponse::default().with_response_data(Some(request.request_data));
+                encode(&ResponseHeader::default().with_correlation_id(header.correlation_id), &answer)
+            }
+        }
+    }
+    fn take(self, answer: &[u8]) {
+        if let Content::Kafka = self {
+            let (_, response) = decode::<ResponseHeader, EnvelopeResponse>(answer);
+            assert!(response.response_data.is_some_and(|d| d.len() == ECHO_BYTES), "an echo");
+        }
+    }
+}
+
+async fn serve(content: Content) -> Result<(), Any> {
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
     loop {
         let (stream, _) = listener.accept().await?;
@@ -52,6 +114,7 @@ async fn serve() -> Result<(), Any> {
             let (read, mut write) = stream.into_split();
             let (mut read, mut frame) = (BufReader::new(read), Vec::new());
             while read_frame(&mut read, &mut frame).await.is_ok() {
+                frame = content.answer(frame);
                 if write.write_all(&frame).await.is_err() {
                     break;
                 }
@@ -60,17 +123,19 @@ async fn serve() -> Result<(), Any> {
     }
 }
 
-async fn keep_calling(to: String, calls: Rc<Cell<u64>>) -> Result<(), Any> {
+async fn keep_calling(to: String, content: Content, calls: Rc<Cell<u64>>) -> Result<(), Any> {
     let (read, mut write) = TcpStream::connect((to.as_str(), PORT)).await?.into_split();
-    let (mut read, mut answer, call) = (BufReader::new(read), Vec::new(), frame(ECHO_BYTES));
-    for _ in 0..IN_FLIGHT {
-        write.write_all(&call).await?;
+    let (mut read, mut answer) = (BufReader::new(read), Vec::new());
+    for n in 0..IN_FLIGHT {
+        write.write_all(&content.call(n as i32)).await?;
     }
-    loop {
+    for n in IN_FLIGHT as i32.. {
         read_frame(&mut read, &mut answer).await?;
+        content.take(&answer);
         calls.set(calls.get() + 1);
-        write.write_all(&call).await?;
+        write.write_all(&content.call(n)).await?;
     }
+    Ok(())
 }
 
 async fn call_now_and_then(first: Duration, calls: Rc<Cell<u64>>) -> Result<(), Any> {
@@ -168,25 +233,29 @@ fn main() {
         return;
     }
     println!("median of {ROUNDS} rounds of {ROUND:?} each, alternating; one core");
-    let echoed = Rc::new(Cell::new(0));
-    let mut pairs = turmoil_world();
-    for n in 0..PAIRS {
-        pairs.host(format!("s{n}"), serve);
-        pairs.client(format!("c{n}"), keep_calling(format!("s{n}"), echoed.clone()));
+    for (name, content) in
+        [("echo, 5 pairs, 16 in flight, 200 B", Content::Plain), ("the same in Kafka's messages", Content::Kafka)]
+    {
+        let echoed = Rc::new(Cell::new(0));
+        let mut pairs = turmoil_world();
+        for n in 0..PAIRS {
+            pairs.host(format!("s{n}"), move || serve(content));
+            pairs.client(format!("c{n}"), keep_calling(format!("s{n}"), content, echoed.clone()));
+        }
+        let mut ours = echo_pairs(PAIRS, IN_FLIGHT, ECHO_BYTES);
+        compare(
+            name,
+            "calls/s",
+            3.0,
+            Round::calls_per_second,
+            || des_round(&mut ours, Span::from_millis(10)),
+            || turmoil_round(&mut pairs, &echoed),
+        );
     }
-    let mut ours = echo_pairs(PAIRS, IN_FLIGHT, ECHO_BYTES);
-    compare(
-        "echo, 5 pairs, 16 in flight, 200 B",
-        "calls/s",
-        3.0,
-        Round::calls_per_second,
-        || des_round(&mut ours, Span::from_millis(10)),
-        || turmoil_round(&mut pairs, &echoed),
-    );
 
     let beaten = Rc::new(Cell::new(0));
     let mut hosts = turmoil_world();
-    hosts.host("s", serve);
+    hosts.host("s", || serve(Content::Plain));
     for n in 0..HOSTS {
         let first = Duration::from_millis(PERIOD_MS * n / HOSTS);
         hosts.client(format!("c{n}"), call_now_and_then(first, beaten.clone()));

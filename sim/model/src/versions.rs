@@ -38,6 +38,7 @@ const BROKER: &[(ApiKey, VersionRange)] = &[
     (ApiKey::ApiVersions, range(0, 4)),
     (ApiKey::CreateTopics, range(2, 7)),
     (ApiKey::DeleteTopics, range(1, 6)),
+    (ApiKey::DeleteRecords, range(0, 2)),
     (ApiKey::InitProducerId, range(0, 5)),
     (ApiKey::OffsetForLeaderEpoch, range(2, 4)),
     (ApiKey::DescribeConfigs, range(1, 4)),

@@ -292,6 +292,7 @@ impl Process {
             let log_end = p.log.log_end();
             if let Ok(moved) = p.follower_fetched(now.mono, news, log_end, &self.metadata.image, out) {
                 self.after_move(owner, moved, out);
+                self.check_deletions(owner, out);
             }
         }
     }

@@ -25,6 +25,7 @@ mod checkpoints;
 mod cleaner;
 mod connections;
 mod controller_link;
+mod delete_records;
 mod describe;
 mod fetch;
 mod fetch_sessions;
@@ -60,6 +61,7 @@ use checkpoints::Checkpoints;
 use cleaner::Cleaner;
 use connections::{Caller, Connections};
 use controller_link::{Asked, ControllerLink, Lane};
+use delete_records::Deletions;
 use fetch::Fetches;
 use fetch_sessions::FetchSessions;
 use fetcher::Fetchers;
@@ -137,6 +139,8 @@ enum Task {
     Produce(u64),
     /// Answer a fetch that waits for data.
     Fetch(u64),
+    /// Answer a DeleteRecords request that waits for replicas.
+    DeleteRecords(u64),
     /// Answer what was forwarded and not answered.
     Forwarded(u64),
 }
@@ -170,6 +174,7 @@ struct Process {
     fetches: Fetches,
     fetch_sessions: FetchSessions,
     lookups: TimestampLookups,
+    deletions: Deletions,
     admin: Admin,
     groups: Groups,
     checkpoints: Checkpoints,
@@ -195,6 +200,7 @@ impl Process {
             fetches: Fetches::default(),
             fetch_sessions: FetchSessions::default(),
             lookups: TimestampLookups::default(),
+            deletions: Deletions::default(),
             admin: Admin::default(),
             groups: Groups::new(rng),
             checkpoints: Checkpoints::new(),
@@ -336,6 +342,7 @@ impl Process {
             Task::ShutdownTimeout => self.stop(now, out),
             Task::Produce(request) => self.produce_timed_out(request, out),
             Task::Fetch(request) => self.complete_fetch(request, out),
+            Task::DeleteRecords(request) => self.delete_records_timed_out(request, out),
             Task::Forwarded(request) => self.forwarded_timed_out(request, out),
         }
     }
@@ -352,6 +359,7 @@ impl Process {
             RequestKind::Produce(r) => self.on_produce(now, caller, r, out),
             RequestKind::Fetch(r) => self.on_fetch(now, caller, r, out),
             RequestKind::ListOffsets(r) => self.on_list_offsets(caller, &r, out),
+            RequestKind::DeleteRecords(r) => self.on_delete_records(now, caller, &r, out),
             RequestKind::OffsetForLeaderEpoch(r) => self.on_offset_for_leader_epoch(caller, &r, out),
             RequestKind::Metadata(r) => self.on_metadata_request(now, caller, &r, out),
             RequestKind::CreateTopics(_)

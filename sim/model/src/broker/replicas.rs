@@ -292,6 +292,7 @@ impl Process {
         if new_epoch {
             self.group_role_changed(owner);
             self.fail_produces(owner, ResponseError::NotLeaderOrFollower, out);
+            self.fail_deletions(owner, ResponseError::NotLeaderOrFollower, out);
             self.check_fetches(owner, out);
         }
     }
@@ -349,6 +350,7 @@ impl Process {
         self.fetchers.remove(owner);
         self.group_role_changed(owner);
         self.fail_produces(owner, ResponseError::UnknownTopicOrPartition, out);
+        self.fail_deletions(owner, ResponseError::UnknownTopicOrPartition, out);
         self.replicas.by_id.remove(&id);
         let gone = self.replicas.slots[owner as usize].take();
         if let Some(p) = gone {

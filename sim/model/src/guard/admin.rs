@@ -1,6 +1,8 @@
 //! The messages that change topics and settings.
 
-use super::layout::{Field, INT32, Layout, STRING, array, array_of, bool, int8, int16, int32, layout, string, uuid};
+use super::layout::{
+    Field, INT32, Layout, STRING, array, array_of, bool, int8, int16, int32, int64, layout, string, uuid,
+};
 
 pub(super) const CREATE_TOPICS_REQUEST: Layout = layout(
     2..=7,
@@ -48,6 +50,30 @@ pub(super) const CREATE_TOPICS_RESPONSE: Layout = layout(
                 )
                 .from(5)
                 .nullable(),
+            ],
+        ),
+    ],
+);
+
+pub(super) const DELETE_RECORDS_REQUEST: Layout = layout(
+    0..=2,
+    2,
+    &[
+        array("topics", &[string("name"), array("partitions", &[int32("partition_index"), int64("offset")])]),
+        int32("timeout_ms"),
+    ],
+);
+
+pub(super) const DELETE_RECORDS_RESPONSE: Layout = layout(
+    0..=2,
+    2,
+    &[
+        int32("throttle_time_ms"),
+        array(
+            "topics",
+            &[
+                string("name"),
+                array("partitions", &[int32("partition_index"), int64("low_watermark"), int16("error_code")]),
             ],
         ),
     ],

@@ -166,6 +166,7 @@ fn layouts(api: ApiKey) -> Option<(&'static Layout, &'static Layout)> {
         }
         ApiKey::CreateTopics => (&admin::CREATE_TOPICS_REQUEST, &admin::CREATE_TOPICS_RESPONSE),
         ApiKey::DeleteTopics => (&admin::DELETE_TOPICS_REQUEST, &admin::DELETE_TOPICS_RESPONSE),
+        ApiKey::DeleteRecords => (&admin::DELETE_RECORDS_REQUEST, &admin::DELETE_RECORDS_RESPONSE),
         ApiKey::CreatePartitions => (&admin::CREATE_PARTITIONS_REQUEST, &admin::CREATE_PARTITIONS_RESPONSE),
         ApiKey::DescribeConfigs => (&admin::DESCRIBE_CONFIGS_REQUEST, &admin::DESCRIBE_CONFIGS_RESPONSE),
         ApiKey::AlterConfigs => (&admin::ALTER_CONFIGS_REQUEST, &admin::ALTER_CONFIGS_RESPONSE),

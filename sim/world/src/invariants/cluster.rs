@@ -72,6 +72,8 @@ pub(crate) struct Seat {
     pub(crate) replica: Option<ReplicaIx>,
     pub(crate) high_watermark: Option<Offset>,
     pub(crate) log_start: Offset,
+    /// Up to where it was asked to delete records.
+    pub(crate) asked_to_delete: Option<Offset>,
     pub(crate) doing: Doing,
 }
 
@@ -138,6 +140,7 @@ impl Part {
             replica: None,
             high_watermark: None,
             log_start: Offset(0),
+            asked_to_delete: None,
             doing: Doing::Nothing,
         });
         self.seats.last_mut().expect("just pushed")

@@ -311,6 +311,7 @@ impl Invariants {
             RequestKind::AlterPartition(alter) => {
                 self.alter_partition_taken(to.node, to.conn, correlation, ctx.ordinal, alter);
             }
+            RequestKind::DeleteRecords(delete) => self.delete_records_taken(to.node, delete),
             RequestKind::JoinGroup(_)
             | RequestKind::SyncGroup(_)
             | RequestKind::Heartbeat(_)

@@ -4,6 +4,7 @@ use super::Invariants;
 use super::cluster::Doing;
 use super::finding::Ctx;
 use crate::event::NodeRef;
+use kafka_protocol::messages::DeleteRecordsRequest;
 use klamm_model::ids::*;
 use klamm_model::trace::{LogStartReason, TruncationReason};
 
@@ -83,6 +84,19 @@ impl Invariants {
         }
     }
 
+    /// Somebody asks for records to be deleted; -1: all that are committed.
+    pub(super) fn delete_records_taken(&mut self, node: NodeRef, request: &DeleteRecordsRequest) {
+        for topic in &request.topics {
+            for asked in &topic.partitions {
+                let ix = self.cluster.named(&topic.name, Uuid::nil(), asked.partition_index);
+                let Some(ix) = ix else { continue };
+                let to = if asked.offset == -1 { i64::MAX } else { asked.offset };
+                let seat = self.cluster.parts[ix.0].seat_mut(node);
+                seat.asked_to_delete = seat.asked_to_delete.max(Some(Offset(to)));
+            }
+        }
+    }
+
     /// A log's start moved up.
     pub(super) fn log_start(
         &mut self,
@@ -97,6 +111,7 @@ impl Invariants {
         let part = &mut self.cluster.parts[ix.0];
         let seat = part.seat_mut(node);
         let before = std::mem::replace(&mut seat.log_start, new);
+        let asked = seat.asked_to_delete;
         let high_watermark = seat.high_watermark;
         if let Some(rx) = seat.replica {
             let replica = self.replicas.get_mut(rx);
@@ -129,6 +144,11 @@ impl Invariants {
                     );
                     self.findings.report(report("deletion-legal", detail));
                 }
+            }
+            LogStartReason::DeleteRecords if asked.is_none_or(|asked| new > asked) => {
+                let asked = asked.map_or("nobody asked".to_owned(), |o| format!("nobody asked for more than {o}"));
+                let detail = format!("offsets {before}-{new} were deleted as if somebody had asked; {asked}");
+                self.findings.report(report("deletion-legal", detail));
             }
             LogStartReason::Leader if new > part.log_start && !leading => {
                 let detail =

@@ -88,6 +88,13 @@ impl Partition {
         Ok(moved)
     }
 
+    /// The lowest log start among the replicas whose brokers are alive, if this one leads (KIP-107).
+    pub fn low_watermark(&self, image: &Image) -> Option<Offset> {
+        let alive = |id: NodeId| image.broker(id).is_some_and(|b| !b.fenced);
+        let remotes = self.leading()?.remotes.iter().filter(|r| alive(r.id)).map(|r| r.log_start);
+        remotes.chain([self.log.log_start()]).min()
+    }
+
     /// A follower joins the ISR when it has everything below the high watermark and has reached this epoch: below
     /// the epoch's start there may be committed records that the high watermark does not cover yet (KIP-320).
     fn maybe_expand_isr(&mut self, replica: NodeId, image: &Image, out: &mut Outbox) -> Moved {

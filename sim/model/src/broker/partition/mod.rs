@@ -317,6 +317,21 @@ impl Partition {
         }
     }
 
+    /// Moves the log start up to an offset, or to the high watermark (-1); returns where every replica's has to be.
+    ///
+    /// # Errors
+    /// `OFFSET_OUT_OF_RANGE` beyond the high watermark.
+    pub fn delete_records(&mut self, offset: i64, out: &mut Outbox) -> Result<Offset, ResponseError> {
+        let offset = if offset == -1 { self.high_watermark } else { Offset(offset) };
+        if offset < Offset(0) || offset > self.high_watermark {
+            return Err(ResponseError::OffsetOutOfRange);
+        }
+        if self.log.set_log_start(offset, out) {
+            self.trace_log_start(LogStartReason::DeleteRecords, out);
+        }
+        Ok(offset)
+    }
+
     fn trace_log_start(&self, reason: LogStartReason, out: &mut Outbox) {
         out.trace(TraceEvent::LogStart { partition: self.id, log_start: self.log.log_start(), reason });
     }

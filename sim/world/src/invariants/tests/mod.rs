@@ -168,15 +168,17 @@ impl World {
         let (epoch, leader) = (LeaderEpoch(epoch), NodeId(leader));
         self.trace(node, TraceEvent::BecameFollower { partition: P, epoch, leader, log_end: Offset(0) });
     }
-    fn produce(&mut self, node: u16, acks: i16, data: &[u8]) -> i32 {
+    fn request(&mut self, node: u16, version: i16, request: &RequestKind) -> i32 {
         self.correlation += 1;
+        let (from, to, correlation) = (end(CLIENT), end(NodeRef(node)), self.correlation);
+        self.event(node, What::RequestTaken { from, to, correlation, version, request });
+        correlation
+    }
+    fn produce(&mut self, node: u16, acks: i16, data: &[u8]) -> i32 {
         let partition = PartitionProduceData::default().with_index(0).with_records(Some(Bytes::copy_from_slice(data)));
         let topic = TopicProduceData::default().with_topic_id(TOPIC.0).with_partition_data(vec![partition]);
-        let request = RequestKind::Produce(ProduceRequest::default().with_acks(acks).with_topic_data(vec![topic]));
-        let (from, to) = (end(CLIENT), end(NodeRef(node)));
-        let correlation = self.correlation;
-        self.event(node, What::RequestTaken { from, to, correlation, version: 13, request: &request });
-        correlation
+        let request = ProduceRequest::default().with_acks(acks).with_topic_data(vec![topic]);
+        self.request(node, 13, &request.into())
     }
     fn produced(&mut self, node: u16, correlation: i32, base: i64) {
         let partition = PartitionProduceResponse::default().with_index(0).with_base_offset(base);

@@ -1,6 +1,9 @@
 //! In-sync replicas, fencing, producers, the metadata log, deletion, claims against the disk.
 
 use super::*;
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use kafka_protocol::messages::{DeleteRecordsRequest, TopicName};
+use kafka_protocol::protocol::StrBytes;
 
 #[test]
 fn in_sync_replicas() {
@@ -224,6 +227,26 @@ fn deletions_by_size_leave_what_is_to_be_kept() {
     let mut w = with_retention(1);
     start_moves(&mut w, 1, LogStartReason::Retention);
     w.only("deletion-legal");
+}
+
+#[test]
+fn records_are_deleted_as_far_as_somebody_asked() {
+    let asked = |to: Option<i64>| {
+        let mut w = with_retention(0);
+        if let Some(to) = to {
+            let part = DeleteRecordsPartition::default().with_partition_index(0).with_offset(to);
+            let topic = DeleteRecordsTopic::default()
+                .with_name(TopicName(StrBytes::from_static_str("t")))
+                .with_partitions(vec![part]);
+            w.request(1, 2, &DeleteRecordsRequest::default().with_topics(vec![topic]).into());
+        }
+        start_moves(&mut w, 1, LogStartReason::DeleteRecords);
+        w
+    };
+    asked(Some(3)).silent();
+    asked(Some(-1)).silent();
+    asked(Some(2)).only("deletion-legal");
+    asked(None).only("deletion-legal");
 }
 
 #[test]

@@ -98,8 +98,7 @@ fn convergence_wants_all_there_is_read_and_every_commit_resolved() {
 
 #[test]
 fn what_a_replaced_static_member_was_to_give_up_waits_for_the_next_rebalance() {
-    let cooperative =
-        |n, members: &[(&str, Option<&str>, &[i32], &[i32])]| generation_with(n, "cooperative-sticky", members);
+    let cooperative = |n, members: &[Joined<'_>]| generation_with(n, "cooperative-sticky", members);
     // In generation 2, m1 is to give partition 0 up.
     let asked = cooperative(2, &[("m1", Some("i1"), &[], &[0]), ("m2", None, &[1], &[1])]);
     let unmet = |records: &[Record], first: &str, n: i32| {

@@ -82,8 +82,10 @@ pub(super) fn generation_of(n: i32, protocol: &str, members: &[(&str, &[i32], &[
     let members: Vec<_> = members.iter().map(|(id, parts, owned)| (*id, None, *parts, *owned)).collect();
     generation_with(n, protocol, &members)
 }
+/// A member: its id, its instance, what it is given, and what it said it had when it joined.
+pub(super) type Joined<'a> = (&'a str, Option<&'a str>, &'a [i32], &'a [i32]);
 /// The same, with static members.
-pub(super) fn generation_with(n: i32, protocol: &str, members: &[(&str, Option<&str>, &[i32], &[i32])]) -> Record {
+pub(super) fn generation_with(n: i32, protocol: &str, members: &[Joined<'_>]) -> Record {
     let mut v = 3i16.to_be_bytes().to_vec();
     v.extend(old("consumer"));
     v.extend(n.to_be_bytes());
