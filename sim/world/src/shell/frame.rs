@@ -1,7 +1,7 @@
 //! Frames: four bytes of length, and as many bytes. A length is a claim: memory is set aside as bytes arrive, never for
 //! what is only announced.
 
-use super::limits::READ_CHUNK;
+use super::limits::{FIRST_CHUNK, READ_CHUNK};
 use bytes::{Buf, Bytes, BytesMut};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -40,19 +40,21 @@ pub struct FrameReader<R> {
     from: R,
     buffer: BytesMut,
     limit: usize,
+    /// How much is set aside before anything is known of the next frame: it grows with what comes.
+    chunk: usize,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads frames of at most `limit` bytes.
     pub fn new(from: R, limit: usize) -> FrameReader<R> {
-        FrameReader { from, buffer: BytesMut::new(), limit }
+        FrameReader { from, buffer: BytesMut::new(), limit, chunk: FIRST_CHUNK }
     }
 
     /// The next frame's length, once it is there; `None` where the stream ends between two frames. To be followed by
     /// [`FrameReader::body`].
     pub async fn length(&mut self) -> Result<Option<usize>, FrameError> {
         while self.buffer.len() < LENGTH {
-            if self.fill(READ_CHUNK).await? == 0 {
+            if self.fill(self.chunk).await? == 0 {
                 let missing = LENGTH - self.buffer.len();
                 return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::Truncated { missing }) };
             }
@@ -79,10 +81,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     async fn fill(&mut self, chunk: usize) -> Result<usize, FrameError> {
-        if self.buffer.capacity() - self.buffer.len() < chunk.min(READ_CHUNK / 4) {
+        if self.buffer.capacity() - self.buffer.len() < chunk.min(READ_CHUNK).div_ceil(4) {
             self.buffer.reserve(chunk);
         }
-        Ok(self.from.read_buf(&mut self.buffer).await?)
+        let read = self.from.read_buf(&mut self.buffer).await?;
+        if self.buffer.len() == self.buffer.capacity() {
+            self.chunk = READ_CHUNK.min(self.chunk * 4);
+        }
+        Ok(read)
     }
 }
 
@@ -157,5 +163,22 @@ mod tests {
         drop(to);
         assert!(reader.body(size).await.is_err());
         assert!(reader.buffer.capacity() <= 4 * READ_CHUNK, "{} bytes set aside", reader.buffer.capacity());
+    }
+
+    #[tokio::test]
+    async fn who_says_little_is_given_little() {
+        let (mut to, from) = tokio::io::duplex(1 << 16);
+        let mut reader = FrameReader::new(from, 1 << 20);
+        for _ in 0..100 {
+            to.write_all(&frame(&[7; 30])).await.unwrap();
+            let size = reader.length().await.unwrap().unwrap();
+            assert_eq!(reader.body(size).await.unwrap().len(), 30);
+        }
+        assert!(reader.buffer.capacity() <= FIRST_CHUNK, "{} bytes set aside", reader.buffer.capacity());
+        // Who says much is read in large pieces.
+        to.write_all(&frame(&[7; 50_000])).await.unwrap();
+        let size = reader.length().await.unwrap().unwrap();
+        assert_eq!(reader.body(size).await.unwrap().len(), 50_000);
+        assert!(reader.chunk > FIRST_CHUNK);
     }
 }

@@ -37,6 +37,8 @@ impl Default for Limits {
     }
 }
 
+/// Bytes a reader asks a new connection's socket for: most connections say little, and there may be ten thousand.
+pub const FIRST_CHUNK: usize = 1 << 10;
 /// Bytes a reader asks its socket for at once, and the most it sets aside for bytes that are only announced.
 pub const READ_CHUNK: usize = 64 << 10;
 /// Bytes of small frames that a writer hands to its socket at once.
