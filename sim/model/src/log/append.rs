@@ -48,9 +48,9 @@ impl Log {
         out: &mut Outbox,
     ) -> Result<AppendInfo, AppendError> {
         self.check_usable()?;
-        let stamped = record::stamp(&records, self.next_offset, epoch);
-        if stamped.len() != records.len() || stamped.is_empty() {
-            let have = records.len() as u64;
+        let have = records.len() as u64;
+        let stamped = record::stamp(records, self.next_offset, epoch);
+        if stamped.len() as u64 != have || stamped.is_empty() {
             return Err(BatchError::Short { need: have + 1, have }.into());
         }
         let walked = self.walk(&stamped, |_| Ok(()))?.expect("there is a whole batch");

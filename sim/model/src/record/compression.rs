@@ -200,7 +200,7 @@ mod tests {
                 prop_assert_eq!((header.compression(), header.record_count as usize), (with, all.len()));
                 prop_assert_eq!(&values(&sent), &all);
                 // A leader's and a producer's changes to the header leave the records alone.
-                let moved = stamp(&set_producer(sent.clone(), ProducerId(3), ProducerEpoch(0), Sequence(7)), Offset(90), LeaderEpoch(2));
+                let moved = stamp(set_producer(sent.clone(), ProducerId(3), ProducerEpoch(0), Sequence(7)), Offset(90), LeaderEpoch(2));
                 prop_assert_eq!(validate(&moved).unwrap().last_offset(), Offset(89 + all.len() as i64));
                 prop_assert_eq!(records(&decompressed(&moved).unwrap()).next().unwrap().unwrap().offset, Offset(90));
                 prop_assert_eq!(&values(&moved), &all);

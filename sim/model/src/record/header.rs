@@ -296,10 +296,10 @@ pub fn validate(batch: &[u8]) -> Result<BatchHeader, BatchError> {
     Ok(header)
 }
 
-/// The same batches with offsets from `base_offset` on, and the leader's epoch. One copy; CRCs do not cover these
-/// fields. Bytes after the last whole batch are left out.
-pub fn stamp(data: &Bytes, base_offset: Offset, leader_epoch: LeaderEpoch) -> Bytes {
-    let mut stamped = BytesMut::from(&data[..]);
+/// The same batches with offsets from `base_offset` on, and the leader's epoch; CRCs do not cover these fields. Copies
+/// only if the bytes are shared. Bytes after the last whole batch are left out.
+pub fn stamp(data: Bytes, base_offset: Offset, leader_epoch: LeaderEpoch) -> Bytes {
+    let mut stamped = data.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
     let (mut at, mut next) = (0, base_offset);
     while let Ok(header) = BatchHeader::parse(&stamped[at..]) {
         if header.size() > (stamped.len() - at) as u64 {

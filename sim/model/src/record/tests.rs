@@ -110,7 +110,7 @@ proptest! {
 
 fn walk(bytes: &Bytes) {
     let _ = validate(bytes);
-    let _ = stamp(bytes, Offset(5), LeaderEpoch(1));
+    let _ = stamp(bytes.clone(), Offset(5), LeaderEpoch(1));
     let _ = records(bytes).filter_map(Result::ok).map(|r| r.headers.count()).sum::<usize>();
     for (header, batch) in batches(bytes).filter_map(Result::ok) {
         let _ = (header.last_sequence(), header.next_offset(), header.compression());
@@ -144,7 +144,7 @@ fn a_partial_batch_at_the_end_is_left_out() {
 #[test]
 fn stamping_leaves_the_checksum_right() {
     let data = Bytes::from([&three(b"a")[..], &three(b"bb")[..], b"rest"].concat());
-    let stamped = stamp(&data, Offset(500), LeaderEpoch(9));
+    let stamped = stamp(data.clone(), Offset(500), LeaderEpoch(9));
     let all: Vec<_> = batches(&stamped).map(Result::unwrap).collect();
     let bases: Vec<_> = all.iter().map(|(h, _)| (h.base_offset.0, h.leader_epoch.0)).collect();
     assert_eq!(bases, [(500, 9), (503, 9)]);

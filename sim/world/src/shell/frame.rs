@@ -71,13 +71,18 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub async fn body(&mut self, size: usize) -> Result<Bytes, FrameError> {
         while self.buffer.len() < size {
             let missing = size - self.buffer.len();
-            // At most as much again as has come: a lie about the length costs no memory.
-            let chunk = missing.min(self.buffer.len().max(READ_CHUNK));
+            // A few times as much as has come: a lie about the length costs little memory, and the truth few copies.
+            let chunk = missing.min((8 * self.buffer.len()).max(READ_CHUNK));
             if self.fill(chunk).await? == 0 {
                 return Err(FrameError::Truncated { missing });
             }
         }
-        Ok(self.buffer.split_to(size).freeze())
+        let body = self.buffer.split_to(size).freeze();
+        if self.buffer.is_empty() && size >= READ_CHUNK {
+            // Nobody else has a part in a large frame: its records may be stamped where they are.
+            self.buffer = BytesMut::new();
+        }
+        Ok(body)
     }
 
     async fn fill(&mut self, chunk: usize) -> Result<usize, FrameError> {

@@ -20,7 +20,7 @@ fn live(host: &mut Host, rng: &mut ChaCha8Rng, truncations: bool) -> BTreeMap<Of
                 let data = batch(producer as i64, sequences[producer], records, rng.random_range(0..90));
                 let base = host.log.next_offset();
                 host.append(data.clone(), epoch);
-                written.insert(base, record::stamp(&data, base, LeaderEpoch(epoch)));
+                written.insert(base, record::stamp(data.clone(), base, LeaderEpoch(epoch)));
             }
             5 => epoch += 1,
             6 => _ = host.log.flush(host.now, &mut host.out),

@@ -97,7 +97,7 @@ impl Host {
     }
     fn append(&mut self, batch: Bytes, epoch: i32) -> AppendInfo {
         let info = self.log.append_as_leader(self.now, batch.clone(), LeaderEpoch(epoch), &mut self.out).unwrap();
-        self.ever.push(record::stamp(&batch, info.base, LeaderEpoch(epoch)));
+        self.ever.push(record::stamp(batch, info.base, LeaderEpoch(epoch)));
         self.submit();
         info
     }

@@ -54,7 +54,7 @@ fn a_batch_costs_one_operation() {
     host.append(batch(1, 3, 3, 10), 0);
     host.settle();
     let [DiskOp::Append { data, .. }] = &host.disk.done[..] else { panic!("{:?}", host.disk.done) };
-    assert_eq!(*data, record::stamp(&batch(1, 3, 3, 10), Offset(3), LeaderEpoch(0)));
+    assert_eq!(*data, record::stamp(batch(1, 3, 3, 10), Offset(3), LeaderEpoch(0)));
 }
 
 #[test]
