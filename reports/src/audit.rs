@@ -27,9 +27,54 @@ pub struct AuditRecord {
     pub changes: Vec<ChangeRecord>,
     /// What was given and not acted on.
     pub not_modelled: Vec<String>,
+    /// Hazards of services that the settings have, and what the classes showed of them.
+    #[serde(default)]
+    pub hazards: Vec<HazardRecord>,
     /// What can be read off the settings alone, in words.
     #[serde(default)]
     pub combinations: Vec<String>,
+}
+
+/// A hazard that the settings have.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct HazardRecord {
+    /// Its name.
+    pub name: String,
+    /// What the settings have of it, in words.
+    pub says: String,
+    /// The services of the catalogue that it hurts.
+    pub hurts: Vec<String>,
+    /// The class of fault that shows it, if one was run that does.
+    pub class: Option<String>,
+    /// In which column.
+    pub column: Option<String>,
+    /// Seeds run of that class.
+    pub seeds: u64,
+    /// What it showed.
+    pub cell: Cell,
+    /// Scenarios in which a service breaks under it.
+    pub scenarios: Vec<String>,
+}
+
+impl HazardRecord {
+    /// What was seen of it, in words.
+    fn shown(&self) -> String {
+        let own = match &self.scenarios[..] {
+            [] => String::new(),
+            names => format!("klamm run {}", names.join(" ")),
+        };
+        let here = match (&self.class, &self.column, &self.cell.seed) {
+            (Some(class), Some(column), Some(seed)) => format!(
+                "{class}: {} {column}, in {} of {} seeds ({seed})",
+                number(self.cell.count),
+                self.cell.seeds,
+                self.seeds
+            ),
+            (Some(class), ..) => format!("{class}: not in {} seeds", self.seeds),
+            _ => "no class of fault tries it here".to_owned(),
+        };
+        if own.is_empty() { here } else { format!("{here}; shown by {own}") }
+    }
 }
 
 /// How often something happened.
@@ -217,7 +262,7 @@ impl AuditRecord {
 /// Hazards that are known and outside of what an audit tries.
 pub const NOT_TRIED: [&str; 13] = [
     "transactions (transaction.version 1, duplicate or unstable transactional.id, read_uncommitted downstream)",
-    "tombstones kept for less than a group lags",
+    "tombstones kept for less than a group lags (a hazard by its settings alone)",
     "retention below a group's lag",
     "time retention with a stepped clock, or with skewed create times",
     "sending again after a delivery timeout",
@@ -264,6 +309,9 @@ fn group_rows(a: &AuditRecord) -> Vec<(String, [String; 6])> {
     a.classes.iter().filter(|c| c.consumers).map(|c| (name(c), group_row(c))).collect()
 }
 
+/// Columns of the hazards.
+const HAZARDS: [&str; 4] = ["hazard", "hurts", "why", "seen"];
+
 const CHANGES: [&str; 10] = [
     "lost",
     "repeated",
@@ -307,19 +355,25 @@ fn class_rows(a: &AuditRecord) -> Vec<(String, [String; 9])> {
 
 /// For a terminal.
 pub fn console(a: &AuditRecord) -> String {
-    let mut out = text::table("fault", CLASSES, &class_rows(a));
+    let mut out = text::table("fault", &CLASSES, &class_rows(a));
     let groups = group_rows(a);
     if !groups.is_empty() {
         out.push('\n');
-        out.push_str(&text::table("group's fault", GROUPS, &groups));
+        out.push_str(&text::table("group's fault", &GROUPS, &groups));
     }
     out.push('\n');
     for line in a.combinations.iter().chain(&a.words()) {
         let _ = writeln!(out, "  {line}");
     }
+    if !a.hazards.is_empty() {
+        out.push_str("\n  Hazards of services that these settings have:\n");
+    }
+    for h in &a.hazards {
+        let _ = writeln!(out, "  {}  hurts {}\n      {}\n      {}", h.name, h.hurts.join(", "), h.says, h.shown());
+    }
     if !a.changes.is_empty() {
         out.push_str("\n  One change at a time, under the same seeds, all faults together:\n");
-        out.push_str(&text::table("change", CHANGES, &change_rows(a)));
+        out.push_str(&text::table("change", &CHANGES, &change_rows(a)));
     }
     out.push('\n');
     for line in a.caveats() {
@@ -340,6 +394,11 @@ pub fn markdown(a: &AuditRecord) -> String {
     if !groups.is_empty() {
         md.push('\n');
         md.push_str(&text::markdown_named("group's fault", GROUPS, &groups));
+    }
+    if !a.hazards.is_empty() {
+        md.push_str("\nHazards of services that these settings have:\n\n");
+        let row = |h: &HazardRecord| vec![h.name.clone(), h.hurts.join(", "), h.says.clone(), h.shown()];
+        md.push_str(&text::markdown(&HAZARDS, 4, a.hazards.iter().map(row)));
     }
     if !a.changes.is_empty() {
         md.push_str("\nOne change at a time, under the same seeds, all faults together:\n\n");
@@ -381,6 +440,15 @@ pub fn page(a: &AuditRecord) -> String {
         @for c in &a.classes { p.small { b { (c.name) } ": " (c.summary) } }
         p.small {
             "Replay a seed: " code { "klamm replay scenarios/<fault>.toml --seed <seed>" } ", in this folder."
+        }
+        @if !a.hazards.is_empty() {
+            h2 { "Hazards of services that these settings have" }
+            div.scroll.hazards { table {
+                thead { tr { @for head in HAZARDS { th { (head) } } } }
+                tbody { @for h in &a.hazards { tr {
+                    td { (h.name) } td { (h.hurts.join(", ")) } td { (h.says) } td { (h.shown()) }
+                } } }
+            } }
         }
         @if !a.changes.is_empty() {
             h2 { "One change at a time" }

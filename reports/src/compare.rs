@@ -6,14 +6,13 @@ use crate::text::{self, number, time};
 use maud::{Markup, html};
 
 /// The columns of the table, after the variant's number and name.
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 13] = [
     "sends",
     "acknowledged",
     "goodput/s",
     "lost",
     "twice",
     "disorder",
-    "half done",
     "p50",
     "p99",
     "p99.9",
@@ -23,7 +22,7 @@ const COLUMNS: [&str; 14] = [
     "longest outage",
 ];
 
-fn figures(s: &ScenarioRecord) -> [String; 14] {
+fn figures(s: &ScenarioRecord) -> [String; 13] {
     let latency = |pick: fn(&crate::record::Latency) -> u64| s.response.map_or("-".to_owned(), |l| time(pick(&l)));
     let (a, o) = (&s.availability, &s.operations);
     [
@@ -34,7 +33,6 @@ fn figures(s: &ScenarioRecord) -> [String; 14] {
         number(o.lost + o.silently_lost),
         number(o.duplicates),
         number(disorder(s)),
-        number(found(s, &["half-done"])),
         latency(|l| l.p50),
         latency(|l| l.p99),
         latency(|l| l.p999),
@@ -51,7 +49,7 @@ pub fn disorder(s: &ScenarioRecord) -> u64 {
 }
 
 /// Findings of some checks, permitted or not.
-fn found(s: &ScenarioRecord, checks: &[&str]) -> u64 {
+pub(crate) fn found(s: &ScenarioRecord, checks: &[&str]) -> u64 {
     let found = checks.iter().filter_map(|check| s.findings.get(*check));
     found.map(|n| n.violations + n.permitted.values().sum::<u64>()).sum()
 }
@@ -64,9 +62,7 @@ pub fn goodput(s: &ScenarioRecord) -> u64 {
 
 const NOTE: &str = "Paired: every variant ran under the same seeds. Response time from the intended send time, virtual, \
                     in a modelled cluster; lost, twice and disorder count what the setting permits, too, and what acks=0 \
-                    lost without having promised anything. Half done: records that a service had committed without all that \
-                    follows from them. Unavailable: stretches \
-                    of half a second and more in which something waited and nothing was acknowledged, as a share of \
+                    lost without having promised anything. Unavailable: stretches of half a second and more in which something waited and nothing was acknowledged, as a share of \
                     the hardship observed; recovery: how long one lasted on average. Goodput: acknowledged for each \
                     second of hardship, those acknowledged after it included.";
 
@@ -81,6 +77,7 @@ pub(crate) fn table(run: &RunRecord) -> Markup {
             } } }
         } }
         p.small { (NOTE) }
+        (crate::services::table(run))
     }
 }
 
@@ -91,10 +88,11 @@ pub(crate) fn markdown(run: &RunRecord) -> String {
         [(i + 1).to_string(), run.title(i).to_owned()].into_iter().chain(figures(s)).collect()
     };
     let mut md = text::markdown(&head, 2, run.scenarios.iter().enumerate().map(row));
+    md.push_str(&format!("\n{NOTE}\n"));
     for series in knees(run) {
         md.push_str(&format!("\nLoad: {}\n", series.in_words()));
     }
-    md.push_str(&format!("\n{NOTE}\n"));
+    md.push_str(&crate::services::markdown(run));
     md
 }
 
@@ -123,8 +121,9 @@ pub fn knees(run: &RunRecord) -> Vec<KneeSeries> {
 /// The table for a terminal.
 pub fn console(run: &RunRecord) -> String {
     let row = |(i, s): (usize, &ScenarioRecord)| (run.title(i).to_owned(), figures(s));
-    let rows: Vec<(String, [String; 14])> = run.scenarios.iter().enumerate().map(row).collect();
-    let mut out = text::table("variant", COLUMNS, &rows);
+    let rows: Vec<(String, [String; 13])> = run.scenarios.iter().enumerate().map(row).collect();
+    let mut out = text::table("variant", &COLUMNS, &rows);
+    out.push_str(&crate::services::console(run));
     for series in knees(run) {
         out.push_str(&format!("  load: {}\n", series.in_words()));
     }

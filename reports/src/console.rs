@@ -45,6 +45,9 @@ pub fn scenario(s: &ScenarioRecord, paint: Paint) -> String {
     if let Some(groups) = s.groups.as_ref().filter(|g| g.rebalances > 0) {
         let _ = writeln!(text, "        {}", crate::groups::line(groups));
     }
+    if let Some(services) = &s.services {
+        let _ = writeln!(text, "        {}", crate::services::line(services));
+    }
     for f in &s.failures {
         let _ = writeln!(text, "        seed {} of {}  ({})", f.index, s.seeds.len(), f.seed);
         let _ = writeln!(text, "        {}  {}  at {}", paint.with("31", &f.check), f.message, time(f.at_ns));

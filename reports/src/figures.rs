@@ -32,10 +32,55 @@ pub struct ScenarioFigures {
     /// How long each member stood still at each rebalance, nanoseconds of virtual time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stopped: Vec<u64>,
+    /// What became of records on their way through services, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<ServiceLatencies>,
     /// Each seed's place in the sweep (from 0) and what it took on the wall, nanoseconds of one core; in order.
     pub walls: Vec<(u64, u64)>,
     /// The seed that is drawn over time.
     pub first: Option<FirstSeed>,
+}
+
+/// Records on their way through services, over all seeds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ServiceLatencies {
+    /// From the origin's intended send time to the last effect.
+    pub end_to_end: Latencies,
+    /// From a record's acknowledgement to that of what one service made of it.
+    pub steps: Latencies,
+    /// Response times of origins alone.
+    pub origins: Latencies,
+    /// The same, while some service had no process.
+    pub origins_down: Latencies,
+    /// Of each seed, the most records that waited for one service at a time.
+    pub lag_peaks: Vec<u64>,
+    /// Of each seed, the longest that one service was behind, nanoseconds.
+    pub behind: Vec<u64>,
+}
+
+impl ScenarioFigures {
+    /// Each kind of latency that there is, by the name of its histogram log.
+    pub fn latencies(&self) -> Vec<(&'static str, &Latencies)> {
+        let mut all = vec![("response", &self.response), ("service", &self.service)];
+        if let Some(s) = &self.services {
+            all.extend([
+                ("end-to-end", &s.end_to_end),
+                ("steps", &s.steps),
+                ("origins", &s.origins),
+                ("origins-down", &s.origins_down),
+            ]);
+        }
+        all
+    }
+
+    /// The same, to be filled; in the same order.
+    pub fn latencies_mut(&mut self) -> Vec<&mut Latencies> {
+        let mut all = vec![&mut self.response, &mut self.service];
+        if let Some(s) = &mut self.services {
+            all.extend([&mut s.end_to_end, &mut s.steps, &mut s.origins, &mut s.origins_down]);
+        }
+        all
+    }
 }
 
 /// The seed that is drawn over time.
@@ -64,6 +109,9 @@ pub struct Timeline {
     pub moments: Vec<Moment>,
     /// Consumer groups.
     pub groups: Vec<GroupOverTime>,
+    /// How many records waited for each service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<LagSeries>,
 }
 
 /// One group of one seed, to be drawn. Nanoseconds from the beginning of hardship.

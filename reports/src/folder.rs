@@ -2,10 +2,11 @@
 //! together with others.
 
 use crate::charts::{
-    GanttChart, KNEE, KneeChart, LagChart, LanesChart, PercentileChart, PercentileSeries, RateLane, TimelineChart,
-    TradeoffChart, TradeoffPoint, svg, write,
+    BacklogChart, GanttChart, KNEE, KneeChart, LagChart, LagSeries, LanesChart, PercentileChart, PercentileSeries,
+    RateLane, TimelineChart, TradeoffChart, TradeoffPoint, svg, write,
 };
-use crate::figures::{GroupOverTime, RunFigures, SCHEMA, ScenarioFigures, Timeline};
+use crate::figures::{GroupOverTime, RunFigures, SCHEMA, ScenarioFigures, ServiceLatencies, Timeline};
+use crate::histogram::Latencies;
 use crate::html::{Charts, run_page};
 use crate::record::RunRecord;
 use crate::text::count;
@@ -19,9 +20,8 @@ use std::path::Path;
 pub fn write_run(folder: &Path, record: &RunRecord, figures: &RunFigures) -> Result<(), ReportError> {
     let mut charts: Vec<Charts> = Vec::new();
     for (i, (f, s)) in figures.scenarios.iter().zip(&record.scenarios).enumerate() {
-        if !f.response.all().is_empty() {
-            f.response.write_hlog(&folder.join(format!("{}.response.hlog", s.name)), s.virtual_ns)?;
-            f.service.write_hlog(&folder.join(format!("{}.service.hlog", s.name)), s.virtual_ns)?;
+        for (kind, latencies) in f.latencies().into_iter().filter(|(_, l)| !l.all().is_empty()) {
+            latencies.write_hlog(&folder.join(format!("{}.{kind}.hlog", s.name)), s.virtual_ns)?;
         }
         charts.push(of_scenario(folder, record, i, f)?);
     }
@@ -52,11 +52,11 @@ pub fn read_run(folder: &Path) -> Result<(RunRecord, RunFigures), ReportError> {
         return Err(wrong("it is not of the same run as run.json".to_owned()));
     }
     for (f, s) in figures.scenarios.iter_mut().zip(&record.scenarios) {
-        let logs = [
-            ("response", &mut f.response, s.response.map_or(0, |l| l.count)),
-            ("service", &mut f.service, s.service.map_or(0, |l| l.count)),
-        ];
-        for (kind, latencies, count) in logs {
+        let told = s.services.unwrap_or_default();
+        let told = [s.response, s.service, told.end_to_end, told.steps, told.origins, told.origins_down];
+        let kinds: Vec<&'static str> = f.latencies().into_iter().map(|(kind, _)| kind).collect();
+        for ((kind, latencies), told) in kinds.into_iter().zip(f.latencies_mut()).zip(told) {
+            let count = told.map_or(0, |l| l.count);
             if count == 0 {
                 continue;
             }
@@ -106,10 +106,40 @@ fn of_scenario(folder: &Path, record: &RunRecord, i: usize, f: &ScenarioFigures)
         write(&chart, &charts.join(format!("{}-percentiles", s.name)))?;
         drawn.push(("Latency by percentile; the bands span the seeds.".to_owned(), svg(&chart)?));
     }
+    if let Some(services) = f.services.as_ref().filter(|s| !s.end_to_end.all().is_empty()) {
+        let series = [
+            ("end to end (from the origin's intended send time to the last effect)", &services.end_to_end),
+            ("one step (from a record to what a service made of it)", &services.steps),
+            ("origins' sends", &services.origins),
+            ("origins' sends while a service was down", &services.origins_down),
+        ];
+        let series = series.into_iter().filter(|(_, latencies)| !latencies.all().is_empty());
+        let chart = PercentileChart {
+            title: format!("{title} · services · {}", count(s.seeds.len() as u64, "seed")),
+            setting: s.setting.clone(),
+            series: series.map(|(label, latencies)| PercentileSeries { label: label.to_owned(), latencies }).collect(),
+        };
+        write(&chart, &charts.join(format!("{}-services", s.name)))?;
+        drawn.push((
+            "How long services took, and what origins noticed; the bands span the seeds.".to_owned(),
+            svg(&chart)?,
+        ));
+    }
     let Some(first) = f.first.as_ref().filter(|f| !f.timeline.windows.is_empty()) else { return Ok(drawn) };
     let chart = timeline(title, &first.seed, &first.timeline);
     write(&chart, &charts.join(format!("{}-timeline", s.name)))?;
     drawn.push((format!("Seed {} over time: {}.", first.seed, first.fired), svg(&chart)?));
+    if !first.timeline.services.is_empty() {
+        let chart = BacklogChart {
+            title: format!("{title} · seed {}", first.seed),
+            setting: WAITING.to_owned(),
+            end: end_of(&first.timeline),
+            series: first.timeline.services.clone(),
+            bands: first.timeline.bands.clone(),
+        };
+        write(&chart, &charts.join(format!("{}-waiting", s.name)))?;
+        drawn.push(("How many records waited for each service.".to_owned(), svg(&chart)?));
+    }
     for (n, group) in groups_shown(&first.timeline).enumerate() {
         let (gantt, lag) = group_charts(title, &first.seed, &first.timeline, group);
         let file = |what: &str| {
@@ -124,6 +154,23 @@ fn of_scenario(folder: &Path, record: &RunRecord, i: usize, f: &ScenarioFigures)
         }
     }
     Ok(drawn)
+}
+
+/// What a chart of waiting records says of itself.
+const WAITING: &str = "records in a topic that a service reads and is not through with; virtual time, modelled cluster";
+
+/// Where a timeline ends.
+fn end_of(timeline: &Timeline) -> u64 {
+    timeline.windows.last().map_or(1, |w| w.from + timeline.window_ns)
+}
+
+/// How many records waited for all services together.
+fn waiting(label: &str, timeline: &Timeline) -> LagSeries {
+    let mut all: std::collections::BTreeMap<u64, u64> = std::collections::BTreeMap::new();
+    for (at, lag) in timeline.services.iter().flat_map(|s| &s.points) {
+        *all.entry(*at).or_default() += lag;
+    }
+    LagSeries { label: label.to_owned(), points: all.into_iter().collect() }
 }
 
 /// One seed over time, to be drawn.
@@ -217,6 +264,7 @@ fn comparison(folder: &Path, record: &RunRecord, figures: &RunFigures) -> Result
     };
     write(&percentiles, &charts.join("compare-percentiles"))?;
     drawn.push(("Response time by percentile; the bands span the seeds.".to_owned(), svg(&percentiles)?));
+    services(&charts, record, figures, (&title, &setting), &mut drawn)?;
     let lanes = measured().filter_map(|(i, f)| {
         let first = f.first.as_ref()?;
         Some(RateLane { label: record.title(i).to_owned(), timeline: &first.timeline })
@@ -229,6 +277,57 @@ fn comparison(folder: &Path, record: &RunRecord, figures: &RunFigures) -> Result
         drawn.push((caption.to_owned(), svg(&lanes)?));
     }
     Ok(drawn)
+}
+
+/// The charts of all variants' services: how long they took end to end, and what waited for them.
+fn services(
+    charts: &Path,
+    record: &RunRecord,
+    figures: &RunFigures,
+    (title, setting): (&str, &str),
+    drawn: &mut Charts,
+) -> Result<(), ReportError> {
+    let mut percentiles = |pick: fn(&ServiceLatencies) -> &Latencies, what: &str, file: &str, caption: &str| {
+        let all = figures.scenarios.iter().enumerate().filter_map(|(i, f)| Some((i, pick(f.services.as_ref()?))));
+        let series = all
+            .filter(|(_, latencies)| !latencies.all().is_empty())
+            .map(|(i, latencies)| PercentileSeries { label: record.title(i).to_owned(), latencies });
+        let title = format!("{title} · {what}");
+        let chart = PercentileChart { title, setting: setting.to_owned(), series: series.collect() };
+        if !chart.series.is_empty() {
+            write(&chart, &charts.join(file))?;
+            drawn.push((caption.to_owned(), svg(&chart)?));
+        }
+        Ok(())
+    };
+    percentiles(
+        |s| &s.end_to_end,
+        "end to end",
+        "compare-end-to-end",
+        "End to end, from the origin's intended send time to the last effect; the bands span the seeds.",
+    )?;
+    percentiles(
+        |s| &s.origins_down,
+        "origins while a service was down",
+        "compare-origins-down",
+        "What origins noticed while some service had no process at all: their response times.",
+    )?;
+    let first = |f: &ScenarioFigures| f.first.as_ref().filter(|f| !f.timeline.services.is_empty()).cloned();
+    let firsts: Vec<_> = figures.scenarios.iter().enumerate().filter_map(|(i, f)| Some((i, first(f)?))).collect();
+    if let Some((_, one)) = firsts.first() {
+        let chart = BacklogChart {
+            title: format!("{title} · seed {}", one.seed),
+            setting: format!("all services together: {WAITING}"),
+            end: firsts.iter().map(|(_, f)| end_of(&f.timeline)).max().unwrap_or(1),
+            series: firsts.iter().map(|(i, f)| waiting(record.title(*i), &f.timeline)).collect(),
+            bands: one.timeline.bands.clone(),
+        };
+        write(&chart, &charts.join("compare-waiting"))?;
+        let caption =
+            "How many records waited for services under the first seed; faults as the first variant had them.";
+        drawn.push((caption.to_owned(), svg(&chart)?));
+    }
+    Ok(())
 }
 
 /// What the figures of all variants depend on: what all have in common, and that they were paired.

@@ -16,6 +16,7 @@ td,th{padding:.25rem .5rem;text-align:right;border-bottom:1px solid #e1e4e8}td:f
 td:nth-child(2),th:nth-child(2){text-align:left}td:nth-child(2){min-width:8rem}.scroll{overflow-x:auto}.wide{font-size:.82rem}.wide td,.wide th{padding:.25rem .35rem}
 .named td:first-child{min-width:11rem}.named td:nth-child(2),.named th:nth-child(2){min-width:0;text-align:right}
 .story td{vertical-align:top}.story td:nth-child(2){min-width:0}.story td:nth-child(3){min-width:16rem;overflow-wrap:anywhere}
+.hazards td,.hazards th{text-align:left;vertical-align:top;min-width:8rem}.hazards td:nth-child(n+3){min-width:16rem;overflow-wrap:anywhere}
 .ok{color:#116329}.bad{color:#b3261e;font-weight:600}
 .warn{color:#8a5a00;font-weight:600}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
 figcaption,.small{color:#57606a;font-size:.85rem}code,pre{font:13px/1.5 ui-monospace,monospace;background:#f6f8fa;
@@ -26,7 +27,7 @@ code,pre{background:#22262e}.ok{color:#56d364}.bad{color:#ff7b72}.warn{color:#e3
 figure svg{border-radius:6px}}
 @media (max-width:720px){figure{overflow-x:auto}figure svg{max-width:none;width:46rem}}
 @media print{body{max-width:none;padding:0}figure,tr{break-inside:avoid}h2{break-after:avoid}a{color:inherit}
-.scroll{overflow:visible;font-size:.72rem}.wide{font-size:.62rem}td,th,.wide td,.wide th{padding:.15rem .25rem}
+.scroll{overflow:visible;font-size:.72rem}.wide{font-size:.57rem}td,th,.wide td,.wide th{padding:.15rem .2rem}
 td:nth-child(2),.named td:first-child{min-width:6rem}}
 ";
 
@@ -81,6 +82,7 @@ pub fn run_page(run: &RunRecord, comparison: &Charts, charts: &[Charts]) -> Stri
              seeds together. Lost and twice count what the setting permits, too."
         }
         (crate::groups::table(run))
+        @if run.variants.is_empty() { (crate::services::table(run)) }
         @for (i, (s, charts)) in run.scenarios.iter().zip(charts).enumerate() { (scenario(run.title(i), s, charts)) }
     };
     page(&format!("klamm {}", run.suite), &body)

@@ -16,6 +16,7 @@ pub mod junit;
 pub mod markdown;
 pub mod merge;
 pub mod record;
+pub mod services;
 pub mod text;
 pub mod versus;
 

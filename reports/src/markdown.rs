@@ -42,6 +42,9 @@ pub fn summary(run: &RunRecord) -> String {
                  cluster. Lost and twice count permitted findings too.\n",
     );
     md.push_str(&crate::groups::markdown(run));
+    if run.variants.is_empty() {
+        md.push_str(&crate::services::markdown(run));
+    }
     for s in run.scenarios.iter().filter(|s| s.verdict != Verdict::Held) {
         let _ = writeln!(md, "\n### {}\n", s.name);
         for f in &s.failures {

@@ -1,8 +1,10 @@
 //! Shards of one run, put together again: verdicts, coverage and histograms come out bit for bit as if it had never
 //! been split. What cannot belong together is refused, in words.
 
-use crate::figures::{RunFigures, SCHEMA as FIGURES, ScenarioFigures};
-use crate::record::{Availability, FindingCount, GroupFigures, Operations, RunRecord, ScenarioRecord, Spread, Verdict};
+use crate::figures::{RunFigures, SCHEMA as FIGURES, ScenarioFigures, ServiceLatencies};
+use crate::record::{
+    Availability, FindingCount, GroupFigures, Operations, RunRecord, ScenarioRecord, ServiceFigures, Spread, Verdict,
+};
 use std::collections::BTreeMap;
 
 /// Failures of one scenario that get a folder; more are only counted.
@@ -120,6 +122,7 @@ fn merge_scenario(parts: &[(&ScenarioRecord, &ScenarioFigures)]) -> (ScenarioRec
         operations: Operations::default(),
         availability: Availability::default(),
         groups: None,
+        services: None,
         failures: Vec::new(),
         ..parts[0].0.clone()
     };
@@ -138,9 +141,15 @@ fn merge_scenario(parts: &[(&ScenarioRecord, &ScenarioFigures)]) -> (ScenarioRec
         if let Some(g) = &part.groups {
             r.groups.get_or_insert_with(GroupFigures::default).add(g);
         }
+        if let Some(s) = &part.services {
+            r.services.get_or_insert_with(ServiceFigures::default).add(s);
+        }
         r.failures.extend(part.failures.iter().cloned());
         figures.response.merge(&drawn.response);
         figures.service.merge(&drawn.service);
+        if let Some(s) = &drawn.services {
+            figures.services.get_or_insert_with(ServiceLatencies::default).merge(s);
+        }
         figures.rebalances.extend(&drawn.rebalances);
         figures.stopped.extend(&drawn.stopped);
         for ((index, wall), seed) in drawn.walls.iter().zip(&part.seeds) {
@@ -173,6 +182,14 @@ impl ScenarioFigures {
         if let Some(groups) = &mut record.groups {
             groups.duration = Spread::of(&mut self.rebalances);
             groups.stopped = Spread::of(&mut self.stopped);
+        }
+        if let (Some(record), Some(all)) = (&mut record.services, &mut self.services) {
+            record.end_to_end = all.end_to_end.figures();
+            record.steps = all.steps.figures();
+            record.origins = all.origins.figures();
+            record.origins_down = all.origins_down.figures();
+            record.lag_peak = Spread::of(&mut all.lag_peaks);
+            record.behind = Spread::of(&mut all.behind);
         }
         record.verdict = if nondeterministic {
             Verdict::Nondeterministic
@@ -219,6 +236,32 @@ impl Availability {
         self.longest_ns = self.longest_ns.max(other.longest_ns);
         self.observed_ns += other.observed_ns;
         self.hardship_ns += other.hardship_ns;
+    }
+}
+
+impl ServiceFigures {
+    /// Adds other seeds' records; latencies and spreads are made of all values at the end.
+    pub fn add(&mut self, other: &ServiceFigures) {
+        self.records += other.records;
+        self.unfinished += other.unfinished;
+        self.twice += other.twice;
+        self.down_ns += other.down_ns;
+        self.deadline_ns = self.deadline_ns.max(other.deadline_ns);
+        if let Some(late) = other.late {
+            *self.late.get_or_insert(0) += late;
+        }
+    }
+}
+
+impl ServiceLatencies {
+    /// Adds other seeds' latencies.
+    pub fn merge(&mut self, other: &ServiceLatencies) {
+        self.end_to_end.merge(&other.end_to_end);
+        self.steps.merge(&other.steps);
+        self.origins.merge(&other.origins);
+        self.origins_down.merge(&other.origins_down);
+        self.lag_peaks.extend(&other.lag_peaks);
+        self.behind.extend(&other.behind);
     }
 }
 

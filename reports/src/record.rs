@@ -94,6 +94,9 @@ pub struct ScenarioRecord {
     /// What rebalances cost, if there were consumer groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<GroupFigures>,
+    /// What became of records on their way through services, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<ServiceFigures>,
     /// Failures, each with its folder.
     pub failures: Vec<FailureRecord>,
 }
@@ -126,6 +129,37 @@ pub struct GroupFigures {
     pub delivered: u64,
     /// Of those, delivered before.
     pub redelivered: u64,
+}
+
+/// Records on their way through services, over all seeds. Nanoseconds of virtual time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ServiceFigures {
+    /// Records that origins sent and that are in the cluster.
+    pub records: u64,
+    /// Of these, those whose last effect never came.
+    pub unfinished: u64,
+    /// By when it should have come, from the origin's intended send time on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ns: Option<u64>,
+    /// Records whose last effect came later, or never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<u64>,
+    /// Effects beyond the first.
+    pub twice: u64,
+    /// From the origin's intended send time to the last effect.
+    pub end_to_end: Option<Latency>,
+    /// From a record's acknowledgement to that of what one service made of it.
+    pub steps: Option<Latency>,
+    /// Response times of origins alone.
+    pub origins: Option<Latency>,
+    /// The same, of what was to be sent while some service had no process at all.
+    pub origins_down: Option<Latency>,
+    /// For how long some service had none, all seeds together.
+    pub down_ns: u64,
+    /// The most records that waited for one service at a time, over seeds.
+    pub lag_peak: Spread,
+    /// The longest that one service was behind (some record had waited for a second), over seeds.
+    pub behind: Spread,
 }
 
 /// A few figures of many exact values.

@@ -36,9 +36,9 @@ pub fn count(n: u64, what: &str) -> String {
 }
 
 /// A table for a terminal: names to the left, figures to the right.
-pub fn table<const N: usize>(head: &str, columns: [&str; N], rows: &[(String, [String; N])]) -> String {
+pub fn table(head: &str, columns: &[&str], rows: &[(String, impl AsRef<[String]>)]) -> String {
     let name = rows.iter().map(|r| r.0.chars().count()).max().unwrap_or(0).max(head.len());
-    let width = |c: usize| rows.iter().map(|r| r.1[c].len()).max().unwrap_or(0).max(columns[c].len());
+    let width = |c: usize| rows.iter().map(|r| r.1.as_ref()[c].len()).max().unwrap_or(0).max(columns[c].len());
     let mut text = format!("  {head:<name$}");
     for (c, column) in columns.iter().enumerate() {
         let _ = write!(text, "  {column:>w$}", w = width(c));
@@ -46,7 +46,7 @@ pub fn table<const N: usize>(head: &str, columns: [&str; N], rows: &[(String, [S
     text.push('\n');
     for (label, row) in rows {
         let _ = write!(text, "  {label:<name$}");
-        for (c, value) in row.iter().enumerate() {
+        for (c, value) in row.as_ref().iter().enumerate() {
             let _ = write!(text, "  {value:>w$}", w = width(c));
         }
         text.push('\n');

@@ -2,12 +2,12 @@
 
 use crate::artefacts::in_words;
 use crate::capacity::offered;
-use crate::run::SeedOutcome;
+use crate::run::{SeedOutcome, ServiceTimes};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use crate::setting::setting;
-use klamm_reports::figures::{FirstSeed, ScenarioFigures};
-use klamm_reports::record::{FailureRecord, GroupFigures, ScenarioRecord, SeedRecord};
+use klamm_reports::figures::{FirstSeed, ScenarioFigures, ServiceLatencies};
+use klamm_reports::record::{FailureRecord, GroupFigures, ScenarioRecord, SeedRecord, ServiceFigures};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One scenario's seeds so far.
@@ -92,6 +92,9 @@ impl Aggregate {
                 self.figures.stopped.extend(&rebalance.stopped);
             }
         }
+        if let Some(s) = &outcome.services {
+            self.services(s, outcome);
+        }
         self.figures.response.add_seed(&outcome.response);
         self.figures.service.add_seed(&outcome.service);
         self.violated |= outcome.violations(scenario).next().is_some();
@@ -106,6 +109,26 @@ impl Aggregate {
             self.figures.first = Some(FirstSeed { index, seed: seed.seed.clone(), fired, timeline });
         }
         self.seeds.insert(index, (seed, wall_ns));
+    }
+
+    fn services(&mut self, s: &ServiceTimes, outcome: &SeedOutcome) {
+        let of_seed = ServiceFigures {
+            records: s.records,
+            unfinished: s.unfinished,
+            deadline_ns: outcome.resolved.deadline.as_ref().map(|d| d.get().0.as_nanos()),
+            late: s.late,
+            twice: s.twice,
+            down_ns: s.down,
+            ..ServiceFigures::default()
+        };
+        self.record.services.get_or_insert_with(ServiceFigures::default).add(&of_seed);
+        let all = self.figures.services.get_or_insert_with(ServiceLatencies::default);
+        all.end_to_end.add_seed(&s.end_to_end);
+        all.steps.add_seed(&s.steps);
+        all.origins.add_seed(&s.origins);
+        all.origins_down.add_seed(&s.origins_down);
+        all.lag_peaks.push(s.lag_peak);
+        all.behind.push(s.behind);
     }
 
     /// Adds a failure.

@@ -4,6 +4,19 @@ use crate::schema::{self, Scenario};
 use crate::suggest;
 use std::path::Path;
 
+/// The services on trial. Each has a scenario of its name in which it holds, others named `<service>-<hazard>` in which it
+/// breaks under a hazard that an audit names, and a comparison at `compare/<service>`.
+pub const SERVICES: [&str; 8] = [
+    "factory-line",
+    "supply-chain",
+    "fraud-detection",
+    "security-telemetry",
+    "edge-maintenance",
+    "order-choreography",
+    "model-inference",
+    "read-models",
+];
+
 mod embedded {
     include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
 }

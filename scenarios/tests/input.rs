@@ -24,6 +24,11 @@ fn wrong_scenarios_are_refused_with_place_and_suggestion() {
         ("\"30s\"", "\"7s\"", &["wrong.toml:5:1", "must exceed", "delivery.timeout.ms"]),
         ("\"reset\"", "\"rest\"", &["wrong.toml:19:9", "did you mean `reset`"]),
         ("\"reset\"", "\"kill\"", &["wrong.toml:19:9", "needs `who`"]),
+        (
+            "kind = \"reset\"\nbetween = [\"p1\", \"leader(orders-0)\"]",
+            "kind = \"kill\"\nwho = [\"b1\", \"b2\"]",
+            &["wrong.toml:19:9", "happens to one", "a [[fault]] of its own"],
+        ),
         ("\"p1\"", "\"p7\"", &["wrong.toml:20:13", "there is no host `p7`", "did you mean `p1`"]),
         ("leader(", "leadr(", &["wrong.toml:20:19", "did you mean `leader`"]),
         ("leader(orders-0)", "leader(orders)", &["wrong.toml:20:19", "a partition expected here"]),

@@ -6,11 +6,13 @@ use common::{DEFECT, Place, TINY, failures};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A second scenario beside [`TINY`], with a group, so that rebalances are put together too.
+/// A second scenario beside [`TINY`], with a group whose members forward, so that rebalances and what services do are put
+/// together too.
 const GROUP: &str = r#"
 name = "tiny-group"
 summary = "A member leaves and comes back."
 duration = "8s"
+deadline = "100ms"
 converge-within = "40s"
 
 [broker]
@@ -21,6 +23,9 @@ converge-within = "40s"
 name = "orders"
 partitions = 4
 
+[[topic]]
+name = "done"
+
 [[clients]]
 kind = "producer"
 load = { rate = 60 }
@@ -29,6 +34,7 @@ config = { "delivery.timeout.ms" = 8000, "request.timeout.ms" = 1500 }
 [[clients]]
 kind = "group"
 count = 2
+member = { forward = { to = ["done"] } }
 config = { "group.id" = "billing", "auto.offset.reset" = "earliest", "session.timeout.ms" = 6000, "heartbeat.interval.ms" = 500 }
 
 [[fault]]
@@ -103,7 +109,7 @@ fn four_shards_are_the_whole_bit_for_bit() {
         .map(|e| e.unwrap().path())
         .filter(|p| p.extension().is_some_and(|e| e == "hlog"))
         .collect();
-    assert_eq!(logs.len(), 4);
+    assert_eq!(logs.len(), 7, "response and service of both, and what the services of one did");
     let charts: Vec<PathBuf> = fs::read_dir(whole.join("charts")).unwrap().map(|e| e.unwrap().path()).collect();
     assert!(charts.len() >= 10, "{charts:?}");
     for path in logs.iter().chain(&charts) {

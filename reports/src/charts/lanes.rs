@@ -30,12 +30,12 @@ pub struct LanesChart<'a> {
 }
 
 /// Where a rate stands on the axis: none at 0, then one step for each power of ten.
-fn place(rate: f64) -> f64 {
+pub(super) fn place(rate: f64) -> f64 {
     if rate < 1.0 { rate } else { 1.0 + rate.log10() }
 }
 
 /// What stands at a step of the axis.
-fn step(at: f64) -> String {
+pub(super) fn step(at: f64) -> String {
     match at.round() as i32 {
         0 => "0".to_owned(),
         n => text::number(10u64.pow((n - 1).clamp(0, 9) as u32)),
@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn numbers_end_where_names_begin() {
         let windows = vec![Window { from: 0, acknowledged: 100, p50: 1, max: 1 }];
-        let timeline = Timeline { window_ns: 1_000_000_000, windows, bands: vec![], moments: vec![], groups: vec![] };
+        let timeline =
+            Timeline { window_ns: 1_000_000_000, windows, bands: vec![], moments: vec![], ..Timeline::default() };
         let lane = |label: &str| RateLane { label: label.to_owned(), timeline: &timeline };
         let lanes = vec![lane("acks=1"), lane("acks=all")];
         let text = svg(&LanesChart { title: "t".to_owned(), setting: "s".to_owned(), lanes }).unwrap();

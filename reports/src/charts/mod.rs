@@ -1,6 +1,7 @@
 //! Charts, each as SVG and PNG from one drawing.
 
 mod axes;
+mod backlog;
 mod gantt;
 mod knee;
 mod lag;
@@ -11,6 +12,7 @@ mod style;
 mod timeline;
 mod tradeoff;
 
+pub use backlog::BacklogChart;
 pub use gantt::{GanttChart, Lane, LaneSpan};
 pub use knee::{KNEE, KneeChart, KneePoint, KneeSeries};
 pub use lag::{LagChart, LagSeries};

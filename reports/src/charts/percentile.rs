@@ -1,6 +1,6 @@
 //! Latency by percentile: x is 1/(1-p) on a logarithmic axis, so that every further nine gets the same room.
 
-use super::axes::{Axis, beside, legend, mesh};
+use super::axes::{Axis, beside, decades, legend, mesh};
 use super::marks::{key, mark};
 use super::{Chart, style};
 use crate::histogram::{Latencies, QUANTILES};
@@ -42,6 +42,8 @@ impl Chart for PercentileChart<'_> {
         let values = || self.series.iter().flat_map(|s| s.latencies.band().iter());
         let low = values().map(|b| b.0).min().unwrap_or(1).max(1) as f64 / 1e6;
         let high = self.series.iter().map(|s| s.latencies.all().max()).max().unwrap_or(1).max(2) as f64 / 1e6;
+        // Numbers between powers of ten would run into each other where there is little more than one.
+        let range = if high < low * 100.0 { decades(low, high) } else { low * 0.8..high * 1.2 };
         // Where curves agree, the first still shows on both sides of the others.
         let width = |i: usize| if i == 0 { 5 } else { 2 };
         let few = self.series.len() <= 2;
@@ -52,7 +54,7 @@ impl Chart for PercentileChart<'_> {
             .margin(12)
             .x_label_area_size(44)
             .y_label_area_size(76)
-            .build_cartesian_2d((1.0..10_000.0).log_scale(), (low * 0.8..high * 1.2).log_scale())
+            .build_cartesian_2d((1.0..10_000.0).log_scale(), range.log_scale())
             .map_err(failed)?;
         let percent = |x: &f64| format!("{}%", trim(100.0 * (1.0 - 1.0 / x)));
         mesh(&mut chart, &Axis::new("percentile", 5, &percent), &Axis::milliseconds("latency", 10))?;

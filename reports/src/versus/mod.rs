@@ -55,7 +55,7 @@ fn response(s: &ScenarioRecord, pick: fn(&Latency) -> u64) -> Option<u64> {
 }
 
 /// Every figure that is compared, and may be gated.
-const FIGURES: [Figure; 16] = [
+const FIGURES: [Figure; 19] = [
     figure("p50", Unit::Time, Worse::More, |s| response(s, |l| l.p50)),
     figure("p90", Unit::Time, Worse::More, |s| response(s, |l| l.p90)),
     figure("p99", Unit::Time, Worse::More, |s| response(s, |l| l.p99)),
@@ -69,6 +69,9 @@ const FIGURES: [Figure; 16] = [
     figure("twice", Unit::Count, Worse::More, |s| Some(s.operations.duplicates)),
     figure("disorder", Unit::Count, Worse::More, |s| Some(disorder(s))),
     figure("failed", Unit::Count, Worse::More, |s| Some(s.operations.failed)),
+    figure("end-to-end-p99", Unit::Time, Worse::More, |s| s.services?.end_to_end.map(|l| l.p99)),
+    figure("beyond-deadline", Unit::Count, Worse::More, |s| s.services?.late),
+    figure("handled-twice", Unit::Count, Worse::More, |s| Some(s.services?.twice)),
     figure("unavailable", Unit::Time, Worse::More, |s| Some(s.availability.unavailable_ns)),
     figure("longest-outage", Unit::Time, Worse::More, |s| Some(s.availability.longest_ns)),
     figure("events", Unit::Count, Worse::Neither, |s| Some(s.events)),

@@ -79,7 +79,7 @@ pub fn console(v: &Versus) -> String {
         let rows = rows(s).into_iter().map(|[name, a, b, change]| (format!("  {name}"), [a, b, change]));
         let rows: Vec<(String, [String; 3])> = rows.collect();
         if !rows.is_empty() {
-            out.push_str(&text::table("  figure", ["base", "other", "change"], &rows));
+            out.push_str(&text::table("  figure", &["base", "other", "change"], &rows));
         }
         let _ = writeln!(out, "    {}", wall(s));
     }

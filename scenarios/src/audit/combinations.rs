@@ -1,9 +1,10 @@
 //! What can be read off the settings alone: combinations that do not mean what they seem to, and those that stall.
 //!
-//! Each in plain words; the classes of fault show whether it happens.
+//! Each in plain words; the classes of fault show whether it happens. What hurts services has a table of its own
+//! (`hazards`).
 
 use super::{Place, Subject};
-use klamm_model::config::{AutoOffsetReset, BrokerConfig, ConsumerConfig, ProducerConfig, TopicConfig};
+use klamm_model::config::{BrokerConfig, ConsumerConfig, ProducerConfig, TopicConfig};
 use klamm_model::history::Acks;
 
 /// Replicas of the audited topic.
@@ -47,30 +48,9 @@ pub fn combinations(subject: &Subject) -> Vec<String> {
         ),
     );
     say(
-        all && min == 1,
-        "acks=all with min.insync.replicas=1: once the followers fall behind, \"all\" is the leader alone.".to_owned(),
-    );
-    say(
-        topic.unclean_leader_election,
-        "unclean.leader.election.enable=true: a replica that is behind may lead, and what it lacks is gone.".to_owned(),
-    );
-    say(
-        !producer.enable_idempotence && producer.max_in_flight > 1 && producer.acks != Acks::None,
-        format!(
-            "no idempotence with {} requests in flight: a retry may repeat a record, and overtake another.",
-            producer.max_in_flight
-        ),
-    );
-    say(
         consumer.session_timeout < broker.group_min_session || consumer.session_timeout > broker.group_max_session,
         "session.timeout.ms lies outside the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms: the \
          coordinator refuses every member, and nothing is consumed (stalled)."
-            .to_owned(),
-    );
-    say(
-        consumer.auto_offset_reset == AutoOffsetReset::Latest,
-        "auto.offset.reset=latest: what is sent to a new partition, or while offsets are lost or expired, before a member \
-         looks is never read."
             .to_owned(),
     );
     say(

@@ -4,10 +4,12 @@
 //! the settings as they are and for every change of one of them, so the difference is the change's and nothing else's.
 
 mod combinations;
+mod hazards;
 pub(crate) mod properties;
 mod subject;
 
 pub use combinations::combinations;
+pub use hazards::hazards;
 
 pub use subject::{Place, Subject};
 

@@ -84,7 +84,7 @@ impl Subject {
         }
     }
 
-    fn of_mut(&mut self, place: Place) -> &mut Properties {
+    pub(super) fn of_mut(&mut self, place: Place) -> &mut Properties {
         match place {
             Place::Producer => &mut self.producer,
             Place::Topic => &mut self.topic,

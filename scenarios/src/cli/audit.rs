@@ -110,6 +110,7 @@ pub fn audit(args: &Args) -> miette::Result<u8> {
         klamm: env!("CARGO_PKG_VERSION").to_owned(),
         master: master.to_string(),
         settings: settings.into_iter().filter(|(_, s)| !s.is_empty()).collect::<BTreeMap<_, _>>(),
+        hazards: audit::hazards(&subject, &found),
         classes: found,
         changes: changes.into_iter().map(|(record, _)| record).collect(),
         not_modelled: subject.not_modelled.clone(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A scenario with a [matrix] or [[variant]]s: a file, or a name of the catalogue. Or the folders of two or more
+    /// A scenario with a [matrix] or [[variant]]s: a file, or a name of the catalogue (a service's name means its comparison). Or the folders of two or more
     /// runs of the same seeds: the first is what the others are compared with. Further runs of a build that is there
     /// already are repetitions of it: they count for time on the wall alone.
     #[arg(required = true, value_name = "SCENARIO | RUN DIR...")]
@@ -60,7 +60,13 @@ pub fn compare(args: &Args) -> miette::Result<u8> {
             "--gate and --force are for runs, not for the variants of a scenario"
         ));
     }
-    let scenarios = catalog::find(what)?;
+    let mut scenarios = catalog::find(what)?;
+    // A service by its name: its comparison.
+    if scenarios.iter().all(|s| s.matrix.is_empty() && s.variants.is_empty())
+        && let Ok(comparison) = catalog::find(&format!("compare/{what}"))
+    {
+        scenarios = comparison;
+    }
     let [scenario] = &scenarios[..] else {
         return Err(miette::miette!(
             help = "name one scenario; `klamm list compare` shows those made for it",

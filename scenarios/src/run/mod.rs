@@ -5,6 +5,7 @@
 
 mod build;
 mod declare;
+mod flows;
 mod measure;
 mod moves;
 mod rebalances;
@@ -12,6 +13,7 @@ mod story;
 mod watch;
 
 pub use build::{Built, Options, build, properties_at};
+pub use flows::{BEHIND_NS, ServiceTimes};
 pub use measure::{Measure, OUTAGE_NS, Outages, WINDOW_NS};
 pub use rebalances::{GroupCost, Rebalance};
 pub use watch::{Recording, TraceLine};
@@ -114,6 +116,8 @@ pub struct SeedOutcome {
     pub schedule: Vec<Planned>,
     /// What rebalances cost, by group.
     pub groups: BTreeMap<String, GroupCost>,
+    /// What became of records on their way through services, if there are any.
+    pub services: Option<ServiceTimes>,
     /// If it was kept: the run over time.
     pub timeline: Option<Timeline>,
     /// If it was recorded: history and trace.
@@ -152,7 +156,7 @@ pub fn run_resolved(resolved: Scenario, schedule: Vec<Planned>, seed: u64, optio
         judge.compacts(topic);
     }
     let invariants = Invariants::new(built.invariants.clone());
-    let watch = Watch::new(&built.sim, injector, invariants, judge, options);
+    let watch = Watch::new(&built.sim, &resolved, injector, invariants, judge, options);
     let each_minute = options.each_minute;
     let run = Run {
         each_minute,
@@ -453,12 +457,17 @@ impl Run<'_> {
         let names: BTreeMap<ClientId, String> = self.watch.client_names(&self.built.sim);
         let name = |client: ClientId| names.get(&client).cloned().unwrap_or_default();
         let groups_over_time = self.watch.rebalances.over_time(from, to, name);
+        let warm = self.scenario.warm_up.as_ref().map_or(Duration::ZERO, |w| w.get().0);
+        let measured = ((self.hardship.0 + warm).as_nanos(), self.hardship.1.as_nanos());
+        let mut services = self.watch.flows.finish(measured, (from, to), &name);
+        let lag = services.as_mut().map(|s| std::mem::take(&mut s.lag)).unwrap_or_default();
         let timeline = self.watch.measure.timeline(from, to).map(|windows| Timeline {
             window_ns: WINDOW_NS,
             windows,
             bands: declare::bands(&self.watch),
             moments: declare::moments(&declared, from),
             groups: groups_over_time,
+            services: lag,
         });
         let recording = self.watch.take_recording();
         let watch = self.watch;
@@ -480,6 +489,7 @@ impl Run<'_> {
                 - self.scenario.warm_up.as_ref().map_or(0, |w| w.get().0.as_nanos()),
             declared,
             groups,
+            services,
             resolved: self.scenario.clone(),
             schedule: Vec::new(),
             timeline,

@@ -1,10 +1,12 @@
 //! Everybody who watches one seed, as one: faults, invariants, oracles, measures, the recorder.
 
 use super::build::Options;
+use super::flows::Flows;
 use super::measure::Measure;
 use super::moves::Moves;
 use super::rebalances::Rebalances;
 use super::story;
+use crate::schema::Scenario;
 use klamm_model::history::{Entry, Op, TopicPartition};
 use klamm_model::ids::{ClientId, Incarnation, TopicIdPartition};
 use klamm_model::trace::TraceEvent;
@@ -62,6 +64,8 @@ pub struct Watch {
     pub measure: Measure,
     /// What rebalances cost.
     pub rebalances: Rebalances,
+    /// What becomes of records on their way through services.
+    pub flows: Flows,
     /// Marks seen, and how often.
     pub marks: BTreeMap<&'static str, u64>,
     moves: Moves,
@@ -76,7 +80,14 @@ pub struct Watch {
 
 impl Watch {
     /// Watches a world about to start.
-    pub fn new(sim: &Sim, injector: Injector, invariants: Invariants, judge: Judge, options: &Options) -> Watch {
+    pub fn new(
+        sim: &Sim,
+        scenario: &Scenario,
+        injector: Injector,
+        invariants: Invariants,
+        judge: Judge,
+        options: &Options,
+    ) -> Watch {
         let clients = sim
             .nodes()
             .map(|n| match sim.node_kind(n) {
@@ -96,6 +107,7 @@ impl Watch {
             judge,
             measure: Measure::new(options.record || options.timeline),
             rebalances: Rebalances::new(options.record || options.timeline),
+            flows: Flows::new(scenario, options.record || options.timeline),
             marks: BTreeMap::new(),
             moves: Moves::default(),
             compactions: 0,
@@ -127,6 +139,7 @@ impl Watch {
         }
         self.measure.entry(&entry);
         self.rebalances.entry(&entry);
+        self.flows.entry(&entry);
         if let Some(r) = &mut self.recorder {
             r.recording.history.push(entry);
         }
@@ -188,6 +201,7 @@ impl Observer for Watch {
             (What::Ended { .. }, Some(node)) => {
                 if let Some(client) = self.clients[usize::from(node.0)] {
                     self.rebalances.ended(client, event.at.as_nanos());
+                    self.flows.ended(client, event.at.as_nanos());
                 }
             }
             _ => {}

@@ -375,6 +375,8 @@ fn sizes(s: &Scenario, problems: &mut Vec<Notice>) {
     let shortest = s.duration.extremes().into_iter().min().copied().unwrap_or(moment);
     let warm = s.warm_up.as_ref().is_none_or(|w| w.extremes().into_iter().all(|w| *w < shortest));
     demand(warm, "`warm-up` must be shorter than `duration`", &["warm-up"]);
+    let deadline = s.deadline.as_ref().is_none_or(|d| matches!(d, Draw::Fixed(_)) && within(d, moment, day));
+    demand(deadline, "`deadline` is one time, above 0 and within a day", &["deadline"]);
     let converge = within(&s.converge_within, moment, day);
     demand(converge, "`converge-within` must lie above 0 and within a day", &["converge-within"]);
     let drift = within(&s.cluster.clock_drift_ppm, 0, 100_000);

@@ -150,6 +150,11 @@ impl FaultSpec {
         if let Some(extra) = given.iter().find(|g| !needs.contains(g)) {
             return Some(format!("a fault of kind `{}` has no `{extra}`; it takes {needs:?}", self.kind));
         }
+        if !matches!(self.kind.as_str(), "power-loss" | "isolate")
+            && self.who.as_ref().is_some_and(|who| who.list().len() > 1)
+        {
+            return Some(format!("a fault of kind `{}` happens to one; give each a [[fault]] of its own", self.kind));
+        }
         None
     }
 

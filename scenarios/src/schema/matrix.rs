@@ -4,7 +4,9 @@
 //!
 //! A setting is named by where it belongs: `producer.acks`, `consumer.group.protocol` (consumers and group members),
 //! `broker.min.insync.replicas`, `topic.segment.bytes`, `topic.replication`, `topic.partitions`, `cluster.disk`,
-//! `cluster.disk.fsync`, `cluster.network`, `load.rate` (every client with a load).
+//! `cluster.disk.fsync`, `cluster.network`, `load.rate` (every client with a load), `member.service-time` (every group
+//! member), `member.count` (how many each group has). `producer.` is every producer; `origin.` those with a load alone, and
+//! `forward.` those of services alone.
 
 use super::check::{Notice, check};
 use super::{ClientKind, Draw, Scenario, Setting, Settings};
@@ -87,14 +89,18 @@ pub fn variants(scenario: &Scenario) -> Result<Vec<Variant>, Notice> {
 
 /// Puts one setting in its place.
 fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<(), Notice> {
-    const PLACES: [&str; 7] = ["producer", "consumer", "broker", "topic", "cluster", "load", "member"];
+    const PLACES: [&str; 9] =
+        ["producer", "origin", "forward", "consumer", "broker", "topic", "cluster", "load", "member"];
     let (place, rest) = key.split_once('.').unwrap_or((key, ""));
-    let clients = |scenario: &mut Scenario, producers: bool| {
+    let clients = |scenario: &mut Scenario, place: &str| {
         let mut any = false;
         for client in &mut scenario.clients {
+            let is_origin = client.kind == ClientKind::Producer;
             // A service has a producer of its own.
-            let forward = client.member.as_mut().and_then(|m| m.forward.as_mut()).filter(|_| producers);
-            let own = ((client.kind == ClientKind::Producer) == producers).then_some(&mut client.config);
+            let forward = client.member.as_mut().and_then(|m| m.forward.as_mut());
+            let forward = forward.filter(|_| matches!(place, "producer" | "forward"));
+            let is_meant = if is_origin { matches!(place, "producer" | "origin") } else { place == "consumer" };
+            let own = is_meant.then_some(&mut client.config);
             for config in own.into_iter().chain(forward.map(|f| &mut f.config)) {
                 config.insert(rest.to_owned(), value.clone());
                 any = true;
@@ -103,9 +109,10 @@ fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<()
         any
     };
     match place {
-        "producer" | "consumer" => {
-            if !clients(scenario, place == "producer") {
-                return Err(wrong(format!("`{key}`: the scenario has no {place}"), &[key]));
+        "producer" | "origin" | "forward" | "consumer" => {
+            if !clients(scenario, place) {
+                let what = if place == "forward" { "service that forwards" } else { place };
+                return Err(wrong(format!("`{key}`: the scenario has no {what}"), &[key]));
             }
         }
         "broker" => {
@@ -125,6 +132,10 @@ fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<()
         "load" => {
             let loads = scenario.clients.iter_mut().filter_map(|c| c.load.as_mut());
             return every(loads, "a load", key, rest, one(key, value)?);
+        }
+        "member" if rest == "count" => {
+            let n: u32 = one(key, value)?.parse().map_err(|_| wrong(format!("`{key}`: expected a number"), &[key]))?;
+            scenario.clients.iter_mut().filter(|c| c.kind == ClientKind::Group).for_each(|c| c.count = Draw::Fixed(n));
         }
         "member" => {
             let groups = scenario.clients.iter_mut().filter(|c| c.kind == ClientKind::Group);
@@ -246,5 +257,24 @@ mod tests {
         assert!(said("[matrix]\n\"producer.acks\" = \"all\"\n").contains("needs a list"));
         assert!(said("[matrix]\n\"cluster.dsik\" = [\"ssd\", \"nvme\"]\n").contains("no `dsik`"));
         assert!(said("[matrix]\n\"topic.replication\" = [3, 5]\n").contains("impossible with 3 brokers"));
+        assert!(said("[matrix]\n\"forward.acks\" = [\"1\", \"all\"]\n").contains("no service that forwards"));
+    }
+
+    #[test]
+    fn origins_and_services_are_set_apart_and_groups_sized() {
+        let base = to_toml(&catalog::find("factory-line").unwrap()[0]);
+        let more = "[[variant]]\nname = \"v\"\n[variant.set]\n\"origin.acks\" = \"1\"\n\"origin.enable.idempotence\" = false\n\
+                    \"forward.linger.ms\" = 9\n\"producer.request.timeout.ms\" = 1234\n\"member.count\" = 4\n";
+        let scenario = parse("test.toml", &format!("{base}\n{more}")).unwrap();
+        let v = variants(&scenario).unwrap().remove(0).scenario;
+        let (origin, press) = (&v.clients[0], &v.clients[1]);
+        let forward = &press.member.as_ref().unwrap().forward.as_ref().unwrap().config;
+        let is = |settings: &crate::schema::Settings, key: &str, value: &str| {
+            settings.get(key).is_some_and(|d| d.extremes().iter().all(|v| v.0 == value))
+        };
+        assert!(is(&origin.config, "acks", "1") && is(forward, "acks", "all"));
+        assert!(is(forward, "linger.ms", "9") && !is(&origin.config, "linger.ms", "9"));
+        assert!([&origin.config, forward].iter().all(|c| is(c, "request.timeout.ms", "1234")));
+        assert_eq!((*origin.count.get(), *press.count.get()), (1, 4));
     }
 }

@@ -48,6 +48,10 @@ pub struct Scenario {
     /// How much of it is not measured: connections are made and first metadata is fetched. Judged all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<Draw<Span>>,
+    /// By when the last effect of a record should have come, counted from its origin's intended send time. Nothing fails
+    /// for it: the share beyond it is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Draw<Span>>,
     /// By when, after the faults have ended, everything must have settled, in virtual time.
     pub converge_within: Draw<Span>,
     /// How many seeds `klamm compare` gives each variant, if it is not told.

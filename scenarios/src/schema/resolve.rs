@@ -35,6 +35,7 @@ pub fn resolve(scenario: &Scenario, seed: u64) -> (Scenario, Vec<Planned>) {
     let mut settled = scenario.clone();
     settled.duration = s.one("duration", &scenario.duration);
     settled.warm_up = s.maybe("warm-up", &scenario.warm_up);
+    settled.deadline = s.maybe("deadline", &scenario.deadline);
     settled.converge_within = s.one("converge-within", &scenario.converge_within);
     let c = &scenario.cluster;
     settled.cluster = Cluster {

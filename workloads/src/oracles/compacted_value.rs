@@ -83,6 +83,24 @@ mod tests {
     }
 
     #[test]
+    fn a_tombstone_that_is_due_while_the_final_read_is_on_its_way_has_deleted_its_key() {
+        let last = [(2, 2, 1), (3, 3, 2)];
+        let with_tombstone = || {
+            let mut h = begun();
+            h.put(4, 1, true).ack(4, 4).compacted(&[0, 1]).assigned(99, 0);
+            h
+        };
+        // The value of key 1 was read while its tombstone was still ahead.
+        let mut h = with_tombstone();
+        h.poll_keys(99, &last).compacted(&[4]).final_read(99, 0, 5);
+        h.judges_compacted();
+        // It was read when the tombstone was gone: compaction has left a value that it deletes.
+        let mut h = with_tombstone();
+        h.poll_keys(99, &[]).compacted(&[4]).poll_keys(99, &last).final_read(99, 0, 5);
+        assert_eq!(h.fires_compacted("compacted-value").offset, Some(Offset(4)));
+    }
+
+    #[test]
     fn the_last_value_of_each_key_must_be_there() {
         let mut h = begun();
         h.compacted(&[0, 1]).assigned(99, 0).poll_keys(99, &[(2, 2, 1), (3, 3, 2)]).final_read(99, 0, 4);

@@ -499,6 +499,7 @@ impl Judge {
     pub fn compacted(&mut self, source: &TopicPartition, offsets: &[Offset]) {
         let part = self.store.source(source);
         self.store.parts[part as usize].gone.extend(offsets.iter().map(|o| o.0));
+        self.views.removed(part, offsets);
     }
 
     /// The topic's number of partitions changes: its keys may go elsewhere from now on.
@@ -525,6 +526,7 @@ impl Judge {
         }
         skipped_record::end(store, &self.groups, out);
         self.services.end(store, &self.groups, out);
+        self.views.amend(store);
         for end in self.views.finals.values() {
             compacted_value::end(store, out, end);
             read_model::end(store, out, &self.views, end);

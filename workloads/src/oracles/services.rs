@@ -14,7 +14,7 @@ use super::report::{Findings, Report};
 use super::sends::{KEYED, LOST, MOVED, NOWHERE, READ, State};
 use super::store::Store;
 use klamm_model::history::{Entry, MemberFacts, ValueId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one group makes of records.
 #[derive(Debug, Default)]
@@ -116,7 +116,10 @@ impl Service {
         let Some((found, committed)) = state.committed() else { return };
         // By key and topic: where the latest one stands, and what it follows from.
         let mut latest: BTreeMap<(u64, u32), (u32, i64, u64, i64)> = BTreeMap::new();
-        for (offset, slot) in state.visible(store, part, committed) {
+        // A value that stands in the topic twice is in step by where it stands first.
+        let mut met = BTreeSet::new();
+        let visible = state.visible(store, part, committed).into_iter();
+        for (offset, slot) in visible.filter(|(_, slot)| met.insert(slot.value)) {
             let Some(key) = store.send(slot.value).filter(|s| s.is(KEYED)).map(|s| s.key) else { continue };
             for &topic in self.forwards_to.iter().chain(&self.declines_to) {
                 let places = self.of(slot.value, topic).filter_map(|v| {
@@ -286,5 +289,18 @@ mod tests {
         }
         end(&mut h, &[(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 5)]);
         h.silent();
+    }
+
+    #[test]
+    fn a_value_that_was_sent_twice_is_in_step_by_where_it_stands_first() {
+        let mut h = service(Acks::All, Processing::FinishThenCommit);
+        // Value 0 once more, behind the others, as a retry leaves it; the service handles it again.
+        h.poll(10, &[(4, 0)]);
+        for (m, n) in [0, 1, 2, 3, 0].into_iter().enumerate() {
+            makes(&mut h, n, m as u64, SHIPPED, Some(m as i64));
+        }
+        end(&mut h, &[(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]);
+        h.finished(10, 4, 5).commits(10, 2, CommitTrigger::Sync, 1, 5).group_offset(5);
+        assert!(h.judge().findings.iter().all(|f| f.check != "out-of-step"), "{:#?}", h.judge().findings);
     }
 }

@@ -1,8 +1,10 @@
 //! What readers of compacted topics hold of each key, and the final reads. It judges nothing.
 
 use super::read_model::{Instance, Instances};
+use super::sends::{KEYED, TOMBSTONE};
+use super::store::Store;
 use klamm_model::history::{Entry, ReadRecord};
-use klamm_model::ids::{ClientId, Incarnation};
+use klamm_model::ids::{ClientId, Incarnation, Offset};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -20,11 +22,13 @@ pub(super) struct View {
     pub(super) keys: BTreeMap<u64, Held>,
     /// The last offset it read.
     pub(super) last: i64,
+    /// What compaction took away before it had got there, and how far it had read then.
+    missed: BTreeMap<i64, i64>,
 }
 
 impl Default for View {
     fn default() -> View {
-        View { keys: BTreeMap::new(), last: super::store::NONE }
+        View { keys: BTreeMap::new(), last: super::store::NONE, missed: BTreeMap::new() }
     }
 }
 
@@ -36,6 +40,7 @@ pub(super) struct Final {
     pub(super) entry: Entry,
     /// By key, what it read last.
     pub(super) view: BTreeMap<u64, Held>,
+    missed: BTreeMap<i64, i64>,
 }
 
 /// All of it.
@@ -80,7 +85,29 @@ impl Views {
     }
     /// A partition was read to its end, for the last time so far.
     pub(super) fn finished(&mut self, entry: &Entry, part: u32, to: i64) {
-        let view = self.of(entry.client, entry.incarnation, part).map_or_else(BTreeMap::new, |v| v.keys.clone());
-        self.finals.insert(part, Final { part, to, entry: entry.clone(), view });
+        let read = self.of(entry.client, entry.incarnation, part).cloned().unwrap_or_default();
+        let (view, missed) = (read.keys, read.missed);
+        self.finals.insert(part, Final { part, to, entry: entry.clone(), view, missed });
+    }
+    /// Compaction took these offsets away: whoever is on its way to them will not meet them.
+    pub(super) fn removed(&mut self, part: u32, offsets: &[Offset]) {
+        let readers = self.views.iter_mut().filter(|((_, p), (_, v))| *p == part && v.last != super::store::NONE);
+        for (_, (_, view)) in readers {
+            let ahead = offsets.iter().filter(|o| o.0 > view.last);
+            view.missed.extend(ahead.map(|o| (o.0, view.last)));
+        }
+    }
+    /// A final read takes its time, and tombstones may be due meanwhile: of a key whose tombstone went after the final
+    /// reader had read an earlier value, and before it got there, there is nothing in the topic.
+    pub(super) fn amend(&mut self, store: &Store) {
+        for end in self.finals.values_mut().filter(|end| !end.missed.is_empty()) {
+            let all = store.clients().flat_map(|c| c.all()).map(|(_, send)| send);
+            for tombstone in all.filter(|s| s.part == end.part && s.is(KEYED) && s.is(TOMBSTONE)) {
+                let Some(&had_read) = end.missed.get(&tombstone.offset) else { continue };
+                if end.view.get(&tombstone.key).is_some_and(|held| held.offset <= had_read) {
+                    end.view.remove(&tombstone.key);
+                }
+            }
+        }
     }
 }
