@@ -38,6 +38,11 @@ const CONVICTED: &[(&str, &str, &str)] = &[
         "0x9ae4cde118e192a6",
         "an answer to a client that was gone was not seen to leave, so that its member seemed to be waited for",
     ),
+    (
+        "edge-maintenance-several-in-flight",
+        "0x8b9c2ac36afb1e98",
+        "a batch that stood behind a later one, as Kafka's producer without idempotence leaves them, was held to its own time",
+    ),
 ];
 
 #[test]

@@ -80,3 +80,32 @@ fn what_services_do_is_measured_end_to_end_and_the_same_each_time() {
     assert!(a.end_to_end.value_at_quantile(0.5) > a.origins.value_at_quantile(0.5), "{a:?}");
     assert!(a.lag_peak > 0 && !one.timeline.unwrap().services.is_empty());
 }
+
+#[test]
+fn a_line_that_commits_first_skips_steps_and_origins_do_not_notice_who_is_missing() {
+    let compared = scenario("compare/factory-line");
+    let label = |word: &str| {
+        let all = variants(&compared).unwrap();
+        all.into_iter().find(|v| v.label == word).unwrap_or_else(|| panic!("there is no variant `{word}`")).scenario
+    };
+    let run = |scenario: &Scenario| {
+        let outcomes = (0..2).map(|n| Seed(0x5eed).derive(&compared.name, n));
+        outcomes.map(|seed| run_seed(scenario, seed.0, &Options::default())).collect::<Vec<_>>()
+    };
+    let half_done = |outcome: &klamm_scenarios::run::SeedOutcome| {
+        outcome.findings.iter().filter(|f| f.check == "half-done").count()
+    };
+    let (safe, first) = (run(&label("two to a station")), run(&label("commits first")));
+    assert!(safe.iter().all(|o| half_done(o) == 0) && first.iter().any(|o| half_done(o) > 0));
+    for outcome in &safe {
+        let services = outcome.services.as_ref().unwrap();
+        assert!(services.down > 3_000_000_000 && services.origins_down.len() > 50, "{services:?}");
+        // Nobody welds for four seconds: bodies wait, and whoever sends them does not.
+        assert!(services.origins_down.value_at_quantile(0.99) < 100_000_000, "{services:?}");
+        assert!(services.lag_peak > 50 && services.behind > 2_000_000_000, "{services:?}");
+    }
+    let unfinished = |outcomes: &[klamm_scenarios::run::SeedOutcome]| -> u64 {
+        outcomes.iter().map(|o| o.services.as_ref().unwrap().unfinished).sum()
+    };
+    assert!(unfinished(&safe) == 0 && unfinished(&first) > 0, "what was ticked off and not done goes no further");
+}

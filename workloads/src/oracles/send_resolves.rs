@@ -1,8 +1,13 @@
 //! send-resolves: a send is unresolved beyond delivery.timeout.ms + max.block.ms. Sends of a client that died are not
 //! waited for.
+//!
+//! Without idempotence and with several requests in flight Kafka itself keeps its word less exactly
+//! (`RecordAccumulator`): what is to be sent again goes to the front of its queue (`reenqueue`), so that batches that failed
+//! one after the other stand there in reverse, and only the front is looked at for its time (`expiredBatches`). An older
+//! batch is given up together with the later one that stands before it, and not earlier.
 
 use super::report::{Findings, Report};
-use super::sends::{NOWHERE, State};
+use super::sends::{Client, NOWHERE, Send, State};
 use super::store::Store;
 use klamm_model::history::ValueId;
 use klamm_model::units::Duration;
@@ -14,9 +19,25 @@ pub(super) fn resolved(store: &Store, out: &mut Findings, value: u64, slack: u64
     let Some(send) = client.get(id.index()) else { return };
     let within = client.facts(send.incarnation).resolves_within;
     let took = send.completed - send.invoked.min(send.completed);
-    if took > within.saturating_add(slack) {
+    if took > within.saturating_add(slack)
+        && !behind_a_later_one(client, id.index(), send, within.saturating_add(slack))
+    {
         late(store, out, value, took, within, send.completed);
     }
+}
+
+/// Whether a send was given up together with a later one of its partition that was in time: it stood behind it.
+#[cold]
+fn behind_a_later_one(client: &Client, index: u64, send: &Send, within: u64) -> bool {
+    let facts = client.facts(send.incarnation);
+    let reversed = !facts.idempotent && facts.max_in_flight > 1 && send.part != NOWHERE && send.attempts > 0;
+    let together = |later: &Send| {
+        later.part == send.part
+            && later.completed == send.completed
+            && later.attempts > 0
+            && later.completed - later.invoked.min(later.completed) <= within
+    };
+    reversed && client.all().any(|(i, later)| i > index && together(later))
 }
 
 /// The history ends.
@@ -72,6 +93,25 @@ mod tests {
         h.acked(1..2);
         h.fires("send-resolves");
         assert_eq!(h.judge().summary.unresolved, 1);
+    }
+
+    #[test]
+    fn behind_a_later_one_it_waits_for_that_unless_sequences_keep_the_order() {
+        let given_up = |idempotent, max_in_flight, together: bool| {
+            let mut h = History::with(Acks::All, idempotent, max_in_flight);
+            h.send(0);
+            h.clock += WITHIN / 2;
+            h.on(i32::from(!together)).send(1);
+            h.clock += WITHIN;
+            h.resolve(1, Outcome::Info, None, 1).on(0);
+            // At the same moment.
+            h.clock -= 10;
+            h.resolve(0, Outcome::Info, None, 1);
+            h.judge().findings.iter().filter(|f| f.check == "send-resolves").count()
+        };
+        assert_eq!(given_up(false, 5, true), 0);
+        assert_eq!(given_up(false, 5, false), 1, "of another partition: it stood in another queue");
+        assert_eq!((given_up(true, 5, true), given_up(false, 1, true)), (1, 1));
     }
 
     #[test]
