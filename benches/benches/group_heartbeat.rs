@@ -6,7 +6,7 @@ use klamm_benches::rpc::Counter;
 use klamm_model::units::{Duration as Span, Instant as At};
 use klamm_scenarios::run::{Built, Options, build};
 use klamm_scenarios::schema::{self, resolve};
-use klamm_world::des::Stop;
+use klamm_world::world::Stop;
 use std::time::{Duration, Instant};
 
 /// Members that do nothing but beat, ten times a second: there is one partition, and nothing in it.

@@ -5,7 +5,7 @@ use klamm_benches::rpc::{Counter, echo_pairs};
 use klamm_model::units::Duration as Span;
 use klamm_scenarios::run::{Built, Options, build};
 use klamm_scenarios::schema::{self, resolve};
-use klamm_world::des::Stop;
+use klamm_world::world::{Stop, World};
 use std::time::{Duration, Instant};
 
 /// One partition on three brokers, one batch under way at a time.
@@ -29,7 +29,7 @@ config = { "linger.ms" = 0, "batch.size" = 16384, "delivery.timeout.ms" = 30000,
 "#;
 
 /// Steps a world until its watcher has seen enough.
-fn run(sim: &mut klamm_world::des::Sim, counter: &mut Counter, enough: impl Fn(&Counter) -> bool) {
+fn run(sim: &mut dyn World, counter: &mut Counter, enough: impl Fn(&Counter) -> bool) {
     while !enough(counter) {
         let until = sim.now() + Span::from_millis(1);
         assert_eq!(sim.run_until(until, counter), Stop::Reached);
@@ -50,7 +50,7 @@ fn cluster() -> (Built, Counter) {
     for host in built.load.clone() {
         built.sim.start(host);
     }
-    run(&mut built.sim, &mut counter, |c| c.produced > 100);
+    run(&mut *built.sim, &mut counter, |c| c.produced > 100);
     (built, counter)
 }
 
@@ -62,7 +62,7 @@ fn replica_step(c: &mut Criterion) {
             let (mut built, mut counter) = cluster();
             let begun = Instant::now();
             let target = counter.produced + n;
-            run(&mut built.sim, &mut counter, |c| c.produced >= target);
+            run(&mut *built.sim, &mut counter, |c| c.produced >= target);
             begun.elapsed()
         });
     });

@@ -2,7 +2,7 @@
 //! it anywhere. Everything is written aside and renamed whole.
 
 use crate::campaign::shown;
-use crate::run::{Found, Options, Recording, SeedOutcome, TraceLine, Witness, run_resolved};
+use crate::run::{Found, Options, Recording, SeedOutcome, TraceLine, Witness, WorldKind, run_resolved};
 use crate::schema::{Scenario, to_toml};
 use crate::seeds::Seed;
 use crate::shrink::{Shrunk, shrink};
@@ -33,6 +33,9 @@ pub struct VerdictFile {
     pub scenario: String,
     /// The seed, in hexadecimal.
     pub seed: String,
+    /// The world it ran in.
+    #[serde(default)]
+    pub world: WorldKind,
     /// Defects switched on.
     pub defects: Vec<String>,
     /// The run's digest, in hexadecimal.
@@ -210,6 +213,7 @@ pub fn failure(
         id: id.clone(),
         scenario: scenario.name.clone(),
         seed: Seed(outcome.seed).to_string(),
+        world: options.world,
         defects: options.defects.iter().map(|d| d.id().to_owned()).collect(),
         digest: format!("{:016x}", outcome.digest),
         fired_digest: format!("{:016x}", fired_run.digest),

@@ -7,7 +7,7 @@
 use crate::aggregate::Aggregate;
 use crate::artefacts;
 use crate::recheck;
-use crate::run::{Options, SeedOutcome, run_seed};
+use crate::run::{Options, SeedOutcome, WorldKind, run_seed};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use klamm_model::defects::Defects;
@@ -48,6 +48,8 @@ pub struct Plan {
     pub fail_fast: bool,
     /// Seeds run again in a fresh process, parts per million; at least the first of each scenario, unless 0.
     pub recheck_ppm: u32,
+    /// The world that seeds run in.
+    pub world: WorldKind,
     /// Defects switched on.
     pub defects: Defects,
     /// Encode and decode every message.
@@ -97,6 +99,9 @@ impl Plan {
             (None, Some(time)) => write!(line, " --for {}s --master {}", time.as_secs(), self.master),
             (None, None) => write!(line, " --seeds {} --master {}", self.seeds, self.master),
         };
+        if self.world != WorldKind::default() {
+            let _ = write!(line, " --world {}", self.world);
+        }
         for defect in self.defects.iter() {
             let _ = write!(line, " --defect {defect}");
         }
@@ -114,7 +119,7 @@ impl Plan {
             seeds: if self.time.is_some() { 0 } else { self.seeds },
             shard: (self.shard.1 > 1).then_some(self.shard),
             build: build(),
-            world: "des".to_owned(),
+            world: self.world.to_string(),
             jobs: self.jobs,
             defects: self.defects.iter().map(|d| d.id().to_owned()).collect(),
             wall_seconds: 0.0,
@@ -197,6 +202,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miett
     let total = all.len() as u64;
     debug!(suite = plan.suite, seeds = total, jobs = plan.jobs, folder = %folder.display(), "campaign begins");
     let options = Options {
+        world: plan.world,
         defects: plan.defects,
         encode_messages: plan.encode_messages,
         each_minute: plan.each_minute,

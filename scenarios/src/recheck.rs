@@ -4,7 +4,7 @@
 //! differ on another machine.
 
 use crate::campaign::Plan;
-use crate::run::{Options, run_seed};
+use crate::run::{Options, WorldKind, run_seed};
 use crate::schema;
 use crate::seeds::Seed;
 use klamm_model::defects::{Defect, Defects};
@@ -19,6 +19,7 @@ pub const WORKER: &str = "recheck-worker";
 struct Task {
     scenario: String,
     seed: u64,
+    world: WorldKind,
     defects: Vec<String>,
 }
 
@@ -38,6 +39,7 @@ pub fn compare(plan: &Plan, seeds: &[(usize, Seed, u64)]) -> miette::Result<Vec<
         let task = Task {
             scenario: schema::to_toml(&plan.scenarios[*scenario]),
             seed: seed.0,
+            world: plan.world,
             defects: plan.defects.iter().map(|d| d.id().to_owned()).collect(),
         };
         let line = serde_json::to_string(&task).expect("a task is JSON");
@@ -64,7 +66,7 @@ pub fn work() -> miette::Result<()> {
         for id in &task.defects {
             defects = defects.with(id.parse::<Defect>().map_err(|e| miette::miette!("{e}"))?);
         }
-        let outcome = run_seed(&scenario, task.seed, &Options { defects, ..Options::default() });
+        let outcome = run_seed(&scenario, task.seed, &Options { world: task.world, defects, ..Options::default() });
         println!("{:016x}", outcome.digest);
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use super::run;
 use crate::campaign::{self, Paired, Plan};
+use crate::run::WorldKind;
 use crate::{catalog, schema};
 use klamm_model::defects::Defects;
 use std::path::{Path, PathBuf};
@@ -100,6 +101,7 @@ pub fn compare(args: &Args) -> miette::Result<u8> {
         shard: run::shard(&args.shard)?,
         fail_fast: false,
         recheck_ppm: args.recheck,
+        world: WorldKind::Des,
         defects: Defects::NONE,
         encode_messages: false,
         each_minute: None,

@@ -6,6 +6,7 @@ mod compare;
 mod defects;
 mod list;
 mod memory;
+mod parity;
 mod progress;
 mod replay;
 mod report;
@@ -61,6 +62,8 @@ enum Command {
     Replay(replay::Args),
     /// Run the variants of one scenario under the same seeds, and draw what each costs and loses; or compare runs.
     Compare(compare::Args),
+    /// Run scenarios in both worlds: each must promise the same in both.
+    Parity(parity::Args),
     /// Put a team's own properties files on trial under every class of fault.
     Audit(audit::Args),
     /// Find the smallest schedule of faults that still fails.
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Compare(args) => compare::compare(&args),
+        Command::Parity(args) => parity::parity(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Shrink(args) => replay::shrink(&args),
         Command::Report(args) => report::report(&args),

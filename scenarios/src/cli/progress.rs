@@ -37,11 +37,12 @@ impl Console {
         let plural = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         let seeds = plan.time.map_or(plural(plan.seeds, "seed"), |t| format!("{} s", t.as_secs()));
         println!(
-            "klamm {} · {} · {} x {seeds} · {} · des · -j {}",
+            "klamm {} · {} · {} x {seeds} · {} · {} · -j {}",
             env!("CARGO_PKG_VERSION"),
             plan.suite,
             plural(plan.scenarios.len() as u64, if plan.paired.is_some() { "variant" } else { "scenario" }),
             plan.only.map_or(format!("master {}", plan.master), |seed| format!("seed {seed}")),
+            plan.world,
             plan.jobs
         );
         println!("  again: {}", again(plan));

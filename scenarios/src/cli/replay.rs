@@ -1,7 +1,7 @@
 //! `klamm replay` and `klamm shrink`.
 
 use crate::artefacts::{VerdictFile, in_words, read_verdict, witness_lines};
-use crate::run::{Options, SeedOutcome, run_resolved};
+use crate::run::{Options, SeedOutcome, WorldKind, run_resolved};
 use crate::schema::{self, Scenario, Span};
 use crate::seeds::Seed;
 use crate::{catalog, shrink as shrinking};
@@ -25,6 +25,9 @@ pub struct Args {
     #[arg(long, value_name = "WHICH", default_value = "schedule", value_parser = ["schedule", "fired", "shrunk"])]
     #[arg(conflicts_with = "seed")]
     schedule: String,
+    /// The world to run in (with --seed; a failure's folder knows its own).
+    #[arg(long, value_name = "WORLD", default_value_t = WorldKind::Des, requires = "seed")]
+    world: WorldKind,
     /// Switch a published bug on (with --seed; a failure's folder knows its own).
     #[arg(long, value_name = "ID", requires = "seed")]
     defect: Vec<String>,
@@ -154,14 +157,16 @@ pub fn replay(args: &Args) -> miette::Result<u8> {
             args.what
         ));
     };
-    let scenarios = catalog::find(&args.what)?;
+    let mut scenarios = catalog::find(&args.what)?;
+    super::run::refuse(&mut scenarios, args.world, false)?;
     let [scenario] = &scenarios[..] else {
         return Err(miette::miette!("`{}` means {} scenarios; name one", args.what, scenarios.len()));
     };
     let defects = super::run::defects(&args.defect)?;
     let (resolved, schedule) = schema::resolve(scenario, seed.0);
     println!("{} · seed {seed} · faults: {}", scenario.name, in_words(&schedule));
-    let outcome = run_resolved(resolved, schedule, seed.0, &Options { defects, record: true, ..Options::default() });
+    let options = Options { world: args.world, defects, record: true, ..Options::default() };
+    let outcome = run_resolved(resolved, schedule, seed.0, &options);
     if args.trace {
         print_trace(&outcome, args.until.as_ref())?;
     }
@@ -171,7 +176,7 @@ pub fn replay(args: &Args) -> miette::Result<u8> {
 
 fn replay_failure(folder: &Path, args: &Args) -> miette::Result<u8> {
     let f = read_failure(folder)?;
-    let options = Options { defects: f.verdict.defects()?, record: true, ..Options::default() };
+    let options = Options { world: f.verdict.world, defects: f.verdict.defects()?, record: true, ..Options::default() };
     let (schedule, digest) = match args.schedule.as_str() {
         "fired" => (f.fired, Some(&f.verdict.fired_digest)),
         "shrunk" => (read_schedule(folder, "shrunk.toml", &f.verdict, &f.scenario)?, None),
@@ -210,7 +215,7 @@ fn replay_failure(folder: &Path, args: &Args) -> miette::Result<u8> {
 /// Bad input, or if the failure does not happen again.
 pub fn shrink(args: &ShrinkArgs) -> miette::Result<u8> {
     let f = read_failure(&args.folder)?;
-    let options = Options { defects: f.verdict.defects()?, ..Options::default() };
+    let options = Options { world: f.verdict.world, defects: f.verdict.defects()?, ..Options::default() };
     let check = &f.verdict.findings[0].check;
     let Some(shrunk) = shrinking::shrink(&f.scenario, &f.scenario, &f.fired, f.seed.0, check, &options) else {
         return Err(miette::miette!(

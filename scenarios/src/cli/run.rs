@@ -3,6 +3,8 @@
 use super::memory;
 use super::progress::{Console, Json};
 use crate::campaign::{self, Done, Plan, Progress};
+use crate::refusals::refusals;
+use crate::run::WorldKind;
 use crate::schema::{Scenario, Span};
 use crate::seeds::Seed;
 use crate::{catalog, schema};
@@ -50,9 +52,12 @@ pub struct Args {
     /// Switch a published bug on; may be given several times. `klamm defects list` names them.
     #[arg(long, value_name = "ID")]
     defect: Vec<String>,
-    /// The world to run in.
-    #[arg(long, default_value = "des")]
-    world: String,
+    /// The world to run in: `des`, or `turmoil`, which has the real shell and fewer faults.
+    #[arg(long, value_name = "WORLD", default_value_t = WorldKind::Des)]
+    world: WorldKind,
+    /// Leave out, and name, scenarios that the world cannot run.
+    #[arg(long)]
+    skip_refused: bool,
     /// Encode and decode every message. Slower; must not change any result.
     #[arg(long)]
     encode: bool,
@@ -82,30 +87,18 @@ impl Args {
     }
 
     fn plan(&self) -> miette::Result<(Plan, Vec<String>)> {
-        if self.world != "des" {
-            return Err(miette::miette!(help = "--world des", "there is no world `{}` yet", self.world));
-        }
         if !["human", "json"].contains(&self.format.as_str()) {
             return Err(miette::miette!("--format `{}`: expected `human` or `json`", self.format));
         }
-        let mut scenarios: Vec<Scenario> = Vec::new();
-        for word in &self.what {
-            for s in catalog::find(word)? {
-                if !scenarios.iter().any(|have| have.name == s.name) {
-                    scenarios.push(s);
-                }
-            }
+        let mut scenarios = scenarios(&self.what, self.filter.as_deref())?;
+        let mut warnings = refuse(&mut scenarios, self.world, self.skip_refused)?;
+        if self.encode && self.world != WorldKind::Des {
+            return Err(miette::miette!("--encode is for the des world: in {} messages always are bytes", self.world));
         }
-        if let Some(filter) = &self.filter {
-            scenarios.retain(|s| s.name.contains(filter) || s.tags.iter().any(|t| t.contains(filter)));
-            if scenarios.is_empty() {
-                return Err(miette::miette!("--filter `{filter}` leaves no scenario"));
-            }
-        }
-        let warnings = scenarios
+        let settings = scenarios
             .iter()
-            .flat_map(|s| schema::check(s).unwrap_or_default().into_iter().map(move |w| format!("{}: {w}", s.name)))
-            .collect();
+            .flat_map(|s| schema::check(s).unwrap_or_default().into_iter().map(move |w| format!("{}: {w}", s.name)));
+        warnings.extend(settings);
         let time = match &self.time {
             None => None,
             Some(text) => {
@@ -126,6 +119,7 @@ impl Args {
             shard: shard(&self.shard)?,
             fail_fast: self.fail_fast,
             recheck_ppm: self.recheck,
+            world: self.world,
             defects: defects(&self.defect)?,
             encode_messages: self.encode,
             each_minute: self.memory.then_some(memory::tell),
@@ -139,6 +133,46 @@ impl Args {
         }
         Ok((plan, warnings))
     }
+}
+
+/// The scenarios that words of a command line mean, each once; of them those that a filter leaves.
+///
+/// # Errors
+/// A word that means nothing, or a filter that leaves nothing.
+pub(super) fn scenarios(words: &[String], filter: Option<&str>) -> miette::Result<Vec<Scenario>> {
+    let mut scenarios: Vec<Scenario> = Vec::new();
+    for word in words {
+        for s in catalog::find(word)? {
+            if !scenarios.iter().any(|have| have.name == s.name) {
+                scenarios.push(s);
+            }
+        }
+    }
+    if let Some(filter) = filter {
+        scenarios.retain(|s| s.name.contains(filter) || s.tags.iter().any(|t| t.contains(filter)));
+        if scenarios.is_empty() {
+            return Err(miette::miette!("--filter `{filter}` leaves no scenario"));
+        }
+    }
+    Ok(scenarios)
+}
+
+/// Refuses scenarios that a world cannot run, by name; with `skip`, takes them out instead, and says so.
+///
+/// # Errors
+/// If there are such scenarios, or if none is left.
+pub(super) fn refuse(scenarios: &mut Vec<Scenario>, world: WorldKind, skip: bool) -> miette::Result<Vec<String>> {
+    let mut refused = Vec::new();
+    scenarios.retain(|scenario| {
+        let why = refusals(scenario, world);
+        refused.extend((!why.is_empty()).then(|| format!("{}: {}", scenario.name, why.join("; "))));
+        why.is_empty()
+    });
+    if refused.is_empty() || skip && !scenarios.is_empty() {
+        return Ok(refused.into_iter().map(|r| format!("left out of the {world} world: {r}")).collect());
+    }
+    let left = if scenarios.is_empty() { "--world des" } else { "--world des, or --skip-refused to run the others" };
+    Err(miette::miette!(help = left, "the {world} world cannot run this:\n  {}", refused.join("\n  ")))
 }
 
 /// The master seed that a command line asks for.

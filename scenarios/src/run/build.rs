@@ -1,5 +1,6 @@
 //! Builds a world from a settled scenario: hosts, brokers, controllers, client applications.
 
+use super::kinds::WorldKind;
 use crate::schema::{ClientKind, ClientSpec, Draw, LoadSpec, Scenario, Settings, Size, Span, keyed};
 use klamm_model::broker::{Broker, BrokerSpec, Truncation};
 use klamm_model::client::admin::NewTopic;
@@ -14,9 +15,11 @@ use klamm_model::units::Duration;
 use klamm_model::versions::VersionCaps;
 use klamm_workloads::apps::*;
 use klamm_workloads::load::{ArrivalKind, KeyChooser, Keys, ServiceTime, Sizes};
-use klamm_world::des::{ClockSpec, CpuProfile, HostSpec, NetworkProfile, NodeKind, NodeSpec, Sim, SimConfig};
+use klamm_world::des::{ClockSpec, CpuProfile, HostSpec, NetworkProfile, NodeKind, NodeSpec, SimConfig};
 use klamm_world::event::{HostId, NodeRef};
 use klamm_world::invariants::{CompactionSetup, NodeSetup, Role, Setup, TopicSetup};
+use klamm_world::shell::planted::Planted;
+use klamm_world::world::World;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -45,6 +48,10 @@ const GROWER: ClientId = ClientId(1003);
 /// What one seed is run with, beyond its scenario.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// The world it runs in.
+    pub world: WorldKind,
+    /// A bug planted in every shell: for tests, in the turmoil world.
+    pub planted: Option<Planted>,
     /// Defects switched on.
     pub defects: Defects,
     /// Encode and decode every message.
@@ -62,7 +69,7 @@ pub struct Options {
 /// A world, ready to be started.
 pub struct Built {
     /// The world.
-    pub sim: Sim,
+    pub sim: Box<dyn World>,
     /// Hosts of brokers and controllers.
     pub servers: Vec<HostId>,
     /// Brokers, by id.
@@ -115,7 +122,7 @@ struct Builder<'a> {
     scenario: &'a Scenario,
     seed: u64,
     options: &'a Options,
-    sim: Sim,
+    sim: Box<dyn World>,
     hosts: BTreeMap<String, HostId>,
     nodes: Vec<NodeSetup>,
 }
@@ -189,7 +196,7 @@ pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
         hash_messages: options.hash_messages,
         ..SimConfig::new(seed)
     };
-    let sim = Sim::new(config);
+    let sim = options.world.build(config, options.planted);
     let mut b = Builder { scenario, seed, options, sim, hosts: BTreeMap::new(), nodes: Vec::new() };
     let broker_config = BrokerConfig::parse(&properties(&scenario.broker)).expect("checked: broker settings").0;
     let (brokers, mut servers) = add_servers(&mut b, &broker_config);

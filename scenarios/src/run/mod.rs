@@ -6,6 +6,7 @@
 mod build;
 mod declare;
 mod flows;
+mod kinds;
 mod measure;
 mod moves;
 mod rebalances;
@@ -14,6 +15,7 @@ mod watch;
 
 pub use build::{Built, Options, build, properties_at};
 pub use flows::{BEHIND_NS, ServiceTimes};
+pub use kinds::WorldKind;
 pub use measure::{Measure, OUTAGE_NS, Outages, WINDOW_NS};
 pub use rebalances::{GroupCost, Rebalance};
 pub use watch::{Recording, TraceLine};
@@ -29,10 +31,10 @@ use klamm_reports::figures::Timeline;
 use klamm_workloads::apps::FinalPartition;
 use klamm_workloads::oracles::{Judge, JudgeConfig, Summary};
 use klamm_workloads::permission::{Cause, Declared};
-use klamm_world::des::Stop;
 use klamm_world::event::{NodeRef, Phase};
 use klamm_world::faults::{Injector, Planned, Schedule};
 use klamm_world::invariants::{Account, AuditAt, Invariants, ReplicaFiles, Unmet};
+use klamm_world::world::Stop;
 use std::collections::BTreeMap;
 use watch::Watch;
 
@@ -145,9 +147,13 @@ pub fn run_seed(scenario: &Scenario, seed: u64, options: &Options) -> SeedOutcom
 pub fn run_resolved(resolved: Scenario, schedule: Vec<Planned>, seed: u64, options: &Options) -> SeedOutcome {
     let built = build(&resolved, seed, options);
     let min_insync = BrokerConfig::parse(&build::properties(&resolved.broker)).expect("checked: broker settings").0;
-    let injector =
-        Injector::new(Schedule { faults: schedule.clone() }, &built.sim, seed, min_insync.min_insync_replicas as usize)
-            .unwrap_or_else(|e| panic!("checked: {e}"));
+    let injector = Injector::new(
+        Schedule { faults: schedule.clone() },
+        &*built.sim,
+        seed,
+        min_insync.min_insync_replicas as usize,
+    )
+    .unwrap_or_else(|e| panic!("checked: {e}"));
     let mut judge = Judge::new(JudgeConfig { resolve_slack: RESOLVE_SLACK_NS, max_findings: MAX_FINDINGS });
     for topic in resolved.topics.iter().filter(|t| t.grow.is_some()) {
         judge.partitions_change(&topic.name.as_str().into());
@@ -156,7 +162,7 @@ pub fn run_resolved(resolved: Scenario, schedule: Vec<Planned>, seed: u64, optio
         judge.compacts(topic);
     }
     let invariants = Invariants::new(built.invariants.clone());
-    let watch = Watch::new(&built.sim, &resolved, injector, invariants, judge, options);
+    let watch = Watch::new(&*built.sim, &resolved, injector, invariants, judge, options);
     let each_minute = options.each_minute;
     let run = Run {
         each_minute,
@@ -311,7 +317,7 @@ impl Run<'_> {
 
     fn heal(&mut self) -> bool {
         self.built.sim.begin_phase(Phase::Heal);
-        self.watch.injector.heal(&mut self.built.sim);
+        self.watch.injector.heal(&mut *self.built.sim);
         let within = self.scenario.converge_within.get().0;
         let deadline = self.built.sim.now() + within;
         let mut unmet = Vec::new();
@@ -410,7 +416,7 @@ impl Run<'_> {
             .built
             .brokers
             .iter()
-            .map(|(_, node, host)| ReplicaFiles { node: *node, files: self.built.sim.disk(*host).pieces().collect() })
+            .map(|(_, node, host)| ReplicaFiles { node: *node, files: self.built.sim.files(*host) })
             .collect();
         let accounts = self.accounts();
         self.watch.invariants.audit(when, self.built.sim.now(), &files, &accounts);
@@ -450,11 +456,12 @@ impl Run<'_> {
         let verdicts = self.watch.judge.finish(now.as_nanos(), &declared);
         let mut findings = std::mem::take(&mut self.broken);
         findings.extend(verdicts.findings.into_iter().map(declare::from_oracle));
-        findings.extend(self.watch.invariants.findings().iter().map(|f| declare::from_invariant(f, &declared)));
+        let white_box = self.watch.invariants.findings().iter().chain(self.built.sim.findings());
+        findings.extend(white_box.map(|f| declare::from_invariant(f, &declared)));
         findings.sort_by_key(|f| f.at);
         let (from, to) = (self.hardship.0.as_nanos(), now.as_nanos());
         let groups = self.watch.rebalances.finish();
-        let names: BTreeMap<ClientId, String> = self.watch.client_names(&self.built.sim);
+        let names: BTreeMap<ClientId, String> = self.watch.client_names(&*self.built.sim);
         let name = |client: ClientId| names.get(&client).cloned().unwrap_or_default();
         let groups_over_time = self.watch.rebalances.over_time(from, to, name);
         let warm = self.scenario.warm_up.as_ref().map_or(Duration::ZERO, |w| w.get().0);

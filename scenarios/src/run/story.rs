@@ -4,8 +4,8 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 use klamm_model::disk::{DiskOp, DiskReply};
 use klamm_model::record::batches;
 use klamm_model::trace::TraceEvent;
-use klamm_world::des::Sim;
 use klamm_world::event::{ConnEnd, Ending, Event, What};
+use klamm_world::world::World;
 use std::fmt::Write;
 
 /// One event in words.
@@ -51,7 +51,7 @@ pub fn tell(event: &Event<'_>, sim_name: &dyn Fn(ConnEnd) -> String) -> (&'stati
 }
 
 /// Names a connection's end by its node.
-pub fn namer(sim: &Sim) -> impl Fn(ConnEnd) -> String + use<> {
+pub fn namer(sim: &dyn World) -> impl Fn(ConnEnd) -> String + use<> {
     let names: Vec<String> = sim.nodes().map(|n| sim.node_name(n).to_owned()).collect();
     move |end| names.get(usize::from(end.node.0)).cloned().unwrap_or_default()
 }

@@ -11,10 +11,10 @@ use klamm_model::history::{Entry, Op, TopicPartition};
 use klamm_model::ids::{ClientId, Incarnation, TopicIdPartition};
 use klamm_model::trace::TraceEvent;
 use klamm_workloads::oracles::Judge;
-use klamm_world::des::{Driver, Sim};
 use klamm_world::event::{ConnEnd, Event, NodeRef, Observer, Ordinal, What};
 use klamm_world::faults::Injector;
 use klamm_world::invariants::Invariants;
+use klamm_world::world::{Driver, World};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -81,7 +81,7 @@ pub struct Watch {
 impl Watch {
     /// Watches a world about to start.
     pub fn new(
-        sim: &Sim,
+        sim: &dyn World,
         scenario: &Scenario,
         injector: Injector,
         invariants: Invariants,
@@ -119,7 +119,7 @@ impl Watch {
     }
 
     /// The names of client applications.
-    pub fn client_names(&self, sim: &Sim) -> BTreeMap<ClientId, String> {
+    pub fn client_names(&self, sim: &dyn World) -> BTreeMap<ClientId, String> {
         let named = sim.nodes().zip(&self.clients);
         named.filter_map(|(node, client)| Some(((*client)?, sim.node_name(node).to_owned()))).collect()
     }
@@ -226,7 +226,7 @@ impl Driver for Watch {
     fn wants_to_act(&self) -> bool {
         self.injector.wants_to_act()
     }
-    fn act(&mut self, sim: &mut Sim) {
+    fn act(&mut self, sim: &mut dyn World) {
         self.injector.act(sim);
     }
 }

@@ -332,6 +332,7 @@ fn expressions(s: &Scenario, fault: &FaultSpec, hosts: &[&str], problems: &mut V
         let word = match &e.problem {
             Problem::Who(e) | Problem::When(e) => &e.text,
             Problem::Api(api) => api,
+            Problem::Refused(_) => fault.kind.as_str(),
         };
         problems.push(notice(format!("fault `{}`: {}", fault.kind, e.problem), &["[[fault]]", &fault.kind, word]));
         return;

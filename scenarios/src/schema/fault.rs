@@ -159,7 +159,7 @@ impl FaultSpec {
     }
 
     /// With every value at its first: what it says apart from its numbers.
-    pub(super) fn at_its_first(&self) -> FaultSpec {
+    pub(crate) fn at_its_first(&self) -> FaultSpec {
         fn first<T: super::Atom>(draw: &Draw<T>) -> Draw<T> {
             Draw::Fixed(draw.settle(0))
         }

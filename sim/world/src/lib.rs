@@ -8,6 +8,8 @@ pub mod faults;
 pub mod invariants;
 pub mod live;
 pub mod shell;
+pub mod turmoil;
+pub mod world;
 
 /// What a panic said.
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

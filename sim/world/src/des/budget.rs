@@ -12,7 +12,7 @@ const REMEMBERED: usize = 1024;
 const NAMED: usize = 6;
 
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     bounds: Budgets,
     events: u64,
     steps: u64,
@@ -28,7 +28,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(bounds: Budgets) -> Budget {
+    pub(crate) fn new(bounds: Budgets) -> Budget {
         Budget {
             bounds,
             events: 0,
@@ -43,14 +43,14 @@ impl Budget {
     }
 
     /// One event.
-    pub(super) fn event(&mut self, node: Option<NodeRef>, kind: u8) {
+    pub(crate) fn event(&mut self, node: Option<NodeRef>, kind: u8) {
         self.latest[self.events as usize % REMEMBERED] =
             u32::from(node.map_or(u16::MAX, |n| n.0)) << 8 | u32::from(kind);
         self.events += 1;
     }
 
     /// One step of the main loop, seen or not; what the steps before it amounted to is looked at.
-    pub(super) fn step(&mut self, now: Instant, queued: usize) {
+    pub(crate) fn step(&mut self, now: Instant, queued: usize) {
         self.steps += 1;
         let happened = self.events + self.steps;
         if now != self.instant {
@@ -69,7 +69,7 @@ impl Budget {
     }
 
     /// A message of `size` bytes is on its way.
-    pub(super) fn hold(&mut self, size: u32) {
+    pub(crate) fn hold(&mut self, size: u32) {
         self.held += 1;
         self.held_bytes += u64::from(size);
         if self.held_bytes > self.bounds.held_bytes {
@@ -78,14 +78,14 @@ impl Budget {
     }
 
     /// It was handled, or is gone.
-    pub(super) fn release(&mut self, size: u32) {
+    pub(crate) fn release(&mut self, size: u32) {
         self.held -= 1;
         self.held_bytes -= u64::from(size);
     }
 
     /// How many messages are on their way or wait, and their bytes.
     #[cfg(test)]
-    pub(super) fn held(&self) -> (u64, u64) {
+    pub(crate) fn held(&self) -> (u64, u64) {
         (self.held, self.held_bytes)
     }
 
@@ -94,7 +94,7 @@ impl Budget {
     }
 
     /// The verdict, if there is one.
-    pub(super) fn verdict(&self, now: Instant) -> Option<Runaway> {
+    pub(crate) fn verdict(&self, now: Instant) -> Option<Runaway> {
         let (budget, bound) = self.exceeded?;
         let mut counts = BTreeMap::new();
         for &latest in &self.latest[..REMEMBERED.min(self.events as usize)] {
@@ -109,7 +109,7 @@ impl Budget {
         Some(Runaway { budget, bound, at: now, hottest: hottest.into_iter().take(NAMED).map(name).collect() })
     }
 
-    pub(super) fn is_exceeded(&self) -> bool {
+    pub(crate) fn is_exceeded(&self) -> bool {
         self.exceeded.is_some()
     }
 }

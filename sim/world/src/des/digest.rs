@@ -17,16 +17,16 @@ const K1: u64 = 0xe703_7ed1_a0b4_28db;
 
 /// The hash so far.
 #[derive(Debug)]
-pub(super) struct Digest(u64);
+pub(crate) struct Digest(u64);
 
 impl Digest {
-    pub(super) fn new(seed: u64) -> Digest {
+    pub(crate) fn new(seed: u64) -> Digest {
         let mut digest = Digest(K0);
         digest.words(seed, K1);
         digest
     }
 
-    pub(super) fn value(&self) -> u64 {
+    pub(crate) fn value(&self) -> u64 {
         self.0
     }
 
@@ -38,7 +38,7 @@ impl Digest {
 
     /// Takes an event in; `size` is its message's.
     #[inline(always)]
-    pub(super) fn event(&mut self, event: &Event<'_>, size: u32) {
+    pub(crate) fn event(&mut self, event: &Event<'_>, size: u32) {
         let place = |p: Option<u16>| u64::from(p.map_or(u16::MAX, |p| p));
         let places = place(event.host.map(|h| h.0)) << 16 | place(event.node.map(|n| n.0));
         self.words(event.at.as_nanos(), event.ordinal.0);
@@ -228,7 +228,7 @@ fn ending(how: &Ending) -> u64 {
 }
 
 /// An event's kind: its number in the digest; [`kind_name`] has the words.
-pub(super) fn kind(what: &What<'_>) -> u8 {
+pub(crate) fn kind(what: &What<'_>) -> u8 {
     match what {
         What::Phase(_) => 1,
         What::Started { .. } => 2,
@@ -253,7 +253,7 @@ pub(super) fn kind(what: &What<'_>) -> u8 {
 }
 
 /// The name that belongs to a number of [`kind`].
-pub(super) fn kind_name(number: u8) -> &'static str {
+pub(crate) fn kind_name(number: u8) -> &'static str {
     const NAMES: [&str; 20] = [
         "step",
         "phase",

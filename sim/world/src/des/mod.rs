@@ -11,28 +11,28 @@
 //! - `connection`, `network`, `rules`: segments on their way; `size`, `codec`: messages as bytes;
 //! - `notice`: what faults do, as seen by those who watch; `digest`, `budget`: what a run amounts to, and its bounds.
 
-mod budget;
+pub(crate) mod budget;
 mod clock;
 mod codec;
 mod connection;
 mod cpu;
-mod digest;
+pub(crate) mod digest;
 mod handling;
 mod host;
 mod network;
 mod notice;
 mod profile;
 mod queue;
-mod random;
+pub(crate) mod random;
 mod rules;
 mod size;
-mod stop;
 #[cfg(test)]
 mod tests;
+mod world;
 
+pub use crate::world::{Driver, HostState, RuleId, Runaway, Stop};
 pub(crate) use clock::EPOCH_MS;
 pub use profile::*;
-pub use stop::*;
 
 use crate::disk::{Completion, Disk};
 use crate::event::*;
@@ -51,23 +51,6 @@ use queue::Queue;
 use random::{Purpose, draw, identity};
 use rules::Effect;
 use std::collections::BTreeMap;
-
-/// A network rule in force.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct RuleId(pub u32);
-
-/// Whether a host's processes run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HostState {
-    /// At least one process runs.
-    Running,
-    /// At least one process runs, and nothing is processed.
-    Paused,
-    /// No process runs; the machine answers for itself (connections are refused).
-    Down,
-    /// The machine is off: silence.
-    Off,
-}
 
 /// What the main loop waits for.
 #[derive(Clone, Copy, Debug)]

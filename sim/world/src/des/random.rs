@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 /// What a draw is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     /// A message's way.
     Latency = 1,
     /// Whether a segment is lost.
@@ -25,15 +25,17 @@ pub(super) enum Purpose {
     Connection,
     /// A host's disk.
     Disk,
+    /// Where a write is cut into segments (turmoil).
+    Segment,
 }
 
 /// The identity of what bears a name, in the run of a seed.
-pub(super) fn identity(seed: u64, name: &str) -> u64 {
+pub(crate) fn identity(seed: u64, name: &str) -> u64 {
     xxh3_64_with_seed(name.as_bytes(), seed)
 }
 
 /// The `n`-th draw of an identity for a purpose.
-pub(super) fn draw(purpose: Purpose, identity: u64, n: u64) -> u64 {
+pub(crate) fn draw(purpose: Purpose, identity: u64, n: u64) -> u64 {
     let mut input = [0; 24];
     input[..8].copy_from_slice(&(purpose as u64).to_le_bytes());
     input[8..16].copy_from_slice(&identity.to_le_bytes());
@@ -42,17 +44,17 @@ pub(super) fn draw(purpose: Purpose, identity: u64, n: u64) -> u64 {
 }
 
 /// Maps a draw evenly to `0..below`.
-pub(super) fn below(draw: u64, below: u64) -> u64 {
+pub(crate) fn below(draw: u64, below: u64) -> u64 {
     ((u128::from(draw) * u128::from(below)) >> 64) as u64
 }
 
 /// Whether something that happens `ppm` times in a million happens now.
-pub(super) fn happens(draw: u64, ppm: u32) -> bool {
+pub(crate) fn happens(draw: u64, ppm: u32) -> bool {
     below(draw, 1_000_000) < u64::from(ppm)
 }
 
 /// The stream of one node incarnation.
-pub(super) fn node_stream(node: u64, incarnation: u32) -> ChaCha8Rng {
+pub(crate) fn node_stream(node: u64, incarnation: u32) -> ChaCha8Rng {
     let mut seed = [0; 32];
     for (n, part) in seed.chunks_exact_mut(8).enumerate() {
         part.copy_from_slice(&draw(Purpose::NodeStream, node, u64::from(incarnation) * 4 + n as u64).to_le_bytes());
@@ -68,10 +70,10 @@ const PARTS: usize = 4096;
 /// Straight lines between: 60 % of the median at the bottom, the median, a quarter of the way from there to the
 /// 99th percentile at the 90th, the 99th percentile, twice that at 99.9 %, four times that at the top.
 #[derive(Debug)]
-pub(super) struct Latency(Box<[u64]>);
+pub(crate) struct Latency(Box<[u64]>);
 
 impl Latency {
-    pub(super) fn new(p50: Duration, p99: Duration) -> Latency {
+    pub(crate) fn new(p50: Duration, p99: Duration) -> Latency {
         let p50 = p50.as_nanos();
         let p99 = p99.as_nanos().max(p50);
         let points = [
@@ -94,7 +96,7 @@ impl Latency {
     }
 
     /// The duration that a draw stands for.
-    pub(super) fn of(&self, draw: u64) -> Duration {
+    pub(crate) fn of(&self, draw: u64) -> Duration {
         const SHIFT: u32 = 64 - PARTS.trailing_zeros();
         let part = (draw >> SHIFT) as usize;
         let (low, high) = (self.0[part], self.0[part + 1]);

@@ -8,9 +8,8 @@ use super::budget::Budget;
 use super::parse::PartitionName;
 use super::view::{BatchSpan, View};
 use super::{Action, PartitionView};
-use crate::des::Sim;
-use crate::disk::Disk;
 use crate::event::{Event, HostId, LostData, Ordinal, What};
+use crate::world::World;
 use bytes::Bytes;
 use klamm_model::disk::Path;
 use klamm_model::history::TopicPartition;
@@ -399,11 +398,11 @@ impl Facts {
     }
 
     /// Reads it.
-    pub(super) fn look(&mut self, sim: &Sim) {
+    pub(super) fn look(&mut self, sim: &dyn World) {
         for open in std::mem::take(&mut self.open_losses) {
             let loss = &mut self.losses[open.loss];
-            let disk = sim.disk(loss.host);
-            loss.from = open.ranges.iter().filter_map(|range| first_offset_lost(disk, range)).min();
+            let first = |range: &LostData| first_offset_lost(sim.file(loss.host, &range.file), range);
+            loss.from = open.ranges.iter().filter_map(first).min();
         }
     }
 }
@@ -420,9 +419,9 @@ fn base_offset(path: &Path) -> Option<Offset> {
 }
 
 /// The first offset in a lost range: that of the batch in which it begins, all before it being whole.
-fn first_offset_lost(disk: &Disk, range: &LostData) -> Option<Offset> {
+fn first_offset_lost(file: Option<Bytes>, range: &LostData) -> Option<Offset> {
     let base = base_offset(&range.file)?;
-    let Some(content) = disk.file_contents(&range.file) else { return Some(base) };
+    let Some(content) = file else { return Some(base) };
     Some(offset_at(&content, range.from, base))
 }
 

@@ -10,9 +10,10 @@ use super::facts::{Facts, offsets_of};
 use super::when::{Condition, Since};
 use super::who::Expr;
 use super::{Action, Fired, HostInfo, Planned, Schedule, ScheduleError, View, Who, api_named};
-use crate::des::{Driver, HostState, RuleId, Sim};
+
 use crate::disk::DiskFault;
 use crate::event::{Event, HostId, NodeRef, Observer, Phase, What};
+use crate::world::{Driver, HostState, RuleId, World};
 use bytes::Bytes;
 use klamm_model::disk::Path;
 use klamm_model::ids::Incarnation;
@@ -90,12 +91,13 @@ impl Injector {
     /// For a world whose hosts and nodes have all been added. `min_insync_replicas` is the brokers' default.
     pub fn new(
         schedule: Schedule,
-        sim: &Sim,
+        sim: &dyn World,
         seed: u64,
         min_insync_replicas: usize,
     ) -> Result<Injector, ScheduleError> {
         let hosts = HostInfo::all(sim);
         schedule.check(&hosts.iter().map(|h| h.name.as_str()).collect::<Vec<_>>())?;
+        schedule.check_can(|action| sim.refuses(action))?;
         let mut view = View::new(hosts);
         let mut unarmed: Vec<usize> = (0..schedule.faults.len()).collect();
         unarmed.sort_by_key(|line| std::cmp::Reverse((schedule.faults[*line].at, *line)));
@@ -164,7 +166,7 @@ impl Injector {
     ///
     /// A host with a rotten replica is stopped first and starts again with that replica emptied, once the cluster
     /// has taken it out of the ISR (as an operator would wait for). The injector must go on driving the world for that.
-    pub fn heal(&mut self, sim: &mut Sim) {
+    pub fn heal(&mut self, sim: &mut dyn World) {
         self.unarmed.clear();
         self.waiting.clear();
         self.agenda.clear();
@@ -174,7 +176,7 @@ impl Injector {
         }
         let (now, hosts) = (sim.now(), sim.hosts().collect::<Vec<_>>());
         for host in hosts {
-            sim.disk_mut(host).heal(now);
+            sim.heal_disk(host);
             if sim.host_state(host) == HostState::Paused {
                 sim.resume(host);
             }
@@ -188,7 +190,7 @@ impl Injector {
     }
 
     /// Empties a stopped host's rotten replicas and starts it, or waits until that is safe.
-    fn repair(&mut self, sim: &mut Sim, host: HostId) {
+    fn repair(&mut self, sim: &mut dyn World, host: HostId) {
         let mut rotten = BTreeMap::new();
         for damage in self.facts.damages.iter().filter(|d| d.host == host) {
             rotten.insert(damage.partition, (damage.broker, damage.range.file.parent()));
@@ -202,23 +204,22 @@ impl Injector {
             return;
         }
         self.beyond_repair.extend(alone.into_iter().map(|p| (host, p)));
-        let now = sim.now();
         for (_, dir) in rotten.values() {
-            sim.disk_mut(host).erase(now, dir);
+            sim.erase(host, dir);
         }
         self.restart(sim, host);
     }
 
     /// Starts what does not run; what is still shutting down is started when it is gone, and what has never run
     /// is not for a fault to start.
-    fn restart(&mut self, sim: &mut Sim, host: HostId) {
-        if !sim.nodes_on(host).any(|node| sim.incarnation(node) > Incarnation(0)) {
+    fn restart(&mut self, sim: &mut dyn World, host: HostId) {
+        if !sim.nodes_on(host).into_iter().any(|node| sim.incarnation(node) > Incarnation(0)) {
             return;
         }
-        if sim.nodes_on(host).any(|node| self.stopping.contains(&node)) {
+        if sim.nodes_on(host).into_iter().any(|node| self.stopping.contains(&node)) {
             self.plan(sim.now() + RESTART_POLL, Todo::Restart(host));
-        } else if !sim.nodes_on(host).all(|node| sim.is_running(node)) {
-            sim.restart(host);
+        } else if !sim.nodes_on(host).into_iter().all(|node| sim.is_running(node)) {
+            sim.start(host);
         }
     }
 
@@ -228,7 +229,7 @@ impl Injector {
     }
 
     /// Fires a line if everybody it names can be found.
-    fn fire(&mut self, sim: &mut Sim, line: usize, after: Option<u64>) -> bool {
+    fn fire(&mut self, sim: &mut dyn World, line: usize, after: Option<u64>) -> bool {
         let planned = self.schedule.faults[line].clone();
         let Some(actions) = self.resolve(line, &planned.action) else { return false };
         let at = self.origin.map_or(0, |origin| sim.now().since(origin).as_nanos());
@@ -300,13 +301,13 @@ impl Injector {
     }
 
     /// Does a resolved action to the world, and plans its end.
-    fn apply(&mut self, sim: &mut Sim, mut action: Action, lasts: Option<u64>) {
+    fn apply(&mut self, sim: &mut dyn World, mut action: Action, lasts: Option<u64>) {
         sim.announce_fault(action.clone(), false);
         let now = sim.now();
         let target = action.target_mut().map(|who| who.0.clone()).and_then(|name| self.view.host_named(&name));
         let host = target.unwrap_or(HostId(0));
-        let disk = |sim: &mut Sim, fault| {
-            sim.disk_mut(host).set_fault(now, fault, true);
+        let disk = |sim: &mut dyn World, fault| {
+            sim.disk_fault(host, fault, true);
             Some(Undo::Disk(host, fault))
         };
         let undo = match &action {
@@ -324,7 +325,7 @@ impl Injector {
                 None
             }
             Action::Shutdown { .. } => {
-                self.stopping.extend(sim.nodes_on(host).filter(|node| sim.is_running(*node)));
+                self.stopping.extend(sim.nodes_on(host).into_iter().filter(|node| sim.is_running(*node)));
                 sim.shutdown(host);
                 Some(Undo::Restart(vec![host]))
             }
@@ -363,7 +364,7 @@ impl Injector {
             }
             Action::Wipe { .. } => {
                 sim.kill(host);
-                let gone = sim.disk_mut(host).wipe(now);
+                let gone = sim.wipe(host);
                 sim.announce_damage(host, gone);
                 Some(Undo::Restart(vec![host]))
             }
@@ -387,12 +388,11 @@ impl Injector {
     }
 
     /// Flips bits, and notes which batches they belong to, as they were.
-    fn rot(&mut self, sim: &mut Sim, host: HostId, log: &str) {
+    fn rot(&mut self, sim: &mut dyn World, host: HostId, log: &str) {
         let below = format!("{log}/");
         let before: Vec<(Path, Vec<Bytes>)> =
-            sim.disk(host).pieces().filter(|(path, _)| path.as_str().starts_with(&below)).collect();
-        let now = sim.now();
-        let ranges = sim.disk_mut(host).bit_rot(now, log);
+            sim.files(host).into_iter().filter(|(path, _)| path.as_str().starts_with(&below)).collect();
+        let ranges = sim.bit_rot(host, log);
         for range in &ranges {
             let segment =
                 before.iter().find(|(path, _)| *path == range.file).map(|(_, pieces)| Bytes::from(pieces.concat()));
@@ -405,14 +405,13 @@ impl Injector {
         }
     }
 
-    fn end(&mut self, sim: &mut Sim, fault: InForce) {
+    fn end(&mut self, sim: &mut dyn World, fault: InForce) {
         sim.announce_fault(fault.action.clone(), true);
-        let now = sim.now();
         // Several faults of one kind may hold a host; the last one to end lets it go.
         let others = &self.in_force;
         match fault.undo {
             Undo::Rule(rule) => sim.remove_rule(rule),
-            Undo::Disk(host, fault) => sim.disk_mut(host).set_fault(now, fault, false),
+            Undo::Disk(host, fault) => sim.disk_fault(host, fault, false),
             Undo::Resume(host) => {
                 if !others.iter().any(|o| matches!(o.undo, Undo::Resume(h) if h == host)) {
                     sim.resume(host);
@@ -496,7 +495,7 @@ impl Driver for Injector {
     fn wants_to_act(&self) -> bool {
         self.act_now
     }
-    fn act(&mut self, sim: &mut Sim) {
+    fn act(&mut self, sim: &mut dyn World) {
         let after = std::mem::take(&mut self.act_now).then_some(self.last);
         let now = sim.now();
         self.facts.look(sim);

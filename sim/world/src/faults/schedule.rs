@@ -50,6 +50,9 @@ pub enum Problem {
     /// There is no such API.
     #[error("Kafka has no API `{0}`")]
     Api(String),
+    /// The world it is to be fired at cannot do it.
+    #[error("{0}")]
+    Refused(&'static str),
 }
 
 impl Schedule {
@@ -75,6 +78,17 @@ impl Schedule {
             }
         }
         Ok(())
+    }
+
+    /// Whether a world can do all of it. `refuses` says why it cannot do an action, if it cannot.
+    ///
+    /// # Errors
+    /// The first line that it cannot do.
+    pub fn check_can(&self, refuses: impl Fn(&Action) -> Option<&'static str>) -> Result<(), ScheduleError> {
+        let refused = self.faults.iter().enumerate().find_map(|(line, p)| Some((line, p, refuses(&p.action)?)));
+        refused.map_or(Ok(()), |(line, planned, why)| {
+            Err(ScheduleError { line, kind: planned.action.kind(), problem: Problem::Refused(why) })
+        })
     }
 
     /// The consumer groups that its expressions name. What cannot be read names none.

@@ -3,9 +3,10 @@
 
 use super::facts::LossKind;
 use super::*;
-use crate::des::{ClockSpec, CpuProfile, Driver, HostSpec, HostState, NodeKind, NodeSpec, Sim, SimConfig, Stop};
+use crate::des::{ClockSpec, CpuProfile, HostSpec, NodeKind, NodeSpec, Sim, SimConfig};
 use crate::disk::DiskProfile;
 use crate::event::{Event, HostId, Observer, Phase};
+use crate::world::{Driver, HostState, Stop, World};
 use bytes::Bytes;
 use klamm_model::disk::{DiskOp, Path};
 use klamm_model::ids::*;
@@ -156,7 +157,7 @@ impl Driver for Watch {
     fn wants_to_act(&self) -> bool {
         self.injector.wants_to_act()
     }
-    fn act(&mut self, sim: &mut Sim) {
+    fn act(&mut self, sim: &mut dyn World) {
         self.injector.act(sim);
     }
 }

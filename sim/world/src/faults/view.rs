@@ -4,8 +4,9 @@
 
 use super::groups::GroupsView;
 use super::parse::PartitionName;
-use crate::des::{NodeKind, Sim};
+use crate::des::NodeKind;
 use crate::event::{Ending, Event, HostId, NodeRef, Observer, What};
+use crate::world::World;
 use bytes::Bytes;
 use klamm_model::disk::DiskOp;
 use klamm_model::ids::*;
@@ -26,12 +27,12 @@ pub struct HostInfo {
 
 impl HostInfo {
     /// Every host of a world.
-    pub fn all(sim: &Sim) -> Vec<HostInfo> {
+    pub fn all(sim: &dyn World) -> Vec<HostInfo> {
         sim.hosts()
             .map(|id| HostInfo {
                 id,
                 name: sim.host_name(id).to_owned(),
-                nodes: sim.nodes_on(id).map(|node| (node, sim.node_kind(node))).collect(),
+                nodes: sim.nodes_on(id).into_iter().map(|node| (node, sim.node_kind(node))).collect(),
             })
             .collect()
     }

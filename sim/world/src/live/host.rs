@@ -204,6 +204,7 @@ impl Host {
                         clock: Clock::new(move || Timestamp(wall() + step.load(Ordering::Relaxed))),
                         observer: Unwatched,
                         meddler: Answers::new(host.clone(), board.clone()),
+                        planted: None,
                     };
                     let disk: AnyDisk = match data {
                         Data::Files(root) => AnyDisk::Files(FilesDisk::new(root)?),

@@ -45,6 +45,7 @@ impl LiveNet {
         opened: Option<(u16, Arc<str>)>,
     ) -> io::Result<Stream<LiveRead, LiveWrite>> {
         tcp.set_nodelay(true)?;
+        let local = tcp.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
         let line = self.board.line(self.me.clone(), opened.as_ref().map(|(_, peer)| peer.clone()));
         let (read, write) = tcp.into_split();
         let way = Ways { board: self.board.clone(), line, generation: u64::MAX, way: Way::default() };
@@ -58,7 +59,7 @@ impl LiveNet {
             ended: false,
         };
         let write = LiveWrite { inner: write, ways: way, opened: opened.map(|(port, _)| port) };
-        Ok(Stream { read, write, peer: peer.to_string() })
+        Ok(Stream { read, write, local, peer: peer.to_string() })
     }
 }
 

@@ -9,6 +9,8 @@ use super::codec::{CodecError, Incoming, decode_request, decode_response};
 use super::frame::{FrameError, FrameReader};
 use super::limits::{Limits, WRITE_CHUNK};
 use super::net::{Net, StreamOf, reason};
+use super::observer::Fault;
+use super::planted::Planted;
 use bytes::BytesMut;
 use kafka_protocol::messages::ResponseKind;
 use klamm_model::ids::ApiKey;
@@ -42,8 +44,8 @@ pub(super) enum News<N: Net> {
     Request { conn: ConnId, incoming: Box<Incoming>, hold: Hold },
     /// An answer came.
     Response { conn: ConnId, correlation: i32, version: i16, response: Box<ResponseKind> },
-    /// A connection is over, or could not be opened.
-    Ended { conn: ConnId, reason: DisconnectReason },
+    /// A connection is over, or could not be opened. With the fault, where the socket did not fail.
+    Ended { conn: ConnId, reason: DisconnectReason, fault: Option<Fault> },
 }
 
 /// A frame to be written.
@@ -77,6 +79,15 @@ impl ReadError {
             _ => DisconnectReason::Closed,
         }
     }
+
+    fn fault(&self) -> Option<Fault> {
+        match self {
+            ReadError::Frame(FrameError::Io(_)) => None,
+            ReadError::Idle(_) | ReadError::Slow(_) => Some(Fault::Silent(self.to_string())),
+            ReadError::Frame(FrameError::Truncated { .. }) => Some(Fault::Truncated(self.to_string())),
+            ReadError::Frame(_) | ReadError::Codec(_) => Some(Fault::Malformed(self.to_string())),
+        }
+    }
 }
 
 /// What the readers of a process share.
@@ -86,18 +97,20 @@ pub(super) struct Shared {
     pub(super) caps: VersionCaps,
     /// Bytes of requests that may be in flight.
     pub(super) bytes: Arc<Semaphore>,
+    /// A bug, for tests.
+    pub(super) planted: Option<Planted>,
 }
 
 /// Says how a reader ended, where there is something to say.
-fn told(name: &str, peer: &str, end: Result<(), ReadError>) -> DisconnectReason {
+fn told<N: Net>(conn: ConnId, (name, peer): (&str, &str), end: Result<(), ReadError>) -> News<N> {
     match end {
-        Ok(()) => DisconnectReason::Closed,
+        Ok(()) => News::Ended { conn, reason: DisconnectReason::Closed, fault: None },
         Err(error) => {
             match &error {
                 ReadError::Frame(FrameError::Io(e)) => tracing::debug!("{name}: the connection with {peer} broke: {e}"),
                 _ => tracing::warn!("{name}: closing the connection with {peer}: {error}"),
             }
-            error.reason()
+            News::Ended { conn, reason: error.reason(), fault: error.fault() }
         }
     }
 }
@@ -113,7 +126,7 @@ pub(super) async fn read_requests<N: Net>(
     let limits = &shared.limits;
     let most = limits.requests_per_connection;
     let places = Arc::new(Semaphore::new(most));
-    let mut frames = FrameReader::new(from, limits.frame_bytes);
+    let mut frames = FrameReader::new(from, limits.frame_bytes).with(shared.planted);
     let read = async {
         loop {
             let size = match timeout(limits.idle, frames.length()).await {
@@ -137,8 +150,8 @@ pub(super) async fn read_requests<N: Net>(
             }
         }
     };
-    let reason = told(&name, &peer, read.await);
-    let _ = news.send(News::Ended { conn, reason });
+    let end = told(conn, (&name, &peer), read.await);
+    let _ = news.send(end);
 }
 
 /// Reads answers until the stream ends.
@@ -151,7 +164,7 @@ pub(super) async fn read_responses<N: Net>(
     news: UnboundedSender<News<N>>,
 ) {
     let limits = &shared.limits;
-    let mut frames = FrameReader::new(from, limits.frame_bytes);
+    let mut frames = FrameReader::new(from, limits.frame_bytes).with(shared.planted);
     let read = async {
         loop {
             let Some(size) = frames.length().await? else { return Ok(()) };
@@ -168,8 +181,8 @@ pub(super) async fn read_responses<N: Net>(
             }
         }
     };
-    let reason = told(&name, &peer, read.await);
-    let _ = news.send(News::Ended { conn, reason });
+    let end = told(conn, (&name, &peer), read.await);
+    let _ = news.send(end);
 }
 
 /// Writes frames until nobody will give it any more, and then ends the stream.
@@ -199,7 +212,7 @@ pub(super) async fn write<N: Net>(
     };
     let end: io::Result<()> = written.await;
     if let Err(error) = end {
-        let _ = news.send(News::Ended { conn, reason: reason(&error) });
+        let _ = news.send(News::Ended { conn, reason: reason(&error), fault: None });
     }
 }
 

@@ -2,6 +2,7 @@
 //! what is only announced.
 
 use super::limits::{FIRST_CHUNK, READ_CHUNK};
+use super::planted::Planted;
 use bytes::{Buf, Bytes, BytesMut};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -42,12 +43,19 @@ pub struct FrameReader<R> {
     limit: usize,
     /// How much is set aside before anything is known of the next frame: it grows with what comes.
     chunk: usize,
+    /// See [`Planted::PartialFrame`].
+    takes_parts: bool,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads frames of at most `limit` bytes.
     pub fn new(from: R, limit: usize) -> FrameReader<R> {
-        FrameReader { from, buffer: BytesMut::new(), limit, chunk: FIRST_CHUNK }
+        FrameReader { from, buffer: BytesMut::new(), limit, chunk: FIRST_CHUNK, takes_parts: false }
+    }
+
+    /// With a bug, if one is planted.
+    pub(super) fn with(self, planted: Option<Planted>) -> FrameReader<R> {
+        FrameReader { takes_parts: planted == Some(Planted::PartialFrame), ..self }
     }
 
     /// The next frame's length, once it is there; `None` where the stream ends between two frames. To be followed by
@@ -68,13 +76,16 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// The bytes of the frame whose length was read last.
-    pub async fn body(&mut self, size: usize) -> Result<Bytes, FrameError> {
+    pub async fn body(&mut self, mut size: usize) -> Result<Bytes, FrameError> {
         while self.buffer.len() < size {
             let missing = size - self.buffer.len();
             // A few times as much as has come: a lie about the length costs little memory, and the truth few copies.
             let chunk = missing.min((8 * self.buffer.len()).max(READ_CHUNK));
             if self.fill(chunk).await? == 0 {
                 return Err(FrameError::Truncated { missing });
+            }
+            if self.takes_parts {
+                size = size.min(self.buffer.len());
             }
         }
         let body = self.buffer.split_to(size).freeze();

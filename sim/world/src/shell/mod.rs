@@ -9,7 +9,7 @@
 //! - [`limits`]: every bound, by name; [`net`]: the sockets it needs;
 //! - [`frame`]: length-prefixed frames; [`codec`]: headers and versions around the messages;
 //! - `connection`: the tasks of a connection; [`process`]: a node's inputs and outputs;
-//! - [`disk`]: the disk as the shell sees it; [`observer`]: who watches, and who meddles.
+//! - [`disk`]: the disk as the shell sees it; [`observer`]: who watches, and who meddles; [`planted`]: bugs, for tests.
 
 pub mod codec;
 mod connection;
@@ -18,6 +18,7 @@ pub mod frame;
 pub mod limits;
 pub mod net;
 pub mod observer;
+pub mod planted;
 pub mod process;
 
 /// What looks at bytes before they are decoded; the model needs it itself, for messages within messages.

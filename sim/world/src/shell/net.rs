@@ -13,7 +13,9 @@ pub struct Stream<R, W> {
     pub read: R,
     /// To the other side.
     pub write: W,
-    /// The other side's address, for logs.
+    /// This side's address.
+    pub local: String,
+    /// The other side's address.
     pub peer: String,
 }
 

@@ -9,7 +9,8 @@ use super::connection::{Asked, Hold, News, Outgoing, Shared, accept, read_reques
 use super::disk::{Completion, Disk};
 use super::limits::Limits;
 use super::net::{Net, StreamOf, reason};
-use super::observer::{Meddler, Observer};
+use super::observer::{Ends, Meddler, Observer, Place};
+use super::planted::Planted;
 use bytes::BytesMut;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 use kafka_protocol::protocol::StrBytes;
@@ -39,22 +40,27 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A node's two clocks.
 pub struct Clock {
     began: tokio::time::Instant,
+    read: Instant,
     wall: Box<dyn Fn() -> Timestamp>,
 }
 
 impl Clock {
     /// The monotonic clock begins now; `wall` reads the other.
     pub fn new(wall: impl Fn() -> Timestamp + 'static) -> Clock {
-        Clock { began: tokio::time::Instant::now(), wall: Box::new(wall) }
+        Clock::reading(Instant::ZERO, wall)
+    }
+    /// The monotonic clock reads `read` now; `wall` reads the other.
+    pub fn reading(read: Instant, wall: impl Fn() -> Timestamp + 'static) -> Clock {
+        Clock { began: tokio::time::Instant::now(), read, wall: Box::new(wall) }
     }
     /// Reads both.
     pub fn now(&self) -> Now {
-        let mono = Instant::from_nanos(self.began.elapsed().as_nanos() as u64);
+        let mono = Instant::from_nanos(self.read.as_nanos() + self.began.elapsed().as_nanos() as u64);
         Now { mono, wall: (self.wall)() }
     }
     /// When a deadline comes, on tokio's clock; never is far away.
     fn when(&self, at: Instant) -> tokio::time::Instant {
-        self.began + Duration::from_nanos(at.as_nanos().min(i64::MAX as u64 / 2))
+        self.began + Duration::from_nanos(at.since(self.read).as_nanos().min(i64::MAX as u64 / 2))
     }
 }
 
@@ -115,6 +121,8 @@ pub struct Parts<N: Net, D, O, M> {
     pub observer: O,
     /// Who meddles.
     pub meddler: M,
+    /// A bug, for tests.
+    pub planted: Option<Planted>,
 }
 
 /// A request that is not answered yet, or whose answer waits for an earlier one.
@@ -138,6 +146,7 @@ struct Connection {
     role: Role,
     outgoing: UnboundedSender<Outgoing>,
     reader: AbortHandle,
+    writer: AbortHandle,
 }
 
 struct Process<N: Net, D, O, M> {
@@ -180,7 +189,9 @@ pub async fn run<N: Net, D: Disk, O: Observer, M: Meddler>(
     let mut sleep: Pin<Box<Sleep>> = Box::pin(sleep_until(process.clock.began));
     let (mut armed, mut paused, mut controlled) = (None, false, true);
     loop {
-        process.settle();
+        if !paused {
+            process.settle();
+        }
         while process.tasks.try_join_next().is_some() || process.writers.try_join_next().is_some() {}
         if let Some(ending) = process.ending.take() {
             return process.end(ending).await;
@@ -198,7 +209,10 @@ pub async fn run<N: Net, D: Disk, O: Observer, M: Meddler>(
                 None => controlled = false,
                 Some(Control::Pause) => paused = true,
                 Some(Control::Resume) => paused = false,
-                Some(Control::Shutdown) => process.input(Input::Shutdown),
+                Some(Control::Shutdown) => {
+                    process.observer.shutdown(process.clock.now());
+                    process.input(Input::Shutdown);
+                }
                 Some(Control::Inspect(to)) => { let _ = to.send(process.node.inspect()); }
             },
             () = sleep.as_mut(), if armed.is_some() && !paused => {
@@ -226,7 +240,8 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
     fn new(parts: Parts<N, D, O, M>, news: UnboundedSender<News<N>>) -> (Self, ChaCha8Rng, Incarnation) {
         let limits = parts.limits;
         let budget = limits.bytes_in_flight.max(limits.frame_bytes).min(Semaphore::MAX_PERMITS);
-        let shared = Shared { limits, caps: parts.caps, bytes: Arc::new(Semaphore::new(budget)) };
+        let bytes = Arc::new(Semaphore::new(budget));
+        let shared = Shared { limits, caps: parts.caps, bytes, planted: parts.planted };
         let mut tasks = JoinSet::new();
         for (listener, socket) in parts.listeners {
             tasks.spawn_local(accept(parts.net.clone(), (parts.name.clone(), listener), socket, news.clone()));
@@ -277,7 +292,9 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
 
     /// The deadline may have come. The disk's is seen to by [`Process::settle`].
     fn timer(&mut self) {
-        if self.deadline.is_some_and(|at| at <= self.clock.now().mono) {
+        let now = self.clock.now();
+        if self.deadline.is_some_and(|at| at <= now.mono) {
+            self.observer.timer(now);
             self.input(Input::Timer);
         }
     }
@@ -293,6 +310,7 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
             for (token, result) in done.drain(..) {
                 self.asked_of_disk -= 1;
                 if self.ending.is_none() {
+                    self.observer.disk_done(self.clock.now(), token, &result);
                     self.input(Input::Disk { token, result });
                 }
             }
@@ -329,7 +347,7 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
                     }
                     Some(_) => {}
                     None => {
-                        self.observer.request_taken(now, conn, version, &incoming.request);
+                        self.observer.request_taken(now, Place { conn, correlation, version }, &incoming.request);
                         let request = Box::new(incoming.request);
                         self.input(Input::Request { conn, correlation, version, request });
                     }
@@ -337,12 +355,17 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
             }
             News::Response { conn, correlation, version, response } => {
                 if self.connections.contains_key(&conn) {
+                    let place = Place { conn, correlation, version };
+                    self.observer.response_taken(self.clock.now(), place, &response);
                     self.input(Input::Response { conn, correlation, version, response });
                 }
             }
-            News::Ended { conn, reason } => {
+            News::Ended { conn, reason, fault } => {
                 let known = self.opening.remove(&conn).is_some() | self.forget(conn);
                 if known {
+                    let now = self.clock.now();
+                    fault.iter().for_each(|fault| self.observer.unreadable(now, conn, fault));
+                    self.observer.disconnected(now, conn, reason);
                     self.input(Input::Disconnected { conn, reason });
                 }
             }
@@ -357,6 +380,8 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
         self.from_clients += usize::from(listener == Listener::Client);
         self.accepted += 1;
         let conn = ConnId::incoming(self.accepted);
+        let ends = Ends { local: &stream.local, peer: &stream.peer };
+        self.observer.accepted(self.clock.now(), conn, listener, ends);
         let (name, shared, news) = (self.name.clone(), self.shared.clone(), self.news.clone());
         let reads = read_requests::<N>((conn, listener), (name, stream.peer), stream.read, shared, news);
         let reader = self.tasks.spawn_local(reads);
@@ -369,6 +394,7 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
         if self.opening.remove(&conn).is_none() {
             return; // The node has given it up in the meantime.
         }
+        self.observer.connected(self.clock.now(), conn, Ends { local: &stream.local, peer: &stream.peer });
         let asked = Asked::default();
         let (name, shared, news) = (self.name.clone(), self.shared.clone(), self.news.clone());
         let reads = read_responses::<N>(conn, (name, stream.peer), stream.read, asked.clone(), shared, news);
@@ -379,14 +405,18 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
 
     fn open(&mut self, conn: ConnId, role: Role, reader: AbortHandle, to: N::Write) {
         let (outgoing, frames) = unbounded_channel();
-        self.writers.spawn_local(write::<N>(conn, to, frames, self.shared.clone(), self.news.clone()));
-        self.connections.insert(conn, Connection { role, outgoing, reader });
+        let writes = write::<N>(conn, to, frames, self.shared.clone(), self.news.clone());
+        let writer = self.writers.spawn_local(writes);
+        self.connections.insert(conn, Connection { role, outgoing, reader, writer });
     }
 
     /// A connection is over for this process. What was written to it still leaves.
     fn forget(&mut self, conn: ConnId) -> bool {
         let Some(connection) = self.connections.remove(&conn) else { return false };
         connection.reader.abort();
+        if self.shared.planted == Some(Planted::LateBytesDropped) {
+            connection.writer.abort();
+        }
         if matches!(connection.role, Role::Server { listener: Listener::Client, .. }) {
             self.from_clients -= 1;
         }
@@ -395,19 +425,26 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
 
     fn carry_out(&mut self, now: Now, output: Output) {
         match output {
-            Output::Connect { conn, to } => self.connect(conn, to),
+            Output::Connect { conn, to } => {
+                self.observer.connecting(now, conn, &to);
+                self.connect(conn, to);
+            }
             Output::Close { conn } => {
+                self.observer.closed(now, conn);
                 if let Some(opening) = self.opening.remove(&conn) {
                     opening.abort();
                 }
                 self.forget(conn);
             }
-            Output::Request { conn, correlation, version, request } => self.ask(conn, correlation, version, &request),
+            Output::Request { conn, correlation, version, request } => {
+                self.ask(now, conn, correlation, version, &request)
+            }
             Output::Response { conn, correlation, version, response } => {
                 self.respond(now, conn, correlation, version, &response);
             }
             Output::Disk { token, op } => {
                 self.asked_of_disk += 1;
+                self.observer.disk_asked(now, token, &op);
                 self.disk.submit(now.mono, token, op);
             }
             Output::Trace(event) => self.observer.trace(now, &event),
@@ -424,7 +461,7 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
                 Ok(stream) => News::Connected { conn, stream },
                 Err(error) => {
                     tracing::debug!("cannot connect to {to}: {error}");
-                    News::Ended { conn, reason: reason(&error) }
+                    News::Ended { conn, reason: reason(&error), fault: None }
                 }
             });
         };
@@ -432,7 +469,7 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
         self.opening.insert(conn, opening);
     }
 
-    fn ask(&mut self, conn: ConnId, correlation: i32, version: i16, request: &RequestKind) {
+    fn ask(&mut self, now: Now, conn: ConnId, correlation: i32, version: i16, request: &RequestKind) {
         let Some(Connection { role: Role::Client { asked }, outgoing, .. }) = self.connections.get(&conn) else {
             return;
         };
@@ -441,6 +478,7 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
                 if is_answered(request) {
                     asked.borrow_mut().push_back((correlation, api_of(request), version));
                 }
+                self.observer.request_sent(now, Place { conn, correlation, version }, request, &frame);
                 let _ = outgoing.send(Outgoing { frame, hold: None });
             }
             Err(error) => self.broken(conn, &error),
@@ -459,10 +497,18 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
             return;
         };
         match encode_response(asked.api, correlation, version, response) {
-            Ok(frame) => asked.answer = Some(frame),
+            Ok(frame) => {
+                self.observer.response_sent(now, Place { conn, correlation, version }, response, &frame);
+                asked.answer = Some(frame);
+            }
             Err(error) => return self.broken(conn, &error),
         }
-        self.observer.response_sent(now, conn, version, response);
+        if self.shared.planted == Some(Planted::AnswersSwapped) && pending.len() > 1 {
+            if pending[1].answer.is_none() {
+                return;
+            }
+            pending.swap(0, 1);
+        }
         while let Some(next) = pending.pop_front_if(|p| p.answer.is_some()) {
             let Some(frame) = next.answer else { unreachable!("just looked at") };
             let _ = outgoing.send(Outgoing { frame, hold: Some(next.hold) });
@@ -472,7 +518,7 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
     /// The node made a message that its version cannot carry: a defect of the node's, at the cost of the connection.
     fn broken(&mut self, conn: ConnId, error: &dyn fmt::Display) {
         tracing::error!("{}: {error}", self.name);
-        let _ = self.news.send(News::Ended { conn, reason: DisconnectReason::Reset });
+        let _ = self.news.send(News::Ended { conn, reason: DisconnectReason::Reset, fault: None });
     }
 
     /// The last answers leave, and it is over.

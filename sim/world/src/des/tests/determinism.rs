@@ -1,6 +1,7 @@
 //! The same run gives the same digest; what is drawn belongs to whom it is drawn for.
 
 use super::*;
+use crate::world::World;
 use klamm_model::disk::{DiskOp, Path};
 
 /// Three servers that write what they are sent, five callers, and some faults.
@@ -125,7 +126,7 @@ impl Driver for Acts {
     fn wants_to_act(&self) -> bool {
         self.saw
     }
-    fn act(&mut self, sim: &mut Sim) {
+    fn act(&mut self, sim: &mut dyn World) {
         if !std::mem::take(&mut self.saw) {
             self.planned.remove(0);
         }
