@@ -7,6 +7,14 @@ use klamm_world::faults::{Action, Who};
 use klamm_world::turmoil;
 use std::collections::BTreeSet;
 
+/// Why a world cannot have a fault; `None` if it can.
+pub fn refuses(world: WorldKind, action: &Action) -> Option<&'static str> {
+    match world {
+        WorldKind::Des => None,
+        WorldKind::Turmoil => turmoil::refusal(action),
+    }
+}
+
 /// What of a scenario a world cannot do: each with the reason. Empty if it can do all of it.
 pub fn refusals(scenario: &Scenario, world: WorldKind) -> Vec<String> {
     if world == WorldKind::Des {
@@ -15,7 +23,7 @@ pub fn refusals(scenario: &Scenario, world: WorldKind) -> Vec<String> {
     let mut found = BTreeSet::new();
     for fault in &scenario.faults {
         // What is refused is refused for its kind.
-        if let Some(why) = turmoil::refusal(&fault.at_its_first().plan().action) {
+        if let Some(why) = refuses(world, &fault.at_its_first().plan().action) {
             found.insert(format!("fault `{}`: {why}", fault.kind));
         }
     }

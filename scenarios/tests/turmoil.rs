@@ -6,6 +6,7 @@ use common::{DEFECT, Place, TINY, digests, failures};
 use klamm_scenarios::run::{Options, WorldKind, run_seed};
 use klamm_scenarios::{catalog, schema};
 use klamm_world::shell::planted::Planted;
+use std::fs;
 
 const SCENARIOS: [&str; 4] = ["tiny.toml", "power-loss-of-one", "one-sided-partition", "coordinator-isolated"];
 
@@ -60,6 +61,17 @@ fn a_failure_is_replayed_in_the_world_it_happened_in() {
         assert_eq!(said.code, 1, "{said:?}");
         assert!(said.out.contains("reproduced: "), "{said:?}");
     }
+    // A schedule that somebody gave something this world cannot do.
+    let (path, verdict) = (format!("{folder}/schedule.toml"), format!("{folder}/verdict.json"));
+    let line = "\n[[fault]]\nkind = \"clock-drift\"\nwho = \"b1\"\nppm = 5\nat = 7\n";
+    let schedule = fs::read_to_string(&path).unwrap() + line;
+    fs::write(&path, &schedule).unwrap();
+    let mut noted: serde_json::Value = serde_json::from_slice(&fs::read(&verdict).unwrap()).unwrap();
+    noted["files"].as_object_mut().unwrap().remove("schedule.toml");
+    fs::write(&verdict, noted.to_string()).unwrap();
+    place
+        .klamm(&["replay", folder])
+        .refused(&["schedule.toml: fault ", "(clock-drift): every clock of the turmoil world"]);
 }
 
 /// In a whole cluster, which retries whatever fails: a bug of the shell must be noticed all the same.

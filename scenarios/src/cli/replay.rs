@@ -1,6 +1,7 @@
 //! `klamm replay` and `klamm shrink`.
 
 use crate::artefacts::{VerdictFile, in_words, read_verdict, witness_lines};
+use crate::refusals::refuses;
 use crate::run::{Options, SeedOutcome, WorldKind, run_resolved};
 use crate::schema::{self, Scenario, Span};
 use crate::seeds::Seed;
@@ -78,7 +79,8 @@ fn read_schedule(folder: &Path, name: &str, f: &VerdictFile, scenario: &Scenario
     })?;
     let hosts = schema::hosts(scenario);
     let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-    file.check(&hosts).map_err(|e| miette::miette!("{}: {e}", place.display()))?;
+    let checked = file.check(&hosts).and_then(|()| file.check_can(|action| refuses(f.world, action)));
+    checked.map_err(|e| miette::miette!("{}: {e}", place.display()))?;
     Ok(file.faults)
 }
 
@@ -98,6 +100,7 @@ fn read_failure(folder: &Path) -> miette::Result<Failure> {
     let seed: Seed = verdict.seed.parse().map_err(|e| miette::miette!("{}: {e}", place.display()))?;
     let place = folder.join("scenario.toml");
     let scenario = schema::parse(&place.display().to_string(), &read(folder, "scenario.toml", &verdict)?)?;
+    super::run::refuse(&mut vec![scenario.clone()], verdict.world, false)?;
     if schema::resolve(&scenario, seed.0).0 != scenario {
         return Err(miette::miette!(
             help = "klamm replay <scenario> --seed S runs a seed of such a scenario",
