@@ -95,7 +95,7 @@ pub struct ClassRecord {
     pub name: String,
     /// What happens.
     pub summary: String,
-    /// Whether a consumer group is what it is about.
+    /// Whether consumers are what it is about: a group, or instances of a read model.
     #[serde(default)]
     pub consumers: bool,
     /// Whether it is about what an application does, which no setting changes.
@@ -119,6 +119,9 @@ pub struct ClassRecord {
     /// Records whose effect outside Kafka happened twice.
     #[serde(default)]
     pub done_twice: Cell,
+    /// Keys of which an instance of a read model holds what its topic does not.
+    #[serde(default)]
+    pub stale: Cell,
     /// The longest that a member with partitions had none in a rebalance.
     #[serde(default)]
     pub longest_stop_ns: u64,
@@ -161,6 +164,7 @@ struct Sum {
     reordered: u64,
     skipped: u64,
     done_twice: u64,
+    stale: u64,
     refused: u64,
     stalled: u64,
     unavailable_ns: u64,
@@ -176,6 +180,7 @@ fn sum(classes: &[ClassRecord]) -> Sum {
         reordered: total(|c| c.reordered.count),
         skipped: total(|c| c.skipped.count),
         done_twice: total(|c| c.done_twice.count),
+        stale: total(|c| c.stale.count),
         refused: total(|c| c.refused.count),
         stalled: total(|c| c.stalled.count),
         unavailable_ns: total(|c| c.unavailable_ns),
@@ -184,11 +189,11 @@ fn sum(classes: &[ClassRecord]) -> Sum {
 }
 
 impl AuditRecord {
-    /// Whether nothing acknowledged was lost, repeated, reordered or skipped under any class, and nothing stalled for
-    /// good. Effects that happen twice are what "at least once" means, and are told, not judged.
+    /// Whether nothing acknowledged was lost, repeated, reordered or skipped under any class, no read model kept what is no
+    /// more, and nothing stalled for good. Effects that happen twice are what "at least once" means, and are told, not judged.
     pub fn is_safe(&self) -> bool {
         let s = sum(&self.classes);
-        s.lost + s.repeated + s.reordered + s.skipped + s.stalled == 0
+        s.lost + s.repeated + s.reordered + s.skipped + s.stale + s.stalled == 0
     }
 
     /// The verdict in plain words, one sentence each.
@@ -216,6 +221,7 @@ impl AuditRecord {
             };
             say(&c.skipped, whose);
             say(&c.done_twice, "records had their effect outside Kafka twice; \"at least once\" means that");
+            say(&c.stale, "keys are held by an instance of a read model, and deleted in its topic");
             let silent =
                 format!("times nobody was answered for half a second or more, {} at most", time(c.longest_outage_ns));
             say(&c.outages, &silent);
@@ -260,9 +266,8 @@ impl AuditRecord {
 }
 
 /// Hazards that are known and outside of what an audit tries.
-pub const NOT_TRIED: [&str; 13] = [
+pub const NOT_TRIED: [&str; 12] = [
     "transactions (transaction.version 1, duplicate or unstable transactional.id, read_uncommitted downstream)",
-    "tombstones kept for less than a group lags (a hazard by its settings alone)",
     "retention below a group's lag",
     "time retention with a stepped clock, or with skewed create times",
     "sending again after a delivery timeout",
@@ -295,16 +300,16 @@ fn class_row(c: &ClassRecord) -> [String; 9] {
     ]
 }
 
-/// Columns of the classes about consumer groups.
-const GROUPS: [&str; 6] = ["skipped", "done twice", "lost", "stalled", "longest stop", "outages"];
+/// Columns of the classes about consumers.
+const GROUPS: [&str; 7] = ["skipped", "done twice", "stale keys", "lost", "stalled", "longest stop", "outages"];
 
-fn group_row(c: &ClassRecord) -> [String; 6] {
+fn group_row(c: &ClassRecord) -> [String; 7] {
     let stop = if c.longest_stop_ns == 0 { "-".to_owned() } else { time(c.longest_stop_ns) };
     let n = |cell: &Cell| number(cell.count);
-    [n(&c.skipped), n(&c.done_twice), n(&c.lost), n(&c.stalled), stop, n(&c.outages)]
+    [n(&c.skipped), n(&c.done_twice), n(&c.stale), n(&c.lost), n(&c.stalled), stop, n(&c.outages)]
 }
 
-fn group_rows(a: &AuditRecord) -> Vec<(String, [String; 6])> {
+fn group_rows(a: &AuditRecord) -> Vec<(String, [String; 7])> {
     let name = |c: &ClassRecord| if c.habit { format!("{} (habit)", c.name) } else { c.name.clone() };
     a.classes.iter().filter(|c| c.consumers).map(|c| (name(c), group_row(c))).collect()
 }
@@ -312,12 +317,13 @@ fn group_rows(a: &AuditRecord) -> Vec<(String, [String; 6])> {
 /// Columns of the hazards.
 const HAZARDS: [&str; 4] = ["hazard", "hurts", "why", "seen"];
 
-const CHANGES: [&str; 10] = [
+const CHANGES: [&str; 11] = [
     "lost",
     "repeated",
     "reordered",
     "skipped",
     "done twice",
+    "stale keys",
     "refused",
     "stalled",
     "unavailable",
@@ -325,7 +331,7 @@ const CHANGES: [&str; 10] = [
     "quiet p99",
 ];
 
-fn change_row(classes: &[ClassRecord]) -> [String; 10] {
+fn change_row(classes: &[ClassRecord]) -> [String; 11] {
     let s = sum(classes);
     let latency = |pick: fn(&Latency) -> u64| s.quiet.map_or("-".to_owned(), |l| time(pick(&l)));
     [
@@ -334,6 +340,7 @@ fn change_row(classes: &[ClassRecord]) -> [String; 10] {
         number(s.reordered),
         number(s.skipped),
         number(s.done_twice),
+        number(s.stale),
         number(s.refused),
         number(s.stalled),
         time(s.unavailable_ns),
@@ -343,7 +350,7 @@ fn change_row(classes: &[ClassRecord]) -> [String; 10] {
 }
 
 /// Rows of the second table: the settings as they are, then each change.
-fn change_rows(a: &AuditRecord) -> Vec<(String, [String; 10])> {
+fn change_rows(a: &AuditRecord) -> Vec<(String, [String; 11])> {
     let mut rows = vec![("as it is".to_owned(), change_row(&a.classes))];
     rows.extend(a.changes.iter().map(|c| (format!("{} (now {})", c.setting, c.now), change_row(&c.classes))));
     rows
@@ -359,7 +366,7 @@ pub fn console(a: &AuditRecord) -> String {
     let groups = group_rows(a);
     if !groups.is_empty() {
         out.push('\n');
-        out.push_str(&text::table("group's fault", &GROUPS, &groups));
+        out.push_str(&text::table("consumers' fault", &GROUPS, &groups));
     }
     out.push('\n');
     for line in a.combinations.iter().chain(&a.words()) {
@@ -393,7 +400,7 @@ pub fn markdown(a: &AuditRecord) -> String {
     let groups = group_rows(a);
     if !groups.is_empty() {
         md.push('\n');
-        md.push_str(&text::markdown_named("group's fault", GROUPS, &groups));
+        md.push_str(&text::markdown_named("consumers' fault", GROUPS, &groups));
     }
     if !a.hazards.is_empty() {
         md.push_str("\nHazards of services that these settings have:\n\n");
@@ -434,7 +441,7 @@ pub fn page(a: &AuditRecord) -> String {
         (html_table("fault", CLASSES, &class_rows(a)))
         @let groups = group_rows(a);
         @if !groups.is_empty() {
-            h2 { "What each fault did to a consumer group" }
+            h2 { "What each fault did to consumers" }
             (html_table("fault", GROUPS, &groups))
         }
         @for c in &a.classes { p.small { b { (c.name) } ": " (c.summary) } }

@@ -36,7 +36,7 @@ const SAFE: Set = &[
     ("broker", "min.insync.replicas=2\nlog.flush.interval.messages=1\n"),
     ("consumer", "group.id=billing\nauto.offset.reset=earliest\nenable.auto.commit=false\n"),
 ];
-const ALL_IN_SYNC: Set = &[("topic", "min.insync.replicas=3\n")];
+const ALL_IN_SYNC: Set = &[("topic", "min.insync.replicas=3\ncleanup.policy=compact\ndelete.retention.ms=1000\n")];
 
 fn audit_set(place: &Place, name: &str, set: Set) -> (i32, serde_json::Value) {
     let mut args = Vec::new();
@@ -64,6 +64,7 @@ fn every_hazard_that_is_tried_shows_where_it_must_and_nowhere_in_a_safe_set() {
         ("poll interval exceeded", "lossy", "slow-handler", "done_twice"),
         ("at least once, and a member dies", "defaults", "member-killed", "done_twice"),
         ("min.insync.replicas equal to replication", "all-in-sync", "rolling-restart", "outages"),
+        ("tombstones kept for less than an absence", "all-in-sync", "read-model-cut-off", "stale"),
     ];
     let place = Place::new();
     let sets =
@@ -80,7 +81,7 @@ fn every_hazard_that_is_tried_shows_where_it_must_and_nowhere_in_a_safe_set() {
     // A safe set loses nothing but to habits of the application, which are told and not held against it.
     let safe = &of("safe").1;
     for class in safe["classes"].as_array().unwrap() {
-        for cell in ["lost", "repeated", "reordered", "stalled", "skipped"] {
+        for cell in ["lost", "repeated", "reordered", "stalled", "skipped", "stale"] {
             let habit = class["habit"].as_bool().unwrap() && cell == "skipped";
             assert!(habit || class[cell]["count"] == 0, "{} {cell}: {:#}", class["name"], class[cell]);
         }

@@ -222,7 +222,7 @@ const HAZARDS: &[Hazard] = &[
                 )
             })
         },
-        shown: None,
+        shown: Some(("read-model-cut-off", "stale_keys")),
     },
 ];
 
@@ -262,6 +262,7 @@ fn of<'a>(class: &'a ClassRecord, column: &str) -> &'a Cell {
         "refused" => &class.refused,
         "done_twice" => &class.done_twice,
         "skipped" => &class.skipped,
+        "stale_keys" => &class.stale,
         other => unreachable!("the table names no column `{other}`"),
     }
 }

@@ -27,6 +27,12 @@ const CHANGES: &[(Place, &str, &str, &str)] = &[
     (Place::Producer, "acks", "all", "a record counts only when every in-sync replica has it"),
     (Place::Topic, "min.insync.replicas", "2", "at least one replica besides the leader has every acknowledged record"),
     (Place::Topic, "unclean.leader.election.enable", "false", "a replica that is behind never leads"),
+    (
+        Place::Topic,
+        "delete.retention.ms",
+        "86400000",
+        "an instance may be away for a day and still learns of deletions",
+    ),
     (Place::Topic, "flush.messages", "1", "what is acknowledged is on the disk, not in the page cache"),
     (Place::Producer, "enable.idempotence", "true", "a repeated batch is recognised, and order survives retries"),
     (Place::Producer, "max.in.flight.requests.per.connection", "1", "a retry cannot be overtaken"),
@@ -96,6 +102,7 @@ impl Tally {
         add(&mut r.stalled, stalled + s.unresolved);
         add(&mut r.skipped, of("skipped-record"));
         add(&mut r.done_twice, of("double-effect"));
+        add(&mut r.stale, of("read-model"));
         let stops = outcome.groups.values().flat_map(|g| &g.rebalances).flat_map(|b| &b.stopped);
         r.longest_stop_ns = stops.copied().max().unwrap_or(0).max(r.longest_stop_ns);
         add(&mut r.outages, outcome.outages.count);

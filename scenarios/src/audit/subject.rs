@@ -166,7 +166,12 @@ impl Subject {
         };
         let mut scenario = class.clone();
         put(&mut scenario.broker, &self.broker);
-        scenario.topics.iter_mut().for_each(|t| put(&mut t.config, &self.topic));
+        for topic in &mut scenario.topics {
+            // What a class sets itself is what it is about, here as below.
+            let own = topic.config.clone();
+            put(&mut topic.config, &self.topic);
+            topic.config.extend(own);
+        }
         for client in scenario.clients.iter_mut().filter(|c| c.kind == ClientKind::Producer) {
             put(&mut client.config, &self.producer);
         }
