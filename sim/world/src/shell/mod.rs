@@ -20,6 +20,8 @@ pub mod net;
 pub mod observer;
 pub mod planted;
 pub mod process;
+#[cfg(test)]
+mod tests;
 
 /// What looks at bytes before they are decoded; the model needs it itself, for messages within messages.
 pub use klamm_model::guard;
