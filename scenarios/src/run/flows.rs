@@ -37,7 +37,8 @@ pub struct ServiceTimes {
     pub twice: u64,
     /// From the origin's intended send time to the last effect, nanoseconds.
     pub end_to_end: Histogram<u64>,
-    /// From a record's acknowledgement to that of what one service made of it (or to its end), nanoseconds.
+    /// From a record's acknowledgement (or its first reading, if that comes before) to the acknowledgement of what one service
+    /// made of it (or to its end), nanoseconds.
     pub steps: Histogram<u64>,
     /// Response times of origins alone, nanoseconds.
     pub origins: Histogram<u64>,
@@ -370,7 +371,10 @@ impl Flows {
         // By reader: since when each record waited, until when, and where it stands.
         let mut waits: BTreeMap<Reader, Vec<Wait>> = BTreeMap::new();
         for (&value, record) in self.records.iter().filter(|(_, r)| !r.failed) {
-            let Some(since) = record.there() else { continue };
+            // Whoever sent it may learn of it after others have read it.
+            let Some(since) = record.there().map(|there| record.seen.map_or(there, |seen| there.min(seen))) else {
+                continue;
+            };
             for reader in self.readers(&record.topic) {
                 let until = self.handled(&reader, value, record);
                 if let Some(until) = until {

@@ -125,6 +125,16 @@ fn from_the_first_send_to_the_last_effect_in_effect() {
 }
 
 #[test]
+fn a_record_that_is_read_before_its_sender_hears_of_it_waits_from_then_on() {
+    let mut p = Play::new();
+    p.send(11, v(1, 0), "in", None).sent(14, v(1, 0), Outcome::Ok, 0);
+    p.send(20, v(10, 0), "mid", Some(v(1, 0))).poll(22, 20, "mid", &[(0, v(10, 0))]).effect(25, 0, v(10, 0));
+    p.sent(29, v(10, 0), Outcome::Ok, 0);
+    let t = p.end();
+    assert_eq!((t.steps.min(), t.steps.len()), (3, 2), "from 22 to 25");
+}
+
+#[test]
 fn origins_are_measured_apart_while_a_service_has_no_process() {
     let mut p = Play::new();
     p.member(0, 11, "a", &["mid"], Some("no"));
