@@ -12,16 +12,20 @@ use std::collections::BTreeSet;
 pub struct Came {
     /// Seeds run.
     pub seeds: u64,
-    /// Violations seen that nothing permits, by check; those that the scenario merely tolerates are left out.
+    /// Violations seen, by check: those that the scenario expects, and those that nothing permits; what it merely
+    /// tolerates is left out.
     pub names: BTreeSet<String>,
 }
 
 impl Came {
     /// From a campaign's record of a scenario.
     pub fn of(scenario: &Scenario, record: &ScenarioRecord) -> Came {
-        let seen = record.findings.iter().filter(|(_, count)| count.violations > 0).map(|(check, _)| check);
-        let tolerated = |check: &&String| scenario.expect.permits.contains(check);
-        Came { seeds: record.seeds.len() as u64, names: seen.filter(|c| !tolerated(c)).cloned().collect() }
+        let e = &scenario.expect;
+        let counts = record.findings.iter().filter(|(check, count)| {
+            // What a hazard is about may well be permitted by what happened, and is there all the same.
+            e.violations.contains(check) || count.violations > 0 && !e.permits.contains(check)
+        });
+        Came { seeds: record.seeds.len() as u64, names: counts.map(|(check, _)| check.clone()).collect() }
     }
 
     /// In words.
@@ -55,6 +59,7 @@ pub fn expressible(scenarios: Vec<Scenario>) -> (Vec<Scenario>, Vec<(String, Vec
 mod tests {
     use super::*;
     use crate::catalog;
+    use klamm_reports::record::FindingCount;
 
     fn came(names: &[&str]) -> Came {
         Came { seeds: 1, names: names.iter().map(|n| (*n).to_owned()).collect() }
@@ -69,6 +74,21 @@ mod tests {
         assert!(agrees(&scenario, &came(&["lost-write"]), &came(&["lost-write"])));
         assert!(!agrees(&scenario, &came(&["lost-write"]), &came(&[])));
         assert!(!agrees(&scenario, &came(&["lost-write", "duplicate"]), &came(&["lost-write", "duplicate"])));
+    }
+
+    #[test]
+    fn a_hazard_counts_though_it_is_permitted_and_what_is_tolerated_does_not() {
+        let mut scenario = catalog::find("min-isr-1").unwrap().remove(0);
+        scenario.expect.permits = vec!["duplicate".to_owned()];
+        let mut record = ScenarioRecord::default();
+        let mut note = |check: &str, violations| {
+            record.findings.insert(check.to_owned(), FindingCount { violations, ..FindingCount::default() });
+        };
+        note("lost-write", 0);
+        note("unseen", 0);
+        note("duplicate", 3);
+        note("committed-offset", 1);
+        assert_eq!(Came::of(&scenario, &record).names, came(&["lost-write", "committed-offset"]).names);
     }
 
     #[test]

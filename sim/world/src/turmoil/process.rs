@@ -70,7 +70,7 @@ async fn incarnation(shared: Rc<Shared>, boot: Boot) {
         }
     };
     if let Some(how) = ended {
-        shared.ended(host, node, number, how);
+        shared.ended((host, node), number, how, &Ticket::default());
     }
 }
 

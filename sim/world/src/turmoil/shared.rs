@@ -163,7 +163,13 @@ impl Shared {
     }
 
     /// A process is over. False if it was over before.
-    pub(super) fn ended(&self, host: HostId, node: NodeRef, incarnation: Incarnation, how: Ending) -> bool {
+    pub(super) fn ended(
+        &self,
+        (host, node): (HostId, NodeRef),
+        incarnation: Incarnation,
+        how: Ending,
+        cause: &Ticket,
+    ) -> bool {
         if !self.runs(node, incarnation) {
             return false;
         }
@@ -174,7 +180,7 @@ impl Shared {
             let disk = self.hosts.borrow()[usize::from(host.0)].disk.clone();
             disk.kill(now, node);
         }
-        self.see(now, &Ticket::default(), Some(host), Some(node), Seen::Ended { incarnation, how }, 0);
+        self.see(now, cause, Some(host), Some(node), Seen::Ended { incarnation, how }, 0);
         let is_mine = |end: ConnEnd| end.node == node && end.incarnation == incarnation;
         for pair in self.pairs.borrow_mut().values_mut() {
             pair.gone[0] |= pair.opener.is_some_and(is_mine);

@@ -86,7 +86,7 @@ impl Turmoil {
     fn end_nodes(&mut self, host: HostId, how: &Ending) {
         for node in self.host(host).nodes.clone() {
             let incarnation = World::incarnation(self, node);
-            self.shared.ended(host, node, incarnation, how.clone());
+            self.shared.ended((host, node), incarnation, how.clone(), &self.cause);
         }
         self.hosts[usize::from(host.0)].paused = false;
     }
