@@ -90,7 +90,12 @@ fn produce(peer: &Peer, topic: &str, acks: &str, size: usize, count: u64) -> Res
 
 /// Records per second from the first byte asked for until the last record is there.
 fn consume(peer: &Peer, topic: &str, size: usize, count: u64) -> Result<f64> {
-    let consumer: BaseConsumer = config(peer).set("group.id", "peers").set("enable.auto.commit", "false").create()?;
+    let consumer: BaseConsumer = config(peer)
+        .set("group.id", "peers")
+        .set("enable.auto.commit", "false")
+        // Else a client whose queue was full once waits a second before it asks again, however fast it reads.
+        .set("fetch.queue.backoff.ms", "1")
+        .create()?;
     let mut place = TopicPartitionList::new();
     place.add_partition_offset(topic, 0, Offset::Beginning)?;
     let began = Instant::now();
