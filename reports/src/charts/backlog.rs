@@ -40,13 +40,12 @@ impl Chart for BacklogChart {
         let end = self.end.max(1) as f64 / 1e9;
         // Where lines agree, the first still shows on both sides of the others.
         let width = |i: usize| if i == 0 { 4 } else { 2 };
-        let most_of = |s: &LagSeries| s.points.iter().map(|p| p.1).max().unwrap_or(0);
-        let name = |s: &LagSeries| format!("{} · at most {}", s.label, text::number(most_of(s)));
+        let name = |s: &LagSeries| format!("{} · at most {}", s.label, text::number(s.most()));
         let names: Vec<(Option<usize>, u32, String)> =
             self.series.iter().enumerate().map(|(i, s)| (Some(i), width(i), name(s))).collect();
         let area = above(&area, &names)?;
         let faults = Faults::new(&self.bands, end, 0.055);
-        let most = place(self.series.iter().map(most_of).max().unwrap_or(1).max(10) as f64).ceil();
+        let most = place(self.series.iter().map(LagSeries::most).max().unwrap_or(1).max(10) as f64).ceil();
         let top = faults.above(most);
         let mut chart = ChartBuilder::on(&area)
             .margin(8)

@@ -40,7 +40,8 @@ pub struct LagChart {
 const LINES: usize = 5;
 
 impl LagSeries {
-    fn most(&self) -> u64 {
+    /// The most records behind, at any time.
+    pub(super) fn most(&self) -> u64 {
         self.points.iter().map(|p| p.1).max().unwrap_or(0)
     }
 }

@@ -3,8 +3,8 @@
 //! Each in plain words; the classes of fault show whether it happens. What hurts services has a table of its own
 //! (`hazards`).
 
+use super::subject::InForce;
 use super::{Place, Subject};
-use klamm_model::config::{BrokerConfig, ConsumerConfig, ProducerConfig, TopicConfig};
 use klamm_model::history::Acks;
 
 /// Replicas of the audited topic.
@@ -12,15 +12,7 @@ const REPLICAS: u32 = 3;
 
 /// Everything there is to say, in the order of what it costs.
 pub fn combinations(subject: &Subject) -> Vec<String> {
-    let (Ok((producer, _)), Ok((broker, _)), Ok((topic, _)), Ok((consumer, _))) = (
-        ProducerConfig::parse(&subject.producer),
-        BrokerConfig::parse(&subject.broker),
-        TopicConfig::parse(&subject.topic),
-        ConsumerConfig::parse(&subject.consumer),
-    ) else {
-        return Vec::new();
-    };
-    let topic = topic.over(&broker);
+    let Some(InForce { producer, broker, topic, consumer }) = subject.in_force() else { return Vec::new() };
     let mut words = Vec::new();
     let mut say = |holds: bool, text: String| {
         if holds {

@@ -5,18 +5,12 @@
 //! `<service>-<hazard>`.
 
 use super::Subject;
+use super::subject::InForce;
 use crate::catalog;
-use klamm_model::config::{AutoOffsetReset, BrokerConfig, ConsumerConfig, ProducerConfig, TopicConfig};
+use klamm_model::config::AutoOffsetReset;
 use klamm_model::history::Acks;
 use klamm_model::units::Duration;
 use klamm_reports::audit::{Cell, ClassRecord, HazardRecord};
-
-/// Settings in force.
-struct Settings {
-    producer: ProducerConfig,
-    topic: BrokerConfig,
-    consumer: ConsumerConfig,
-}
 
 /// One hazard.
 struct Hazard {
@@ -24,7 +18,7 @@ struct Hazard {
     /// The services of the catalogue whose invariant it breaks, or whose deadline.
     hurts: &'static [&'static str],
     /// What these settings have of it, in words; nothing if they have it not.
-    says: fn(&Settings) -> Option<String>,
+    says: fn(&InForce) -> Option<String>,
     /// The class of fault that shows it, and in which column; none if no class tries it.
     shown: Option<(&'static str, &'static str)>,
 }
@@ -228,15 +222,8 @@ const HAZARDS: &[Hazard] = &[
 
 /// The hazards that these settings have, in the order of the table, with what the classes of fault showed of them.
 pub fn hazards(subject: &Subject, classes: &[ClassRecord]) -> Vec<HazardRecord> {
-    let (Ok((producer, _)), Ok((broker, _)), Ok((topic, _)), Ok((consumer, _))) = (
-        ProducerConfig::parse(&subject.producer),
-        BrokerConfig::parse(&subject.broker),
-        TopicConfig::parse(&subject.topic),
-        ConsumerConfig::parse(&subject.consumer),
-    ) else {
-        return Vec::new();
-    };
-    let settings = Settings { producer, topic: topic.over(&broker), consumer };
+    let Some(settings) = subject.in_force() else { return Vec::new() };
+    let catalogue: Vec<String> = catalog::embedded().map(|(_, s)| s.name).collect();
     let record = |hazard: &Hazard| {
         let class = hazard.shown.and_then(|(class, _)| classes.iter().find(|c| c.name == class));
         let cell = class.zip(hazard.shown).map(|(class, (_, column))| of(class, column).clone());
@@ -248,7 +235,7 @@ pub fn hazards(subject: &Subject, classes: &[ClassRecord]) -> Vec<HazardRecord> 
             column: hazard.shown.map(|(_, column)| column.replace('_', " ")),
             seeds: class.map_or(0, |c| c.seeds),
             cell: cell.unwrap_or_default(),
-            scenarios: broken_under(hazard.name),
+            scenarios: broken_under(hazard.name, &catalogue),
         })
     };
     HAZARDS.iter().filter_map(record).collect()
@@ -268,10 +255,9 @@ fn of<'a>(class: &'a ClassRecord, column: &str) -> &'a Cell {
 }
 
 /// The scenarios of the catalogue in which a service breaks under a hazard.
-fn broken_under(hazard: &str) -> Vec<String> {
+fn broken_under(hazard: &str, catalogue: &[String]) -> Vec<String> {
     let named = catalog::SERVICES.iter().map(|service| format!("{service}-{hazard}"));
-    let all: Vec<String> = catalog::embedded().map(|(_, s)| s.name).collect();
-    named.filter(|name| all.contains(name)).collect()
+    named.filter(|name| catalogue.contains(name)).collect()
 }
 
 #[cfg(test)]

@@ -73,6 +73,14 @@ pub struct Subject {
     pub not_modelled: Vec<String>,
 }
 
+/// Settings in force.
+pub(super) struct InForce {
+    pub(super) producer: ProducerConfig,
+    pub(super) broker: BrokerConfig,
+    pub(super) topic: BrokerConfig,
+    pub(super) consumer: ConsumerConfig,
+}
+
 impl Subject {
     /// The settings of one place.
     pub fn of(&self, place: Place) -> &Properties {
@@ -82,6 +90,17 @@ impl Subject {
             Place::Broker => &self.broker,
             Place::Consumer => &self.consumer,
         }
+    }
+
+    /// Everything as it is in force, the topic's settings over the brokers'; nothing while some of it is refused.
+    pub(super) fn in_force(&self) -> Option<InForce> {
+        let (broker, _) = BrokerConfig::parse(&self.broker).ok()?;
+        Some(InForce {
+            producer: ProducerConfig::parse(&self.producer).ok()?.0,
+            topic: TopicConfig::parse(&self.topic).ok()?.0.over(&broker),
+            broker,
+            consumer: ConsumerConfig::parse(&self.consumer).ok()?.0,
+        })
     }
 
     pub(super) fn of_mut(&mut self, place: Place) -> &mut Properties {

@@ -257,10 +257,10 @@ impl Flows {
     }
 
     /// Everybody who reads a topic.
-    fn readers(&self, topic: &str) -> impl Iterator<Item = Reader> {
+    fn readers(&self, topic: &str) -> Vec<Reader> {
         let groups = self.readers.get(topic).into_iter().flatten().cloned().map(Reader::Group);
         let models = self.model_topics.iter().filter(move |(_, topics)| topics.iter().any(|t| **t == *topic));
-        groups.chain(models.map(|(client, _)| Reader::Model(*client))).collect::<Vec<_>>().into_iter()
+        groups.chain(models.map(|(client, _)| Reader::Model(*client))).collect()
     }
 
     /// When a reader was through with a record: with what it made of it acknowledged.
@@ -284,7 +284,7 @@ impl Flows {
     fn done(&self, value: u64) -> Option<u64> {
         let record = self.records.get(&value).filter(|r| !r.failed)?;
         let there = record.there()?;
-        self.readers(&record.topic).try_fold(there, |latest, reader| {
+        self.readers(&record.topic).into_iter().try_fold(there, |latest, reader| {
             let at = match &reader {
                 Reader::Group(group) if self.groups.get(group)?.forwards() => {
                     self.groups.get(group)?.when(value, &|made| self.done(made))?

@@ -90,11 +90,7 @@ impl Process {
 
     /// A follower told where its log starts.
     pub(super) fn check_deletions(&mut self, owner: u32, out: &mut Outbox) {
-        let waits = |d: &DelayedDelete| d.awaited.iter().any(|a| a.owner == owner);
-        let numbers: Vec<u64> = self.deletions.waiting.iter().filter(|(_, d)| waits(d)).map(|(n, _)| *n).collect();
-        for number in numbers {
-            self.look_at_deletion(number, out);
-        }
+        self.look_at_deletions(|d| d.awaited.iter().any(|a| a.owner == owner), out);
     }
 
     /// Everything that waits for a partition fails: it is no leader any more.
@@ -102,8 +98,11 @@ impl Process {
         for delayed in self.deletions.waiting.values_mut() {
             give_up(delayed, |a| a.owner == owner, error);
         }
-        let settled = |d: &DelayedDelete| d.awaited.is_empty();
-        let numbers: Vec<u64> = self.deletions.waiting.iter().filter(|(_, d)| settled(d)).map(|(n, _)| *n).collect();
+        self.look_at_deletions(|d| d.awaited.is_empty(), out);
+    }
+
+    fn look_at_deletions(&mut self, which: impl Fn(&DelayedDelete) -> bool, out: &mut Outbox) {
+        let numbers: Vec<u64> = self.deletions.waiting.iter().filter(|(_, d)| which(d)).map(|(n, _)| *n).collect();
         for number in numbers {
             self.look_at_deletion(number, out);
         }

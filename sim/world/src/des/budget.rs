@@ -69,7 +69,7 @@ impl Budget {
     }
 
     /// A message of `size` bytes is on its way.
-    pub(crate) fn hold(&mut self, size: u32) {
+    pub(super) fn hold(&mut self, size: u32) {
         self.held += 1;
         self.held_bytes += u64::from(size);
         if self.held_bytes > self.bounds.held_bytes {
@@ -78,14 +78,14 @@ impl Budget {
     }
 
     /// It was handled, or is gone.
-    pub(crate) fn release(&mut self, size: u32) {
+    pub(super) fn release(&mut self, size: u32) {
         self.held -= 1;
         self.held_bytes -= u64::from(size);
     }
 
     /// How many messages are on their way or wait, and their bytes.
     #[cfg(test)]
-    pub(crate) fn held(&self) -> (u64, u64) {
+    pub(super) fn held(&self) -> (u64, u64) {
         (self.held, self.held_bytes)
     }
 

@@ -253,7 +253,7 @@ pub(crate) fn kind(what: &What<'_>) -> u8 {
 }
 
 /// The name that belongs to a number of [`kind`].
-pub(crate) fn kind_name(number: u8) -> &'static str {
+pub(super) fn kind_name(number: u8) -> &'static str {
     const NAMES: [&str; 20] = [
         "step",
         "phase",

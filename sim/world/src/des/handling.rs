@@ -1,5 +1,6 @@
 //! An input takes effect: it is handed to its node, and what the node does leaves.
 
+use super::codec::Unencodable;
 use super::connection::{Body, ConnRef, EndState, Segment, Side, other};
 use super::cpu::Work;
 use super::size::{of_request, of_response};
@@ -112,18 +113,14 @@ impl Sim {
                 let size = of_request(&request, version);
                 let what = What::RequestSent { from, to, correlation, version, request: &request };
                 let cause = self.emit(observer, cause, host, node, what, size);
-                let encoded = match self.encodes() {
-                    None => Ok(request),
-                    Some(round_trip) => self.codec.request(request, version, round_trip),
+                let request = match self.encodes() {
+                    None => request,
+                    Some(round_trip) => match self.codec.request(request, version, round_trip) {
+                        Ok(request) => request,
+                        Err(reason) => return self.unsendable(node, &reason),
+                    },
                 };
-                match encoded {
-                    Ok(request) => {
-                        let body = Body::Request(request);
-                        self.transmit(conn, side, Segment::new(cause, size, correlation, version, body));
-                    }
-                    // The sender built what its version cannot carry: its code is at fault, as in a panic.
-                    Err(reason) => self.crash(node, reason.to_string().into()),
-                }
+                self.transmit(conn, side, Segment::new(cause, size, correlation, version, Body::Request(request)));
             }
             Output::Response { conn, correlation, version, response } => {
                 let Some(((conn, side, from, to), sends)) = self.own_end(node, conn) else { return };
@@ -134,18 +131,14 @@ impl Sim {
                 if !sends {
                     return;
                 }
-                let encoded = match self.encodes() {
-                    None => Ok(response),
-                    Some(round_trip) => self.codec.response(response, version, round_trip),
+                let response = match self.encodes() {
+                    None => response,
+                    Some(round_trip) => match self.codec.response(response, version, round_trip) {
+                        Ok(response) => response,
+                        Err(reason) => return self.unsendable(node, &reason),
+                    },
                 };
-                match encoded {
-                    Ok(response) => {
-                        let body = Body::Response(response);
-                        self.transmit(conn, side, Segment::new(cause, size, correlation, version, body));
-                    }
-                    // The sender built what its version cannot carry: its code is at fault, as in a panic.
-                    Err(reason) => self.crash(node, reason.to_string().into()),
-                }
+                self.transmit(conn, side, Segment::new(cause, size, correlation, version, Body::Response(response)));
             }
             Output::Disk { token, op } => self.ask_disk(host, node, token, op, cause, observer),
             Output::Trace(trace) => {
@@ -286,6 +279,11 @@ impl Sim {
         } else {
             self.set_timer(node, deadline, cause);
         }
+    }
+
+    /// A node built a message that its version cannot carry: its code is at fault, as in a panic.
+    fn unsendable(&mut self, node: NodeRef, reason: &Unencodable) {
+        self.crash(node, reason.to_string().into());
     }
 
     /// A node's code failed.

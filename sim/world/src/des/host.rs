@@ -159,11 +159,6 @@ impl Sim {
         self.enqueue(host, Work { node, incarnation, cause, lane: None, size: 0, input });
     }
 
-    /// Starts the nodes of a host that do not run. No effect on those that do.
-    pub fn restart(&mut self, host: HostId) {
-        self.start(host);
-    }
-
     /// The host's processes vanish; the kernel resets their connections; the page cache survives.
     pub fn kill(&mut self, host: HostId) {
         for node in self.hosts[usize::from(host.0)].nodes.clone() {

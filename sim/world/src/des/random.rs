@@ -49,7 +49,7 @@ pub(crate) fn below(draw: u64, below: u64) -> u64 {
 }
 
 /// Whether something that happens `ppm` times in a million happens now.
-pub(crate) fn happens(draw: u64, ppm: u32) -> bool {
+pub(super) fn happens(draw: u64, ppm: u32) -> bool {
     below(draw, 1_000_000) < u64::from(ppm)
 }
 
@@ -70,10 +70,10 @@ const PARTS: usize = 4096;
 /// Straight lines between: 60 % of the median at the bottom, the median, a quarter of the way from there to the
 /// 99th percentile at the 90th, the 99th percentile, twice that at 99.9 %, four times that at the top.
 #[derive(Debug)]
-pub(crate) struct Latency(Box<[u64]>);
+pub(super) struct Latency(Box<[u64]>);
 
 impl Latency {
-    pub(crate) fn new(p50: Duration, p99: Duration) -> Latency {
+    pub(super) fn new(p50: Duration, p99: Duration) -> Latency {
         let p50 = p50.as_nanos();
         let p99 = p99.as_nanos().max(p50);
         let points = [
@@ -96,7 +96,7 @@ impl Latency {
     }
 
     /// The duration that a draw stands for.
-    pub(crate) fn of(&self, draw: u64) -> Duration {
+    pub(super) fn of(&self, draw: u64) -> Duration {
         const SHIFT: u32 = 64 - PARTS.trailing_zeros();
         let part = (draw >> SHIFT) as usize;
         let (low, high) = (self.0[part], self.0[part + 1]);

@@ -10,7 +10,6 @@ use super::facts::{Facts, offsets_of};
 use super::when::{Condition, Since};
 use super::who::Expr;
 use super::{Action, Fired, HostInfo, Planned, Schedule, ScheduleError, View, Who, api_named};
-
 use crate::disk::DiskFault;
 use crate::event::{Event, HostId, NodeRef, Observer, Phase, What};
 use crate::world::{Driver, HostState, RuleId, World};

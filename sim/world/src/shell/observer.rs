@@ -31,7 +31,7 @@ pub struct Ends<'a> {
 /// Why a connection is not read any further, where it is not the socket that failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// They cannot be what the other side means.
+    /// The bytes cannot be what the other side means.
     Malformed(String),
     /// The stream ended within a frame.
     Truncated(String),

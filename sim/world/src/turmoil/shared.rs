@@ -162,16 +162,10 @@ impl Shared {
         self.running.borrow()[usize::from(node.0)].as_ref().is_some_and(|r| r.incarnation == incarnation)
     }
 
-    /// A process is over. False if it was over before.
-    pub(super) fn ended(
-        &self,
-        (host, node): (HostId, NodeRef),
-        incarnation: Incarnation,
-        how: Ending,
-        cause: &Ticket,
-    ) -> bool {
+    /// A process is over, if it was not before.
+    pub(super) fn ended(&self, (host, node): (HostId, NodeRef), incarnation: Incarnation, how: Ending, cause: &Ticket) {
         if !self.runs(node, incarnation) {
-            return false;
+            return;
         }
         let running = self.running.borrow_mut()[usize::from(node.0)].take();
         drop(running);
@@ -187,7 +181,6 @@ impl Shared {
             pair.gone[1] |= pair.acceptor.is_some_and(|(end, _)| is_mine(end));
         }
         self.pairs.borrow_mut().retain(|_, pair| !pair.is_over());
-        true
     }
 
     /// A node's code failed.

@@ -31,7 +31,7 @@ fn busy(config: SimConfig) -> (Sim, Seen) {
     sim.power_loss(&hosts[1..2]);
     sim.run_until(ms(40), &mut seen);
     sim.remove_rule(rule);
-    sim.restart(hosts[1]);
+    sim.start(hosts[1]);
     assert_eq!(sim.run_until(ms(2_000), &mut seen), Stop::Reached);
     (sim, seen)
 }

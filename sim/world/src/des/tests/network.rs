@@ -146,7 +146,7 @@ fn names_may_not_resolve_and_doors_may_be_shut() {
     assert_eq!(seen.after("disconnected ").last(), Some(&"Unresolved"));
     sim.unresolvable(s, false);
     sim.kill(c);
-    sim.restart(c);
+    sim.start(c);
     sim.run_until(ms(300), &mut seen);
     assert_eq!(seen.count("response taken"), 1);
 }

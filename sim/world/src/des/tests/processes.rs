@@ -27,7 +27,7 @@ fn a_lost_machine_is_silent_and_resets_when_it_is_back() {
     sim.run_until(ms(5_000), &mut seen);
     assert_eq!((seen.count("disconnected"), seen.count("request taken")), (0, taken));
     assert_eq!(seen.count("PowerLost"), 1);
-    sim.restart(s);
+    sim.start(s);
     assert_eq!(sim.host_state(s), HostState::Running);
     sim.run_until(ms(20_000), &mut seen);
     // The request that nobody acknowledged is sent again, and answered by a machine that knows no such connection;
@@ -80,7 +80,7 @@ fn what_an_earlier_incarnation_had_pending_is_dropped() {
     sim.kill(h);
     let done = seen.count("disk done");
     assert!(done < 100);
-    sim.restart(h);
+    sim.start(h);
     sim.run_until(ms(2_000), &mut seen);
     assert_eq!(seen.count("disk done"), done);
     assert_eq!(seen.count("TimerFired"), 0);

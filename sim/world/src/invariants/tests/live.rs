@@ -219,12 +219,12 @@ fn run(seed: u64, truncation: Truncation, elr: bool, defects: Defects) -> Run {
             0 => {
                 sim.kill(target);
                 stop = sim.run_until(at(t), &mut judge);
-                sim.restart(target);
+                sim.start(target);
             }
             1 => {
                 sim.power_loss(&[target]);
                 stop = sim.run_until(at(t), &mut judge);
-                sim.restart(target);
+                sim.start(target);
             }
             2 => {
                 sim.pause(target);
@@ -239,7 +239,7 @@ fn run(seed: u64, truncation: Truncation, elr: bool, defects: Defects) -> Run {
             _ => {
                 sim.shutdown(target);
                 stop = sim.run_until(at(t), &mut judge);
-                sim.restart(target);
+                sim.start(target);
             }
         }
         t += rng.random_range(50..3_000u64);
@@ -259,7 +259,7 @@ fn run(seed: u64, truncation: Truncation, elr: bool, defects: Defects) -> Run {
     for _ in 0..60 {
         t += 500;
         // A shutdown may have ended after its host was to be restarted.
-        brokers.iter().for_each(|host| sim.restart(*host));
+        brokers.iter().for_each(|host| sim.start(*host));
         stop = sim.run_until(at(t), &mut judge);
         unmet = judge.unmet(&accounts(&sim), &[]);
         if (unmet.is_empty() && t > 14_000) || stop != Stop::Reached {
