@@ -100,7 +100,7 @@ mod tests {
             let (from, to, response) = (end(1), end(5), &response);
             happens(&mut moves, 1, What::ResponseSent { from, to, correlation, version, response });
         }
-        happens(&mut moves, 1, What::Ended { incarnation: Incarnation(1), how: Ending::Killed });
+        happens(&mut moves, 1, What::Ended { incarnation: Incarnation(1), how: &Ending::Killed });
         loads(&mut moves, to)
     }
 

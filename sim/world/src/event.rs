@@ -68,7 +68,7 @@ pub enum What<'a> {
         /// Its incarnation.
         incarnation: Incarnation,
         /// How.
-        how: Ending,
+        how: &'a Ending,
     },
     /// A fault was applied, or ended.
     Fault {

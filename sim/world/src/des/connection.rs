@@ -4,9 +4,8 @@
 //! processed. A connection is forgotten when neither end has it any more. Held as a slab; a reference carries a
 //! generation, so that one to a forgotten connection leads nowhere.
 
-use super::cpu::Work;
+use super::cpu::WorkId;
 use crate::event::{ConnEnd, HostId, NodeRef, Ordinal};
-use kafka_protocol::messages::{RequestKind, ResponseKind};
 use klamm_model::ids::Incarnation;
 use klamm_model::node::ConnId;
 use klamm_model::units::Instant;
@@ -38,8 +37,8 @@ pub(super) enum Body {
     Fin,
     /// There is no such connection (any more).
     Rst,
-    Request(Box<RequestKind>),
-    Response(Box<ResponseKind>),
+    /// A request or a response: the input that it will be.
+    Message(WorkId),
 }
 
 /// One thing that travels. A message is one segment, whatever its size.
@@ -51,21 +50,7 @@ pub(super) struct Segment {
     pub(super) arrives: Instant,
     /// The event that sent it.
     pub(super) cause: Ordinal,
-    /// Of a message, in bytes; 0 for what is not a message.
-    pub(super) size: u32,
-    pub(super) correlation: i32,
-    pub(super) version: i16,
     pub(super) body: Body,
-}
-
-impl Segment {
-    /// One that has not left yet.
-    pub(super) const fn new(cause: Ordinal, size: u32, correlation: i32, version: i16, body: Body) -> Segment {
-        Segment { departs: Instant::ZERO, arrives: Instant::ZERO, cause, size, correlation, version, body }
-    }
-    pub(super) fn is_message(&self) -> bool {
-        matches!(self.body, Body::Request(_) | Body::Response(_))
-    }
 }
 
 /// Whether the first segment of a stream moves.
@@ -130,17 +115,15 @@ pub(super) enum EndState {
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) host: HostId,
-    pub(super) node: NodeRef,
-    pub(super) incarnation: Incarnation,
-    /// The node's number for it.
-    pub(super) id: ConnId,
+    /// For those who watch, too. An accepting side has none until it has accepted; then it never changes.
+    pub(super) name: ConnEnd,
     pub(super) state: EndState,
     /// Its Disconnected is on its way to the node: nothing more comes in or goes out.
     pub(super) ended: bool,
     /// One of its inputs has or awaits a worker.
     pub(super) busy: bool,
     /// Further inputs, in order.
-    pub(super) waiting: VecDeque<Work>,
+    pub(super) waiting: VecDeque<WorkId>,
 }
 
 impl End {
@@ -154,10 +137,6 @@ impl End {
     }
     fn is_gone(&self) -> bool {
         matches!(self.state, EndState::Gone | EndState::Absent)
-    }
-    /// For those who watch.
-    pub(super) fn name(&self) -> ConnEnd {
-        ConnEnd { node: self.node, incarnation: self.incarnation, conn: self.id }
     }
 }
 
@@ -201,25 +180,14 @@ pub(super) struct Conns {
 impl Conns {
     /// A new attempt of `opener` to reach a port of `to`.
     pub(super) fn open(&mut self, opener: ConnEnd, from: HostId, to: HostId, port: u16, identity: u64) -> ConnRef {
-        let end = |host, node, incarnation, id, state| End {
-            host,
-            node,
-            incarnation,
-            id,
-            state,
-            ended: false,
-            busy: false,
-            waiting: VecDeque::new(),
-        };
-        let ends = [
-            end(from, opener.node, opener.incarnation, opener.conn, EndState::Opening),
-            end(to, NodeRef(u16::MAX), Incarnation(0), ConnId(0), EndState::Absent),
-        ];
+        let end = |host, name, state| End { host, name, state, ended: false, busy: false, waiting: VecDeque::new() };
+        let nobody = ConnEnd { node: NodeRef(u16::MAX), incarnation: Incarnation(0), conn: ConnId(0) };
+        let ends = [end(from, opener, EndState::Opening), end(to, nobody, EndState::Absent)];
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Conn {
                 generation: 0,
                 live: false,
-                ends: [0, 1].map(|_| end(from, opener.node, opener.incarnation, opener.conn, EndState::Gone)),
+                ends: [0, 1].map(|_| end(from, nobody, EndState::Gone)),
                 streams: [Stream::new(), Stream::new()],
                 port,
                 identity,

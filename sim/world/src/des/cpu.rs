@@ -11,11 +11,42 @@ use kafka_protocol::messages::RequestKind;
 use klamm_model::Input;
 use klamm_model::ids::Incarnation;
 use klamm_model::units::{Duration, Instant};
+use slab::Slab;
 use std::collections::VecDeque;
+use std::ops::Index;
 
-/// An input that waits for a worker, or has one.
+/// Where an input is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WorkId(u32);
+
+/// Inputs, from when their message is sent or they come about until they take effect or never will. What waits in
+/// queues are their numbers: an input is put together once, and stays where it is.
+#[derive(Debug)]
+pub(super) struct Works(Slab<Work>);
+
+impl Works {
+    pub(super) fn new() -> Works {
+        Works(Slab::with_capacity(256))
+    }
+    pub(super) fn add(&mut self, work: Work) -> WorkId {
+        WorkId(self.0.insert(work) as u32)
+    }
+    fn remove(&mut self, work: WorkId) -> Work {
+        self.0.remove(work.0 as usize)
+    }
+}
+
+impl Index<WorkId> for Works {
+    type Output = Work;
+    fn index(&self, work: WorkId) -> &Work {
+        &self.0[work.0 as usize]
+    }
+}
+
+/// An input on its way, that waits for a worker, or has one.
 #[derive(Debug)]
 pub(super) struct Work {
+    /// Whose it is.
     pub(super) node: NodeRef,
     pub(super) incarnation: Incarnation,
     /// The event that led to it.
@@ -44,14 +75,14 @@ impl Work {
         base.saturating_add(Duration::from_nanos(profile.per_kib.as_nanos() * u64::from(self.size) / 1024))
     }
 
-    fn is_message(&self) -> bool {
+    pub(super) fn is_message(&self) -> bool {
         matches!(self.input, Input::Request { .. } | Input::Response { .. })
     }
 }
 
 #[derive(Debug)]
 struct Worker {
-    work: Option<Work>,
+    work: Option<WorkId>,
     finishes: Instant,
     /// When it was begun, as a count: what was begun first ends first among what ends at one moment.
     began: u64,
@@ -65,7 +96,7 @@ pub(super) struct Cpu {
     profile: CpuProfile,
     workers: Vec<Worker>,
     idle: Vec<u16>,
-    ready: VecDeque<Work>,
+    ready: VecDeque<WorkId>,
     begun: u64,
     paused: Option<Instant>,
 }
@@ -90,28 +121,35 @@ impl Cpu {
 }
 
 impl Sim {
+    /// An input comes about here and now.
+    pub(super) fn enqueue_new(&mut self, host: HostId, work: Work) {
+        let work = self.works.add(work);
+        self.enqueue(host, work);
+    }
+
     /// An input is there. It waits for its connection's earlier ones, and for a worker.
-    pub(super) fn enqueue(&mut self, host: HostId, work: Work) {
+    pub(super) fn enqueue(&mut self, host: HostId, id: WorkId) {
+        let work = &self.works[id];
         let process = self.nodes[usize::from(work.node.0)].process.as_mut();
-        let Some(process) = process.filter(|p| p.incarnation == work.incarnation) else { return self.drop_work(&work) };
+        let Some(process) = process.filter(|p| p.incarnation == work.incarnation) else { return self.drop_work(id) };
         if !process.started && !matches!(work.input, Input::Start { .. }) {
-            process.before_start.push(work);
+            process.before_start.push(id);
             return;
         }
         if let Some((conn, side)) = work.lane {
-            let Some(conn) = self.conns.get_mut(conn) else { return self.drop_work(&work) };
+            let Some(conn) = self.conns.get_mut(conn) else { return self.drop_work(id) };
             let end = conn.end(side);
             if end.busy {
-                end.waiting.push_back(work);
+                end.waiting.push_back(id);
                 return;
             }
             end.busy = true;
         }
         let cpu = &mut self.hosts[usize::from(host.0)].cpu;
         if cpu.paused.is_none() && cpu.ready.is_empty() && !cpu.idle.is_empty() {
-            return self.employ(host, work);
+            return self.employ(host, id);
         }
-        cpu.ready.push_back(work);
+        cpu.ready.push_back(id);
         self.dispatch(host);
     }
 
@@ -129,16 +167,16 @@ impl Sim {
     }
 
     /// Gives an input to an idle worker, of which there must be one.
-    fn employ(&mut self, host: HostId, work: Work) {
+    fn employ(&mut self, host: HostId, work: WorkId) {
         let cpu = &mut self.hosts[usize::from(host.0)].cpu;
         let slot = cpu.idle.pop().expect("an idle worker");
         let worker = &mut cpu.workers[usize::from(slot)];
-        worker.finishes = self.now + work.cost(&cpu.profile);
+        worker.finishes = self.now + self.works[work].cost(&cpu.profile);
         cpu.begun += 1;
         worker.began = cpu.begun;
         worker.work = Some(work);
         let event = Ev::Work { host, slot, generation: worker.generation };
-        self.queue.push(self.now, worker.finishes, event);
+        self.queue.push_in_turn(self.now, worker.finishes, event);
     }
 
     /// A worker has finished: its input, to take effect now. The worker is idle again.
@@ -150,7 +188,7 @@ impl Sim {
         }
         let work = worker.work.take()?;
         cpu.idle.push(slot);
-        Some(work)
+        Some(self.works.remove(work))
     }
 
     /// A connection's input is over: its next one may have a worker.
@@ -196,22 +234,25 @@ impl Sim {
     /// Whatever a node had under way never happens.
     pub(super) fn drop_node_work(&mut self, host: HostId, node: NodeRef) {
         let cpu = &mut self.hosts[usize::from(host.0)].cpu;
-        let mut dropped: Vec<Work> = Vec::new();
+        let works = &self.works;
+        let theirs = |work: WorkId| works[work].node == node;
+        let mut dropped: Vec<WorkId> = Vec::new();
         for (slot, worker) in cpu.workers.iter_mut().enumerate() {
-            if let Some(work) = worker.work.take_if(|w| w.node == node) {
+            if let Some(work) = worker.work.take_if(|work| theirs(*work)) {
                 worker.generation = worker.generation.wrapping_add(1);
                 cpu.idle.push(slot as u16);
                 dropped.push(work);
             }
         }
         for work in std::mem::take(&mut cpu.ready) {
-            if work.node == node { dropped.push(work) } else { cpu.ready.push_back(work) }
+            if theirs(work) { dropped.push(work) } else { cpu.ready.push_back(work) }
         }
-        dropped.iter().for_each(|work| self.drop_work(work));
+        dropped.into_iter().for_each(|work| self.drop_work(work));
     }
 
     /// An input that nobody will handle.
-    pub(super) fn drop_work(&mut self, work: &Work) {
+    pub(super) fn drop_work(&mut self, work: WorkId) {
+        let work = self.works.remove(work);
         if work.is_message() {
             self.budget.release(work.size);
         }

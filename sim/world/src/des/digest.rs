@@ -4,12 +4,13 @@
 //! Message bodies are not walked here: what carries records is covered by their CRCs, and the message digest of
 //! [`super::SimConfig::hash_messages`] covers the rest.
 
-use crate::event::{Ending, Event, What};
+use crate::event::{Ending, Event, HostId, NodeRef, Ordinal, What};
 use bytes::Bytes;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 use klamm_model::disk::{DiskOp, DiskReply, Path};
 use klamm_model::history::{Op, TopicPartition};
 use klamm_model::trace::TraceEvent;
+use klamm_model::units::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 const K0: u64 = 0xa076_1d64_78bd_642f;
@@ -31,19 +32,36 @@ impl Digest {
     }
 
     /// Folds two words in: one 64 by 64 bit multiplication, halves combined.
+    #[inline(always)]
     fn words(&mut self, a: u64, b: u64) {
         let product = u128::from(self.0 ^ a ^ K0) * u128::from(b ^ K1);
         self.0 = ((product as u64) ^ ((product >> 64) as u64)).rotate_left(23) ^ a.wrapping_mul(K1);
     }
 
     /// Takes an event in; `size` is its message's.
-    #[inline(always)]
     pub(crate) fn event(&mut self, event: &Event<'_>, size: u32) {
+        let &Event { ordinal, cause, at, host, node, ref what } = event;
+        self.parts(ordinal, cause, at, host, node, what, size);
+    }
+
+    /// Takes an event in, in parts: where the event has not been put together yet, its kind is known when this is
+    /// compiled, and of all that is below little is left.
+    #[inline(always)]
+    pub(crate) fn parts(
+        &mut self,
+        ordinal: Ordinal,
+        cause: Ordinal,
+        at: Instant,
+        host: Option<HostId>,
+        node: Option<NodeRef>,
+        what: &What<'_>,
+        size: u32,
+    ) {
         let place = |p: Option<u16>| u64::from(p.map_or(u16::MAX, |p| p));
-        let places = place(event.host.map(|h| h.0)) << 16 | place(event.node.map(|n| n.0));
-        self.words(event.at.as_nanos(), event.ordinal.0);
-        self.words(event.cause.0, u64::from(kind(&event.what)) << 56 | places << 24 ^ u64::from(size));
-        match &event.what {
+        let places = place(host.map(|h| h.0)) << 16 | place(node.map(|n| n.0));
+        self.words(at.as_nanos(), ordinal.0);
+        self.words(cause.0, u64::from(kind(what)) << 56 | places << 24 ^ u64::from(size));
+        match what {
             What::Phase(phase) => self.words(*phase as u64, 0),
             What::Started { incarnation } => self.words(u64::from(incarnation.0), 0),
             What::Ended { incarnation, how } => self.words(u64::from(incarnation.0), ending(how)),
@@ -228,6 +246,7 @@ fn ending(how: &Ending) -> u64 {
 }
 
 /// An event's kind: its number in the digest; [`kind_name`] has the words.
+#[inline(always)]
 pub(crate) fn kind(what: &What<'_>) -> u8 {
     match what {
         What::Phase(_) => 1,

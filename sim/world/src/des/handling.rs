@@ -1,11 +1,12 @@
 //! An input takes effect: it is handed to its node, and what the node does leaves.
 
 use super::codec::Unencodable;
-use super::connection::{Body, ConnRef, EndState, Segment, Side, other};
+use super::connection::{Body, ConnRef, EndState, Side, other};
 use super::cpu::Work;
 use super::size::{of_request, of_response};
 use super::{Ev, Sim};
 use crate::event::*;
+use kafka_protocol::messages::{RequestKind, ResponseKind};
 use klamm_model::disk::{DiskOp, DiskToken};
 use klamm_model::node::Endpoint;
 use klamm_model::units::Instant;
@@ -15,10 +16,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 impl Sim {
     /// A worker has finished with an input.
     pub(super) fn take_up(&mut self, host: HostId, work: Work, observer: &mut dyn Observer) {
-        let Work { node, incarnation, cause, lane, size, input } = work;
-        if matches!(input, Input::Request { .. } | Input::Response { .. }) {
-            self.budget.release(size);
+        if work.is_message() {
+            self.budget.release(work.size);
         }
+        let Work { node, incarnation, cause, lane, size, input } = work;
         let slot = &mut self.nodes[usize::from(node.0)];
         let Some(process) = slot.process.as_mut().filter(|p| p.incarnation == incarnation) else { return };
         let mut peer = None;
@@ -29,7 +30,7 @@ impl Sim {
             if mine.state == EndState::Gone {
                 return;
             }
-            peer = Some((theirs.name(), mine.name()));
+            peer = Some((theirs.name, mine.name));
         }
         let now = self.hosts[usize::from(host.0)].clock.read(self.now);
         let mut cause = cause;
@@ -41,22 +42,24 @@ impl Sim {
             }
             cause = process.timer.cause;
         }
-        let taken = match &input {
-            Input::Start { .. } | Input::Connected { .. } | Input::Accepted { .. } | Input::Disk { .. } => None,
-            Input::Shutdown => Some(What::ShutdownAsked),
-            Input::Timer => Some(What::TimerFired),
-            Input::Disconnected { conn, reason } => Some(What::Disconnected { conn: *conn, reason: *reason }),
+        match &input {
+            Input::Start { .. } | Input::Connected { .. } | Input::Accepted { .. } | Input::Disk { .. } => {}
+            Input::Shutdown => cause = self.emit(observer, cause, host, node, 0, || What::ShutdownAsked),
+            Input::Timer => cause = self.emit(observer, cause, host, node, 0, || What::TimerFired),
+            Input::Disconnected { conn, reason } => {
+                let what = || What::Disconnected { conn: *conn, reason: *reason };
+                cause = self.emit(observer, cause, host, node, 0, what);
+            }
             Input::Request { correlation, version, request, .. } => {
                 let (from, to) = peer.expect("requests come through connections");
-                Some(What::RequestTaken { from, to, correlation: *correlation, version: *version, request })
+                let what = || What::RequestTaken { from, to, correlation: *correlation, version: *version, request };
+                cause = self.emit(observer, cause, host, node, size, what);
             }
             Input::Response { correlation, version, response, .. } => {
                 let (from, to) = peer.expect("responses come through connections");
-                Some(What::ResponseTaken { from, to, correlation: *correlation, version: *version, response })
+                let what = || What::ResponseTaken { from, to, correlation: *correlation, version: *version, response };
+                cause = self.emit(observer, cause, host, node, size, what);
             }
-        };
-        if let Some(what) = taken {
-            cause = self.emit(observer, cause, host, node, what, size);
         }
         if let (Input::Disconnected { .. }, Some((conn, side))) = (&input, lane) {
             self.leave(conn, side);
@@ -82,14 +85,8 @@ impl Sim {
             if over.is_some() || self.nodes[usize::from(node.0)].process.is_none() {
                 break;
             }
-            match output {
-                Output::Exit => over = Some(Ending::Exit),
-                Output::Halt { reason } => over = Some(Ending::Halt { reason }),
-                output => {
-                    asked |= matches!(output, Output::Disk { .. });
-                    self.carry_out(host, node, output, cause, observer);
-                }
-            }
+            asked |= matches!(output, Output::Disk { .. });
+            over = self.carry_out(host, node, output, cause, observer);
         }
         self.outputs = outputs;
         if asked {
@@ -106,61 +103,105 @@ impl Sim {
         }
     }
 
-    fn carry_out(&mut self, host: HostId, node: NodeRef, output: Output, cause: Ordinal, observer: &mut dyn Observer) {
+    /// Does what a node asked for; tells how the node ends, if that is it.
+    fn carry_out(
+        &mut self,
+        host: HostId,
+        node: NodeRef,
+        output: Output,
+        cause: Ordinal,
+        observer: &mut dyn Observer,
+    ) -> Option<Ending> {
         match output {
             Output::Request { conn, correlation, version, request } => {
-                let Some(((conn, side, from, to), true)) = self.own_end(node, conn) else { return };
-                let size = of_request(&request, version);
-                let what = What::RequestSent { from, to, correlation, version, request: &request };
-                let cause = self.emit(observer, cause, host, node, what, size);
-                let request = match self.encodes() {
-                    None => request,
-                    Some(round_trip) => match self.codec.request(request, version, round_trip) {
-                        Ok(request) => request,
-                        Err(reason) => return self.unsendable(node, &reason),
-                    },
-                };
-                self.transmit(conn, side, Segment::new(cause, size, correlation, version, Body::Request(request)));
+                self.send_request(host, node, conn, correlation, version, request, cause, observer);
             }
             Output::Response { conn, correlation, version, response } => {
-                let Some(((conn, side, from, to), sends)) = self.own_end(node, conn) else { return };
-                let size = of_response(&response, version);
-                let what = What::ResponseSent { from, to, correlation, version, response: &response };
-                let cause = self.emit(observer, cause, host, node, what, size);
-                // An answer leaves its node whether or not somebody is still there to get it.
-                if !sends {
-                    return;
-                }
-                let response = match self.encodes() {
-                    None => response,
-                    Some(round_trip) => match self.codec.response(response, version, round_trip) {
-                        Ok(response) => response,
-                        Err(reason) => return self.unsendable(node, &reason),
-                    },
-                };
-                self.transmit(conn, side, Segment::new(cause, size, correlation, version, Body::Response(response)));
+                self.send_response(host, node, conn, correlation, version, response, cause, observer);
             }
             Output::Disk { token, op } => self.ask_disk(host, node, token, op, cause, observer),
             Output::Trace(trace) => {
-                self.emit(observer, cause, host, node, What::Trace(&trace), 0);
+                self.emit(observer, cause, host, node, 0, || What::Trace(&trace));
             }
             Output::Op(op) => {
-                self.emit(observer, cause, host, node, What::Op(&op), 0);
+                self.emit(observer, cause, host, node, 0, || What::Op(&op));
             }
             Output::Connect { conn, to } => self.connect(host, node, conn, &to, cause, observer),
-            Output::Close { conn } => {
-                let process = self.nodes[usize::from(node.0)].process.as_ref();
-                let Some(conn_ref) = process.and_then(|p| p.conns.get(conn)) else { return };
-                let side = Side::from(conn.is_incoming());
-                let established = self.conns.get(conn_ref).is_some_and(|c| c.ends[usize::from(side)].sends());
-                self.leave(conn_ref, side);
-                if established {
-                    self.send_control(conn_ref, side, Body::Fin, cause);
-                }
-                self.forget_if_over(conn_ref);
-            }
-            Output::Exit | Output::Halt { .. } => unreachable!("handled by the caller"),
+            Output::Close { conn } => self.close(node, conn, cause),
+            Output::Exit => return Some(Ending::Exit),
+            Output::Halt { reason } => return Some(Ending::Halt { reason }),
         }
+        None
+    }
+
+    #[inline(always)]
+    fn send_request(
+        &mut self,
+        host: HostId,
+        node: NodeRef,
+        conn: ConnId,
+        correlation: i32,
+        version: i16,
+        request: Box<RequestKind>,
+        cause: Ordinal,
+        observer: &mut dyn Observer,
+    ) {
+        let Some(((conn, side, from, to), true)) = self.own_end(node, conn) else { return };
+        let size = of_request(&request, version);
+        let what = || What::RequestSent { from, to, correlation, version, request: &request };
+        let cause = self.emit(observer, cause, host, node, size, what);
+        let request = match self.encodes() {
+            None => request,
+            Some(round_trip) => match self.codec.request(request, version, round_trip) {
+                Ok(request) => request,
+                Err(reason) => return self.unsendable(node, &reason),
+            },
+        };
+        let input = Input::Request { conn: to.conn, correlation, version, request };
+        self.send_message(conn, side, to, cause, size, input);
+    }
+
+    #[inline(always)]
+    fn send_response(
+        &mut self,
+        host: HostId,
+        node: NodeRef,
+        conn: ConnId,
+        correlation: i32,
+        version: i16,
+        response: Box<ResponseKind>,
+        cause: Ordinal,
+        observer: &mut dyn Observer,
+    ) {
+        let Some(((conn, side, from, to), sends)) = self.own_end(node, conn) else { return };
+        let size = of_response(&response, version);
+        let what = || What::ResponseSent { from, to, correlation, version, response: &response };
+        let cause = self.emit(observer, cause, host, node, size, what);
+        // An answer leaves its node whether or not somebody is still there to get it.
+        if !sends {
+            return;
+        }
+        let response = match self.encodes() {
+            None => response,
+            Some(round_trip) => match self.codec.response(response, version, round_trip) {
+                Ok(response) => response,
+                Err(reason) => return self.unsendable(node, &reason),
+            },
+        };
+        let input = Input::Response { conn: to.conn, correlation, version, response };
+        self.send_message(conn, side, to, cause, size, input);
+    }
+
+    fn close(&mut self, node: NodeRef, conn: ConnId, cause: Ordinal) {
+        let process = self.nodes[usize::from(node.0)].process.as_ref();
+        let Some(conn_ref) = process.and_then(|p| p.conns.get(conn)) else { return };
+        let side = Side::from(conn.is_incoming());
+        let established = self.conns.get(conn_ref).is_some_and(|c| c.ends[usize::from(side)].sends());
+        self.leave(conn_ref, side);
+        if established {
+            self.send_control(conn_ref, side, Body::Fin, cause);
+        }
+        self.forget_if_over(conn_ref);
     }
 
     /// An end that a node has, and whether it may send through it: the other side may be gone, and the node not know it.
@@ -169,7 +210,7 @@ impl Sim {
         let state = self.conns.get(conn_ref)?;
         let side = Side::from(conn.is_incoming());
         let mine = &state.ends[usize::from(side)];
-        Some(((conn_ref, side, mine.name(), state.ends[usize::from(other(side))].name()), mine.sends()))
+        Some(((conn_ref, side, mine.name, state.ends[usize::from(other(side))].name), mine.sends()))
     }
 
     /// Whether messages are encoded, and if so whether they are decoded again.
@@ -186,7 +227,7 @@ impl Sim {
         cause: Ordinal,
         observer: &mut dyn Observer,
     ) {
-        let cause = self.emit(observer, cause, host, node, What::Connecting { conn, to }, 0);
+        let cause = self.emit(observer, cause, host, node, 0, || What::Connecting { conn, to });
         let target = self.names.get(&*to.host).copied();
         let target = target.filter(|t| !self.hosts[usize::from(t.0)].unresolvable);
         let Some(process) = &self.nodes[usize::from(node.0)].process else { return };
@@ -203,7 +244,7 @@ impl Sim {
         cause: Ordinal,
         observer: &mut dyn Observer,
     ) {
-        let cause = self.emit(observer, cause, host, node, What::DiskAsked { op: &op }, 0);
+        let cause = self.emit(observer, cause, host, node, 0, || What::DiskAsked { op: &op });
         let Some(process) = &self.nodes[usize::from(node.0)].process else { return };
         let incarnation = process.incarnation;
         let now = self.now;
@@ -231,10 +272,10 @@ impl Sim {
             if process.is_none_or(|p| p.incarnation != incarnation) {
                 continue;
             }
-            let what = What::DiskDone { op: &completion.op, result: &completion.result };
-            let cause = self.emit(observer, completion.cause, host, node, what, 0);
+            let what = || What::DiskDone { op: &completion.op, result: &completion.result };
+            let cause = self.emit(observer, completion.cause, host, node, 0, what);
             let input = Input::Disk { token: completion.token, result: completion.result };
-            self.enqueue(host, Work { node, incarnation, cause, lane: None, size: 0, input });
+            self.enqueue_new(host, Work { node, incarnation, cause, lane: None, size: 0, input });
         }
         self.completions = done;
         self.arm_disk(host);
@@ -275,7 +316,7 @@ impl Sim {
         if deadline.is_some_and(|deadline| deadline <= reads) {
             timer.queued = true;
             let incarnation = process.incarnation;
-            self.enqueue(host, Work { node, incarnation, cause, lane: None, size: 0, input: Input::Timer });
+            self.enqueue_new(host, Work { node, incarnation, cause, lane: None, size: 0, input: Input::Timer });
         } else {
             self.set_timer(node, deadline, cause);
         }

@@ -2,12 +2,12 @@
 
 use super::clock::Clock;
 use super::connection::{Body, Conn, ConnRef, EndState, Flow, NodeConns, Side};
-use super::cpu::{Cpu, Work};
+use super::cpu::{Cpu, Work, WorkId};
 use super::notice::Notice;
 use super::random::node_stream;
 use super::{Ev, HostSpec, HostState, MakeNode, NodeKind, Sim};
 use crate::disk::Disk;
-use crate::event::{Ending, HostId, NodeRef, Ordinal};
+use crate::event::{ConnEnd, Ending, HostId, NodeRef, Ordinal};
 use klamm_model::ids::Incarnation;
 use klamm_model::node::{Listener, Node, Outbox};
 use klamm_model::units::Instant;
@@ -79,7 +79,7 @@ pub(super) struct Process {
     /// It has handled its Start.
     pub(super) started: bool,
     /// What came before that.
-    pub(super) before_start: Vec<Work>,
+    pub(super) before_start: Vec<WorkId>,
     pub(super) conns: NodeConns,
     /// How many connections it accepted.
     pub(super) accepted: u64,
@@ -156,7 +156,7 @@ impl Sim {
         let rng = Box::new(node_stream(slot.identity, incarnation.0));
         let cause = self.notice(Some(host), Some(node), Notice::Started { incarnation });
         let input = Input::Start { rng, incarnation };
-        self.enqueue(host, Work { node, incarnation, cause, lane: None, size: 0, input });
+        self.enqueue_new(host, Work { node, incarnation, cause, lane: None, size: 0, input });
     }
 
     /// The host's processes vanish; the kernel resets their connections; the page cache survives.
@@ -192,7 +192,7 @@ impl Sim {
             if let Some(process) = &self.nodes[usize::from(node.0)].process {
                 let incarnation = process.incarnation;
                 let input = Input::Shutdown;
-                self.enqueue(host, Work { node, incarnation, cause: self.cause, lane: None, size: 0, input });
+                self.enqueue_new(host, Work { node, incarnation, cause: self.cause, lane: None, size: 0, input });
             }
         }
     }
@@ -211,7 +211,7 @@ impl Sim {
     pub(super) fn end_node(&mut self, node: NodeRef, how: Ending) {
         let slot = &mut self.nodes[usize::from(node.0)];
         let host = slot.host;
-        let Some(process) = slot.process.take() else { return };
+        let Some(mut process) = slot.process.take() else { return };
         let farewell = match how {
             Ending::Exit => Farewell::Fin,
             Ending::PowerLost => Farewell::Silence,
@@ -220,7 +220,7 @@ impl Sim {
         let incarnation = process.incarnation;
         let cause = self.notice(Some(host), Some(node), Notice::Ended { incarnation, how });
         self.drop_node_work(host, node);
-        process.before_start.iter().for_each(|work| self.drop_work(work));
+        std::mem::take(&mut process.before_start).into_iter().for_each(|work| self.drop_work(work));
         let conns: Vec<(ConnId, _)> = process.conns.iter().collect();
         // A node that panicked may panic again when it is dropped; what it holds is of no use to anybody.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(process)));
@@ -251,15 +251,15 @@ impl Sim {
         let mut freed = Vec::new();
         stream.queue.retain(|segment| {
             let left = segment.departs <= now && !stuck;
-            if !left && segment.is_message() {
-                freed.push(segment.size);
+            if let (false, Body::Message(work)) = (left, &segment.body) {
+                freed.push(*work);
             }
             left
         });
         if stuck {
             stream.flow = Flow::Idle;
         }
-        freed.into_iter().for_each(|size| self.budget.release(size));
+        freed.into_iter().for_each(|work| self.drop_work(work));
     }
 
     /// A pending disconnect as seen by `side`: told through the ordinary queue, after what arrived before it.
@@ -270,9 +270,9 @@ impl Sim {
             return;
         }
         end.ended = true;
-        let (host, node, incarnation, id) = (end.host, end.node, end.incarnation, end.id);
+        let (host, ConnEnd { node, incarnation, conn: id }) = (end.host, end.name);
         let input = Input::Disconnected { conn: id, reason };
-        self.enqueue(host, Work { node, incarnation, cause, lane: Some((conn, side)), size: 0, input });
+        self.enqueue_new(host, Work { node, incarnation, cause, lane: Some((conn, side)), size: 0, input });
     }
 
     /// The node at `side` has this connection no more.
@@ -281,10 +281,10 @@ impl Sim {
         let end = state.end(side);
         end.state = EndState::Gone;
         let waiting = std::mem::take(&mut end.waiting);
-        let (node, id) = (end.node, end.id);
-        waiting.iter().for_each(|work| self.drop_work(work));
-        if let Some(process) = self.nodes[usize::from(node.0)].process.as_mut() {
-            process.conns.remove(id);
+        let name = end.name;
+        waiting.into_iter().for_each(|work| self.drop_work(work));
+        if let Some(process) = self.nodes[usize::from(name.node.0)].process.as_mut() {
+            process.conns.remove(name.conn);
         }
     }
 

@@ -39,6 +39,7 @@ use crate::event::*;
 use budget::Budget;
 use codec::Codec;
 use connection::{ConnRef, Conns, Side};
+use cpu::Works;
 use digest::Digest;
 use host::{Host, NodeSlot};
 use klamm_model::DisconnectReason;
@@ -82,6 +83,7 @@ pub struct Sim {
     nodes: Vec<NodeSlot>,
     names: BTreeMap<String, HostId>,
     conns: Conns,
+    works: Works,
     network: Network,
     codec: Codec,
     digest: Digest,
@@ -108,6 +110,7 @@ impl Sim {
             nodes: Vec::new(),
             names: BTreeMap::new(),
             conns: Conns::default(),
+            works: Works::new(),
             network: Network::new(config.network.clone()),
             codec: Codec::default(),
             digest: Digest::new(config.seed),
@@ -265,32 +268,41 @@ impl Sim {
         if self.budget.is_exceeded() { self.budget.verdict(self.now).map(Stop::Runaway) } else { None }
     }
 
-    /// Numbers an event and tells those who watch. In line wherever it is called: what kind of event it is is known there,
-    /// and most of what the digest does depends on that alone.
+    /// Numbers an event and tells those who watch. In line wherever it is called, and `what` put together last: what kind
+    /// of event it is is then known when this is compiled, and most of what the digest does depends on that alone.
     #[inline(always)]
-    fn emit(
+    fn emit<'a>(
         &mut self,
         observer: &mut dyn Observer,
         cause: Ordinal,
         host: HostId,
         node: NodeRef,
-        what: What<'_>,
         size: u32,
+        what: impl FnOnce() -> What<'a>,
     ) -> Ordinal {
         if !self.notices.is_empty() {
             self.tell_notices(observer);
         }
         self.ordinal += 1;
         let ordinal = Ordinal(self.ordinal);
-        self.tell(observer, &Event { ordinal, cause, at: self.now, host: Some(host), node: Some(node), what }, size);
+        self.tell(observer, ordinal, cause, Some(host), Some(node), what(), size);
         ordinal
     }
 
     #[inline(always)]
-    fn tell(&mut self, observer: &mut dyn Observer, event: &Event<'_>, size: u32) {
-        self.digest.event(event, size);
-        self.budget.event(event.node, digest::kind(&event.what));
-        observer.event(event);
+    fn tell(
+        &mut self,
+        observer: &mut dyn Observer,
+        ordinal: Ordinal,
+        cause: Ordinal,
+        host: Option<HostId>,
+        node: Option<NodeRef>,
+        what: What<'_>,
+        size: u32,
+    ) {
+        self.digest.parts(ordinal, cause, self.now, host, node, &what, size);
+        self.budget.event(node, digest::kind(&what));
+        observer.event(&Event { ordinal, cause, at: self.now, host, node, what });
     }
 
     // --- questions ---

@@ -6,7 +6,7 @@
 //! for a connection that does not exist any more is answered with a reset.
 
 use super::connection::{Body, ConnRef, EndState, Flow, Segment, Side, other};
-use super::cpu::Work;
+use super::cpu::{Work, Works};
 use super::random::{Latency, Purpose, below, draw, happens};
 use super::rules::Rules;
 use super::size::{CONTROL, api_of_request, api_of_response};
@@ -84,14 +84,30 @@ impl Sim {
         if state.stream(side).ended {
             return;
         }
-        self.transmit(conn, side, Segment::new(cause, 0, 0, 0, body));
+        self.transmit(conn, side, CONTROL, cause, body);
         if last && let Some(state) = self.conns.get_mut(conn) {
             state.stream(side).ended = true;
         }
     }
 
-    /// Puts a segment on its way.
-    pub(super) fn transmit(&mut self, conn: ConnRef, side: Side, mut segment: Segment) {
+    /// Puts a message on its way; `to` is its receiver, and it has been found to be there.
+    pub(super) fn send_message(
+        &mut self,
+        conn: ConnRef,
+        side: Side,
+        to: ConnEnd,
+        cause: Ordinal,
+        size: u32,
+        input: Input,
+    ) {
+        let (node, incarnation, lane) = (to.node, to.incarnation, Some((conn, other(side))));
+        let work = self.works.add(Work { node, incarnation, cause, lane, size, input });
+        self.budget.hold(size);
+        self.transmit(conn, side, size.max(CONTROL), cause, Body::Message(work));
+    }
+
+    /// Puts a segment of `size` bytes on its way.
+    fn transmit(&mut self, conn: ConnRef, side: Side, size: u32, cause: Ordinal, body: Body) {
         let now = self.now;
         let Some(state) = self.conns.get_mut(conn) else { return };
         let (from, to) = state.way(side);
@@ -99,25 +115,20 @@ impl Sim {
         let stream = state.stream(side);
         let n = stream.sent;
         stream.sent += 1;
-        if from == to {
-            segment.departs = now;
-            segment.arrives = now + self.network.profile.loopback;
+        let (departs, arrives) = if from == to {
+            (now, now + self.network.profile.loopback)
         } else {
             let free = &mut self.hosts[usize::from(from.0)].card_free;
-            *free = now.max(*free) + self.network.transmission(segment.size.max(CONTROL));
-            segment.departs = *free;
-            segment.arrives = *free + self.network.way(from, to, identity, n);
-        }
-        if segment.is_message() {
-            self.budget.hold(segment.size);
-        }
-        segment.arrives = segment.arrives.max(stream.last_arrival);
-        stream.last_arrival = segment.arrives;
+            *free = now.max(*free) + self.network.transmission(size);
+            (*free, *free + self.network.way(from, to, identity, n))
+        };
+        let arrives = arrives.max(stream.last_arrival);
+        stream.last_arrival = arrives;
         if stream.flow == Flow::Idle {
             stream.flow = Flow::Scheduled;
-            self.queue.push(now, segment.arrives, Ev::Arrive { conn, side });
+            self.queue.push(now, arrives, Ev::Arrive { conn, side });
         }
-        stream.queue.push_back(segment);
+        stream.queue.push_back(Segment { departs, arrives, cause, body });
     }
 
     /// The first segment of a stream is due.
@@ -140,7 +151,7 @@ impl Sim {
             self.queue.push(now, now + self.network.profile.silence_limit, Ev::GiveUp { conn, side });
             return;
         }
-        if rules.holds && self.network.is_held(from, to, first) {
+        if rules.holds && self.network.is_held(from, to, first, &self.works) {
             stream.flow = Flow::Held;
             return;
         }
@@ -160,42 +171,33 @@ impl Sim {
     }
 
     fn deliver(&mut self, conn: ConnRef, side: Side, segment: Segment, observer: &mut dyn Observer) {
-        let (cause, size) = (segment.cause, segment.size);
-        let is_message = segment.is_message();
+        let cause = segment.cause;
         let Some(state) = self.conns.get_mut(conn) else { return };
         let receiver = state.end(other(side));
         let listens = receiver.listens();
-        let (host, node, incarnation, id) = (receiver.host, receiver.node, receiver.incarnation, receiver.id);
-        let input = match segment.body {
-            Body::Syn => return self.accept(conn, cause, observer),
-            Body::Fin => return self.tell_end(conn, other(side), DisconnectReason::Closed, cause),
+        let host = receiver.host;
+        match segment.body {
+            Body::Message(work) if listens => self.enqueue(host, work),
+            Body::SynAck if listens => {
+                receiver.state = EndState::Open;
+                let ConnEnd { node, incarnation, conn: id } = receiver.name;
+                let (lane, input) = (Some((conn, other(side))), Input::Connected { conn: id });
+                self.enqueue_new(host, Work { node, incarnation, cause, lane, size: 0, input });
+            }
+            // Nobody has this connection here any more. The kernel says so, unless it has already.
+            Body::Message(work) => {
+                self.drop_work(work);
+                self.send_control(conn, other(side), Body::Rst, cause);
+            }
+            Body::SynAck => self.send_control(conn, other(side), Body::Rst, cause),
+            Body::Syn => self.accept(conn, cause, observer),
+            Body::Fin => self.tell_end(conn, other(side), DisconnectReason::Closed, cause),
             Body::Rst => {
                 let refused = receiver.state == EndState::Opening;
                 let reason = if refused { DisconnectReason::Refused } else { DisconnectReason::Reset };
-                return self.tell_end(conn, other(side), reason, cause);
+                self.tell_end(conn, other(side), reason, cause);
             }
-            Body::SynAck if listens => {
-                receiver.state = EndState::Open;
-                Input::Connected { conn: id }
-            }
-            Body::Request(request) if listens => {
-                let (correlation, version) = (segment.correlation, segment.version);
-                Input::Request { conn: id, correlation, version, request }
-            }
-            Body::Response(response) if listens => {
-                let (correlation, version) = (segment.correlation, segment.version);
-                Input::Response { conn: id, correlation, version, response }
-            }
-            Body::SynAck | Body::Request(_) | Body::Response(_) => {
-                // Nobody has this connection here any more. The kernel says so, unless it has already.
-                if is_message {
-                    self.budget.release(size);
-                }
-                self.send_control(conn, other(side), Body::Rst, cause);
-                return;
-            }
-        };
-        self.enqueue(host, Work { node, incarnation, cause, lane: Some((conn, other(side))), size, input });
+        }
     }
 
     /// A connection attempt has reached its host.
@@ -215,14 +217,12 @@ impl Sim {
         let id = ConnId::incoming(process.accepted);
         process.conns.insert(id, conn);
         let end = state.end(1);
-        end.node = node;
-        end.incarnation = incarnation;
-        end.id = id;
+        end.name = ConnEnd { node, incarnation, conn: id };
         end.state = EndState::Open;
-        let (from, to) = (state.ends[0].name(), state.ends[1].name());
-        let cause = self.emit(observer, cause, host, node, What::Connected { from, to, listener }, 0);
+        let (from, to) = (state.ends[0].name, state.ends[1].name);
+        let cause = self.emit(observer, cause, host, node, 0, || What::Connected { from, to, listener });
         let input = Input::Accepted { conn: id, listener };
-        self.enqueue(host, Work { node, incarnation, cause, lane: Some((conn, 1)), size: 0, input });
+        self.enqueue_new(host, Work { node, incarnation, cause, lane: Some((conn, 1)), size: 0, input });
         self.send_control(conn, 1, Body::SynAck, cause);
     }
 
@@ -293,7 +293,7 @@ impl Sim {
                         let again = self.network.next_retransmission(since, now, timeout);
                         again + self.network.latency.of(draw(Purpose::Retransmission, identity, stream.sent))
                     }
-                    Flow::Held if !self.network.is_held(from, to, first) => now,
+                    Flow::Held if !self.network.is_held(from, to, first, &self.works) => now,
                     _ => continue,
                 };
                 stream.flow = Flow::Scheduled;
@@ -327,23 +327,26 @@ impl Sim {
         if stream.flow != Flow::Scheduled {
             stream.flow = Flow::Idle;
         }
+        let mut lost = Vec::new();
         for segment in stream.queue.drain(..) {
             match segment.body {
-                Body::Request(_) | Body::Response(_) => self.budget.release(segment.size),
+                Body::Message(work) => lost.push(work),
                 // It will not arrive: what comes the other way is to be answered with a reset again.
                 Body::Fin | Body::Rst => stream.ended = false,
                 Body::Syn | Body::SynAck => {}
             }
         }
+        lost.into_iter().for_each(|work| self.drop_work(work));
     }
 }
 
 impl Network {
-    fn is_held(&self, from: HostId, to: HostId, segment: &Segment) -> bool {
-        let (api, response) = match &segment.body {
-            Body::Request(request) => (api_of_request(request), false),
-            Body::Response(response) => (api_of_response(response), true),
-            Body::Syn | Body::SynAck | Body::Fin | Body::Rst => return false,
+    fn is_held(&self, from: HostId, to: HostId, segment: &Segment, works: &Works) -> bool {
+        let Body::Message(work) = segment.body else { return false };
+        let (api, response) = match &works[work].input {
+            Input::Request { request, .. } => (api_of_request(request), false),
+            Input::Response { response, .. } => (api_of_response(response), true),
+            _ => return false,
         };
         api.is_some_and(|api| self.rules.holds(from, to, api, response))
     }

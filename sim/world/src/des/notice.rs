@@ -42,11 +42,11 @@ impl Sim {
                 Notice::Phase(phase) => What::Phase(*phase),
                 Notice::Fault { action, over } => What::Fault { action, over: *over },
                 Notice::Started { incarnation } => What::Started { incarnation: *incarnation },
-                Notice::Ended { incarnation, how } => What::Ended { incarnation: *incarnation, how: how.clone() },
+                Notice::Ended { incarnation, how } => What::Ended { incarnation: *incarnation, how },
                 Notice::PowerLost { lost } => What::PowerLost { lost },
                 Notice::Damaged { ranges } => What::Damaged { ranges },
             };
-            self.tell(observer, &Event { ordinal, cause, at: self.now, host, node, what }, 0);
+            self.tell(observer, ordinal, cause, host, node, what, 0);
         }
     }
 

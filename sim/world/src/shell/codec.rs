@@ -151,7 +151,21 @@ pub fn decode_request(listener: Listener, caps: &VersionCaps, mut frame: Bytes) 
     }
     let request = RequestKind::decode(api, &mut frame, version)
         .map_err(|e| malformed(format!("{api:?} request, version {version}"), format!("{e:#}")))?;
-    Ok(Incoming { api, version, correlation, client_id, request })
+    let mut incoming = Incoming { api, version, correlation, client_id, request };
+    leave_records_alone(&mut incoming);
+    Ok(incoming)
+}
+
+/// Takes the names in a Produce request out of its frame, so that a lone batch has it for itself: the log keeps those
+/// bytes and stamps them where they are, and copies them if anybody else holds a part.
+fn leave_records_alone(incoming: &mut Incoming) {
+    let RequestKind::Produce(produce) = &mut incoming.request else { return };
+    let own = |name: &StrBytes| StrBytes::from_string(name.to_string());
+    incoming.client_id = own(&incoming.client_id);
+    produce.transactional_id = produce.transactional_id.as_ref().map(|id| own(id).into());
+    for topic in &mut produce.topic_data {
+        topic.name = own(&topic.name).into();
+    }
 }
 
 /// A frame under construction: room for its length, which [`close_frame`] fills in.
@@ -242,6 +256,24 @@ mod tests {
 
     fn client() -> StrBytes {
         StrBytes::from_static_str("test")
+    }
+
+    #[test]
+    fn a_lone_batch_has_its_frame_for_itself() {
+        use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+        for version in 3..=13 {
+            let part = PartitionProduceData::default().with_records(Some(Bytes::from(vec![7; 1_000])));
+            let topic = TopicProduceData::default().with_partition_data(vec![part]);
+            let named = topic.clone().with_name(StrBytes::from_static_str("orders").into());
+            let produce = ProduceRequest::default()
+                .with_transactional_id(Some(StrBytes::from_static_str("t").into()))
+                .with_topic_data(vec![if version < 13 { named } else { topic }]);
+            let frame = body(encode_request(&client(), 1, version, &produce.into()).unwrap());
+            let came = decode_request(Listener::Client, &VersionCaps::default(), frame).unwrap();
+            let RequestKind::Produce(mut produce) = came.request else { panic!("{:?}", came.request) };
+            let records = produce.topic_data[0].partition_data[0].records.take().unwrap();
+            assert!(records.is_unique(), "version {version}");
+        }
     }
 
     #[test]

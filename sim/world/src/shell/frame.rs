@@ -62,7 +62,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// [`FrameReader::body`].
     pub async fn length(&mut self) -> Result<Option<usize>, FrameError> {
         while self.buffer.len() < LENGTH {
-            if self.fill(self.chunk).await? == 0 {
+            if self.fill(self.chunk, usize::MAX).await? == 0 {
                 let missing = LENGTH - self.buffer.len();
                 return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::Truncated { missing }) };
             }
@@ -77,30 +77,32 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// The bytes of the frame whose length was read last.
     pub async fn body(&mut self, mut size: usize) -> Result<Bytes, FrameError> {
+        let large = size >= READ_CHUNK;
         while self.buffer.len() < size {
             let missing = size - self.buffer.len();
             // A few times as much as has come: a lie about the length costs little memory, and the truth few copies.
-            let chunk = missing.min((8 * self.buffer.len()).max(READ_CHUNK));
-            if self.fill(chunk).await? == 0 {
+            let chunk = missing.min((16 * self.buffer.len()).max(READ_CHUNK));
+            // What comes after a large frame is left where it is, so that nobody else has a part in its buffer: its
+            // records may be stamped in place.
+            if self.fill(chunk, if large { missing } else { usize::MAX }).await? == 0 {
                 return Err(FrameError::Truncated { missing });
             }
             if self.takes_parts {
                 size = size.min(self.buffer.len());
             }
         }
-        let body = self.buffer.split_to(size).freeze();
-        if self.buffer.is_empty() && size >= READ_CHUNK {
-            // Nobody else has a part in a large frame: its records may be stamped where they are.
-            self.buffer = BytesMut::new();
+        if large && self.buffer.len() == size {
+            return Ok(std::mem::take(&mut self.buffer).freeze());
         }
-        Ok(body)
+        Ok(self.buffer.split_to(size).freeze())
     }
 
-    async fn fill(&mut self, chunk: usize) -> Result<usize, FrameError> {
+    /// Reads what there is, at most `most` bytes, and sets `chunk` bytes aside for it where there is no room.
+    async fn fill(&mut self, chunk: usize, most: usize) -> Result<usize, FrameError> {
         if self.buffer.capacity() - self.buffer.len() < chunk.min(READ_CHUNK).div_ceil(4) {
             self.buffer.reserve(chunk);
         }
-        let read = self.from.read_buf(&mut self.buffer).await?;
+        let read = (&mut self.from).take(most as u64).read_buf(&mut self.buffer).await?;
         if self.buffer.len() == self.buffer.capacity() {
             self.chunk = READ_CHUNK.min(self.chunk * 4);
         }

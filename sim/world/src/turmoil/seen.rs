@@ -117,7 +117,7 @@ impl Seen {
         Some(match self {
             Seen::Phase(phase) => What::Phase(*phase),
             Seen::Started { incarnation } => What::Started { incarnation: *incarnation },
-            Seen::Ended { incarnation, how } => What::Ended { incarnation: *incarnation, how: how.clone() },
+            Seen::Ended { incarnation, how } => What::Ended { incarnation: *incarnation, how },
             Seen::Fault { action, over } => What::Fault { action, over: *over },
             Seen::PowerLost { lost } => What::PowerLost { lost },
             Seen::Damaged { ranges } => What::Damaged { ranges },

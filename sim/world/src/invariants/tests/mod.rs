@@ -255,7 +255,7 @@ impl World {
         self.trace(node, TraceEvent::Truncated { partition: P, from: Offset(from), to: Offset(to), reason });
     }
     fn end_process(&mut self, node: u16, how: Ending) {
-        self.event(node, What::Ended { incarnation: Incarnation(1), how });
+        self.event(node, What::Ended { incarnation: Incarnation(1), how: &how });
     }
     fn propose(&mut self, node: u16, isr: &[i32], maximal: &[i32]) {
         let (isr, maximal) = (ids(isr), ids(maximal));

@@ -234,7 +234,7 @@ impl World {
     }
     /// Broker 2 leads and coordinates.
     fn moves(&mut self) {
-        self.event(1, What::Ended { incarnation: Incarnation(1), how: Ending::Killed });
+        self.event(1, What::Ended { incarnation: Incarnation(1), how: &Ending::Killed });
         self.metadata(vec![
             crate::invariants::tests::fence(1, 10, true),
             MetadataRecord::PartitionChange(klamm_model::record::schema::PartitionChangeRecord {

@@ -18,7 +18,7 @@ fn a_settled_group_does_not_rebalance_for_nothing() {
     begins(&mut w);
     w.only("needless-rebalance");
     let mut w = World::settled(EAGER, "range");
-    w.event(1, What::Ended { incarnation: Incarnation(1), how: Ending::Killed });
+    w.event(1, What::Ended { incarnation: Incarnation(1), how: &Ending::Killed });
     w.passes(60);
     w.moves();
     begins(&mut w);
@@ -72,7 +72,7 @@ fn a_static_member_comes_back_unnoticed() {
         w.state("Empty", "PreparingRebalance", 0);
         w.join_as(4, "", "s-1", 1, Some("s"), "orders");
         w.rebalanced("range", 1, &[("s-1", &[0, 1])]);
-        w.event(4, What::Ended { incarnation: Incarnation(1), how: Ending::Killed });
+        w.event(4, What::Ended { incarnation: Incarnation(1), how: &Ending::Killed });
         w.comes_up(4, EAGER);
         w.join_as(4, "", "s-2", 1, Some("s"), topic);
         w.state("Stable", "PreparingRebalance", 1);
