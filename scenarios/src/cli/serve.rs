@@ -128,7 +128,10 @@ fn spec(args: &Args) -> miette::Result<ClusterSpec> {
     if args.node.is_some() && args.listen.port() == 0 {
         return Err(miette::miette!("with --node, every broker's port must be known: give --listen a port"));
     }
-    let (config, warnings) = BrokerConfig::parse(&settings(args)?).map_err(|e: ConfigError| miette::miette!("{e}"))?;
+    let wrong = |e: ConfigError| miette::miette!("{e}");
+    let mut settings = settings(args)?;
+    let limits = Limits::take_from(&mut settings).map_err(wrong)?;
+    let (config, warnings) = BrokerConfig::parse(&settings).map_err(wrong)?;
     for warning in warnings {
         eprintln!("warning: `{}` is a setting of Kafka's, and has no effect here", warning.key);
     }
@@ -137,7 +140,7 @@ fn spec(args: &Args) -> miette::Result<ClusterSpec> {
         listen: args.listen,
         data: args.data.clone(),
         config,
-        limits: Limits::default(),
+        limits,
         members: members(args)?,
     })
 }

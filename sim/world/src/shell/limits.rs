@@ -1,5 +1,7 @@
 //! Every bound of the shell. Kafka's own, where it has one.
 
+use klamm_model::config::{ConfigError, FromConfig, Properties};
+use klamm_model::units;
 use std::time::Duration;
 
 /// What one process allows others to take of it.
@@ -37,9 +39,95 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Takes out of a broker's settings those that are limits, under Kafka's names. `queued.max.request.bytes` of -1, and
+    /// what is not set, leaves the limit as it is.
+    ///
+    /// # Errors
+    /// A value that does not parse or makes no sense.
+    pub fn take_from(settings: &mut Properties) -> Result<Limits, ConfigError> {
+        let mut limits = Limits::default();
+        if let Some(idle) = take::<units::Duration>(settings, "connections.max.idle.ms", "milliseconds", |_| true)? {
+            limits.idle = Duration::from_nanos(idle.as_nanos());
+        }
+        if let Some(n) = take(settings, "max.connections", "a whole number, not negative", |_| true)? {
+            limits.connections = n;
+        }
+        if let Some(n) = take(settings, "socket.request.max.bytes", "a whole number above 0", |&n| n > 0)? {
+            limits.frame_bytes = n;
+        }
+        let queued =
+            take(settings, "queued.max.request.bytes", "a whole number above 0, or -1", |&n: &i64| n > 0 || n == -1)?;
+        if let Some(n) = queued.and_then(|n| usize::try_from(n).ok()) {
+            limits.bytes_in_flight = n;
+        }
+        limits.bytes_in_flight = limits.bytes_in_flight.max(limits.frame_bytes);
+        Ok(limits)
+    }
+}
+
+fn take<T: FromConfig>(
+    settings: &mut Properties,
+    key: &str,
+    expected: &str,
+    makes_sense: impl Fn(&T) -> bool,
+) -> Result<Option<T>, ConfigError> {
+    let Some(value) = settings.remove(key) else { return Ok(None) };
+    match T::from_config(&value) {
+        Ok(limit) if makes_sense(&limit) => Ok(Some(limit)),
+        _ => Err(ConfigError::BadValue { key: key.to_owned(), value, expected: expected.to_owned() }),
+    }
+}
+
 /// Bytes a reader asks a new connection's socket for: most connections say little, and there may be ten thousand.
 pub const FIRST_CHUNK: usize = 1 << 10;
 /// Bytes a reader asks its socket for at once, and the most it sets aside for bytes that are only announced.
 pub const READ_CHUNK: usize = 64 << 10;
 /// Bytes of small frames that a writer hands to its socket at once.
 pub const WRITE_CHUNK: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> Properties {
+        pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn limits_are_set_under_kafkas_names() {
+        let mut all = settings(&[
+            ("connections.max.idle.ms", "3000"),
+            ("max.connections", "7"),
+            ("socket.request.max.bytes", "1000"),
+            ("queued.max.request.bytes", "5000"),
+            ("num.partitions", "3"),
+        ]);
+        let limits = Limits::take_from(&mut all).unwrap();
+        assert_eq!((limits.idle, limits.connections), (Duration::from_secs(3), 7));
+        assert_eq!((limits.frame_bytes, limits.bytes_in_flight), (1_000, 5_000));
+        assert_eq!(all, settings(&[("num.partitions", "3")]), "the others are left for the model");
+    }
+
+    #[test]
+    fn a_frame_always_fits_into_what_may_be_in_flight() {
+        let mut small = settings(&[("queued.max.request.bytes", "5000")]);
+        let limits = Limits::take_from(&mut small).unwrap();
+        assert_eq!(limits.bytes_in_flight, limits.frame_bytes);
+        let mut none = settings(&[("queued.max.request.bytes", "-1")]);
+        assert_eq!(Limits::take_from(&mut none).unwrap().bytes_in_flight, Limits::default().bytes_in_flight);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_key() {
+        for (key, value) in [
+            ("connections.max.idle.ms", "soon"),
+            ("max.connections", "-1"),
+            ("socket.request.max.bytes", "0"),
+            ("queued.max.request.bytes", "0"),
+        ] {
+            let error = Limits::take_from(&mut settings(&[(key, value)])).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{key}` = `{value}`: expected")), "{error}");
+        }
+    }
+}
