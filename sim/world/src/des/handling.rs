@@ -80,13 +80,15 @@ impl Sim {
         let deadline = outbox.take(&mut outputs);
         process.started = true;
         let (mut over, mut asked) = (None, false);
-        for output in outputs.drain(..) {
-            // What a node does after it gave up is not done; what it does after a panic of the codec neither.
-            if over.is_some() || self.nodes[usize::from(node.0)].process.is_none() {
-                break;
-            }
+        // Most are alone: turned round and taken from the back they cost less than a drain.
+        outputs.reverse();
+        while let Some(output) = outputs.pop() {
             asked |= matches!(output, Output::Disk { .. });
             over = self.carry_out(host, node, output, cause, observer);
+            // What a node does after it gave up is not done; what it does after a panic of the codec neither.
+            if over.is_some() || self.nodes[usize::from(node.0)].process.is_none() {
+                outputs.clear();
+            }
         }
         self.outputs = outputs;
         if asked {

@@ -167,12 +167,9 @@ impl Sim {
 
     // --- the main loop ---
 
-    /// Processes the next event, if it comes no later than `until`; false if there is none.
-    ///
-    /// # Errors
-    /// When the run is over for good: a crash, or a budget exceeded.
-    pub fn step(&mut self, until: Instant, observer: &mut dyn Observer) -> Result<bool, Stop> {
-        self.settle(observer);
+    /// Processes the next event, if it comes no later than `until`; false if there is none. All is settled before and
+    /// after. The error: the run is over for good, by a crash or a budget.
+    fn step(&mut self, until: Instant, observer: &mut dyn Observer) -> Result<bool, Stop> {
         let Some((at, event)) = self.queue.pop(self.now, until) else { return Ok(false) };
         self.now = at;
         self.cause = Ordinal::default();
@@ -204,6 +201,7 @@ impl Sim {
 
     /// Processes every event up to and including `until`.
     pub fn run_until(&mut self, until: Instant, observer: &mut dyn Observer) -> Stop {
+        self.settle(observer);
         loop {
             match self.step(until, observer) {
                 Ok(true) => {}
@@ -217,8 +215,8 @@ impl Sim {
 
     /// As [`Sim::run_until`], letting the driver act between events.
     pub fn drive(&mut self, until: Instant, driver: &mut dyn Driver) -> Stop {
+        self.settle(driver);
         loop {
-            self.settle(driver);
             let acts = if driver.wants_to_act() {
                 Some(self.now)
             } else if let Some(at) = driver.next_action_at() {
