@@ -127,7 +127,7 @@ impl Process {
         } else {
             Reader::Consumer { leader_only: caller.version < 11, read_committed: request.isolation_level == 1 }
         };
-        let mut places = Vec::new();
+        let mut places = Vec::with_capacity(request.topics.iter().map(|t| t.partitions.len()).sum());
         for topic in &request.topics {
             let id = self.topic_asked_for(&topic.topic, topic.topic_id);
             for p in &topic.partitions {

@@ -34,6 +34,11 @@ impl Works {
     fn remove(&mut self, work: WorkId) -> Work {
         self.0.remove(work.0 as usize)
     }
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl Index<WorkId> for Works {

@@ -26,7 +26,7 @@ impl Invariants {
         request: &FetchRequest,
     ) {
         let from = NodeId(if version >= 15 { request.replica_state.replica_id.0 } else { request.replica_id.0 });
-        let mut parts = Vec::new();
+        let mut parts = Vec::with_capacity(request.topics.iter().map(|t| t.partitions.len()).sum());
         for topic in &request.topics {
             for asked in &topic.partitions {
                 let Some(part) = self.cluster.named(&topic.topic.0, topic.topic_id, asked.partition) else { continue };

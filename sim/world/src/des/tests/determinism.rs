@@ -169,5 +169,5 @@ fn nothing_is_held_and_no_connection_kept_when_all_is_done() {
     sim.run_until(ms(5_000), &mut seen);
     assert_eq!(seen.count("response taken"), 50);
     assert_eq!(seen.after("disconnected "), ["Closed"]);
-    assert_eq!((sim.conns.len(), sim.budget.held()), (0, (0, 0)));
+    assert_eq!((sim.conns.len(), sim.works.len(), sim.budget.held()), (0, 0, (0, 0)));
 }

@@ -86,7 +86,7 @@ fn without_the_way_back_both_sides_give_up() {
     assert_eq!(seen.after("disconnected "), ["Unreachable", "Unreachable"]);
     sim.remove_rule(rule);
     sim.run_until(ms(60_000), &mut seen);
-    assert_eq!((sim.conns.len(), sim.budget.held()), (0, (0, 0)));
+    assert_eq!((sim.conns.len(), sim.works.len(), sim.budget.held()), (0, 0, (0, 0)));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_reset_that_never_got_through_is_sent_again_when_asked_for() {
     assert_eq!(seen.count("disconnected"), 0);
     sim.run_until(ms(6_000), &mut seen);
     assert_eq!(seen.after("disconnected "), ["Reset"]);
-    assert_eq!((sim.conns.len(), sim.budget.held()), (0, (0, 0)));
+    assert_eq!((sim.conns.len(), sim.works.len(), sim.budget.held()), (0, 0, (0, 0)));
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn bytes_that_left_before_a_close_arrive_and_are_processed() {
     assert_eq!(correlations(seen.after("request taken")), [1, 2, 3]);
     assert_eq!(correlations(seen.after("response sent")), [1, 2, 3], "who answers does not know that nobody listens");
     assert_eq!(seen.after("disconnected "), ["Closed"]);
-    assert_eq!((sim.conns.len(), sim.budget.held()), (0, (0, 0)));
+    assert_eq!((sim.conns.len(), sim.works.len(), sim.budget.held()), (0, 0, (0, 0)));
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn a_kill_resets_connections() {
     sim.run_until(ms(120), &mut seen);
     assert_eq!(seen.times("ended Killed"), [ms(100)]);
     assert_eq!(seen.after("disconnected "), ["Reset"]);
-    assert_eq!((sim.conns.len(), sim.budget.held()), (0, (0, 0)));
+    assert_eq!((sim.conns.len(), sim.works.len(), sim.budget.held()), (0, 0, (0, 0)));
 }
 
 #[test]
@@ -185,5 +185,5 @@ fn nodes_on_one_host_share_its_fate_and_talk_quickly() {
     sim.kill(h);
     sim.run_until(ms(30), &mut seen);
     assert_eq!(seen.count("ended Killed"), 2);
-    assert_eq!((sim.conns.len(), sim.budget.held()), (0, (0, 0)));
+    assert_eq!((sim.conns.len(), sim.works.len(), sim.budget.held()), (0, 0, (0, 0)));
 }
