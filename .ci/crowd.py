@@ -95,6 +95,12 @@ def create(server, topic):
     admin.create_topics([NewTopic(topic, 3, 3)])[topic].result(20)
 
 
+def vanish(s):
+    """Takes a connection away from under its peer, who hears neither an end nor a reset: a machine that lost power."""
+    s.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    s.close()
+
+
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 if hard < IDLE + SLOW + DEAF + 1_000:
@@ -138,14 +144,6 @@ for s in crowd + slow + deaf:
     s.close()
 assert through(server, "quiet") < ACKNOWLEDGED_WITHIN_S
 server.end()
-
-
-
-def vanish(s):
-    """Takes a connection away from under its peer, who hears neither an end nor a reset: a machine that lost power."""
-    s.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
-    s.close()
-
 
 idle_s = 3
 server = Server("-c", f"connections.max.idle.ms={idle_s * 1000}")

@@ -1,6 +1,6 @@
 //! An input takes effect: it is handed to its node, and what the node does leaves.
 
-use super::codec::Unencodable;
+use super::codec::{Codec, Unencodable};
 use super::connection::{Body, ConnRef, EndState, Side, other};
 use super::cpu::Work;
 use super::size::{of_request, of_response};
@@ -152,13 +152,7 @@ impl Sim {
         let size = of_request(&request, version);
         let what = || What::RequestSent { from, to, correlation, version, request: &request };
         let cause = self.emit(observer, cause, host, node, size, what);
-        let request = match self.encodes() {
-            None => request,
-            Some(round_trip) => match self.codec.request(request, version, round_trip) {
-                Ok(request) => request,
-                Err(reason) => return self.unsendable(node, &reason),
-            },
-        };
+        let Some(request) = self.encoded(node, request, version, Codec::request) else { return };
         let input = Input::Request { conn: to.conn, correlation, version, request };
         self.send_message(conn, side, to, cause, size, input);
     }
@@ -183,13 +177,7 @@ impl Sim {
         if !sends {
             return;
         }
-        let response = match self.encodes() {
-            None => response,
-            Some(round_trip) => match self.codec.response(response, version, round_trip) {
-                Ok(response) => response,
-                Err(reason) => return self.unsendable(node, &reason),
-            },
-        };
+        let Some(response) = self.encoded(node, response, version, Codec::response) else { return };
         let input = Input::Response { conn: to.conn, correlation, version, response };
         self.send_message(conn, side, to, cause, size, input);
     }
@@ -215,9 +203,20 @@ impl Sim {
         Some(((conn_ref, side, mine.name, state.ends[usize::from(other(side))].name), mine.sends()))
     }
 
-    /// Whether messages are encoded, and if so whether they are decoded again.
-    fn encodes(&self) -> Option<bool> {
-        (self.config.encode_messages || self.config.hash_messages).then_some(self.config.encode_messages)
+    /// A message as it travels: after a round trip through its encoding, where messages are encoded. `None`: the node
+    /// built what its version cannot carry; its code is at fault, as in a panic.
+    fn encoded<M>(
+        &mut self,
+        node: NodeRef,
+        message: Box<M>,
+        version: i16,
+        pass: impl FnOnce(&mut Codec, Box<M>, i16, bool) -> Result<Box<M>, Unencodable>,
+    ) -> Option<Box<M>> {
+        let (round_trip, hash) = (self.config.encode_messages, self.config.hash_messages);
+        if !round_trip && !hash {
+            return Some(message);
+        }
+        pass(&mut self.codec, message, version, round_trip).map_err(|e| self.crash(node, e.to_string().into())).ok()
     }
 
     fn connect(
@@ -322,11 +321,6 @@ impl Sim {
         } else {
             self.set_timer(node, deadline, cause);
         }
-    }
-
-    /// A node built a message that its version cannot carry: its code is at fault, as in a panic.
-    fn unsendable(&mut self, node: NodeRef, reason: &Unencodable) {
-        self.crash(node, reason.to_string().into());
     }
 
     /// A node's code failed.

@@ -66,17 +66,15 @@ impl<E: Copy> Queue<E> {
     /// that is due no earlier than the last such is put behind it, and the heap has no work with it.
     #[inline]
     pub(super) fn push_in_turn(&mut self, now: Instant, at: Instant, event: E) {
-        if at <= now {
-            self.instant.push_back(event);
-        } else if self.turns.back().is_none_or(|&(last, _)| time_of(last) <= at) {
+        if at > now && self.turns.back().is_none_or(|&(last, _)| time_of(last) <= at) {
             let key = self.key(at, 0);
             self.turns.push_back((key, event));
         } else {
-            self.plan(at, event);
+            self.push(now, at, event);
         }
     }
 
-    /// The key of an event that is added now and kept in a slot.
+    /// The key of an event that is added now; the slot is where the heap's events are kept.
     fn key(&mut self, at: Instant, slot: u32) -> u128 {
         self.seq += 1;
         assert!(slot >> SLOT == 0 && self.seq >> SEQ == 0, "a queue within its bounds");

@@ -81,7 +81,8 @@ fn take<T: FromConfig>(
 
 /// Bytes a reader asks a new connection's socket for: most connections say little, and there may be ten thousand.
 pub const FIRST_CHUNK: usize = 1 << 10;
-/// Bytes a reader asks its socket for at once, and the most it sets aside for bytes that are only announced.
+/// Bytes a reader asks its socket for at once, and sets aside for a frame of which nothing has come yet. A frame at least
+/// so large gets a buffer of its own.
 pub const READ_CHUNK: usize = 64 << 10;
 /// Bytes of small frames that a writer hands to its socket at once.
 pub const WRITE_CHUNK: usize = 64 << 10;
