@@ -188,7 +188,7 @@ impl<T> Channel<T> {
         tag: T,
         out: &mut Outbox,
     ) -> i32 {
-        let request = request.into();
+        let request = Box::new(request.into());
         let version = self.highest(&request);
         self.send_as(now, timeout, version, request, tag, out)
     }
@@ -205,7 +205,7 @@ impl<T> Channel<T> {
         tag: T,
         out: &mut Outbox,
     ) -> i32 {
-        self.send_as(now, self.config.request_timeout, version, request.into(), tag, out)
+        self.send_as(now, self.config.request_timeout, version, Box::new(request.into()), tag, out)
     }
 
     fn send_as(
@@ -213,7 +213,7 @@ impl<T> Channel<T> {
         now: Instant,
         timeout: Duration,
         version: i16,
-        request: RequestKind,
+        request: Box<RequestKind>,
         tag: T,
         out: &mut Outbox,
     ) -> i32 {
@@ -228,7 +228,7 @@ impl<T> Channel<T> {
     /// # Panics
     /// As [`Channel::send`].
     pub fn send_oneway(&mut self, request: impl Into<RequestKind>, out: &mut Outbox) {
-        let request = request.into();
+        let request = Box::new(request.into());
         let version = self.highest(&request);
         self.push(version, request, out);
     }
@@ -238,10 +238,10 @@ impl<T> Channel<T> {
         self.versions.version(api).unwrap_or_else(|| panic!("{} does not know {api:?}", self.endpoint))
     }
 
-    fn push(&mut self, version: i16, request: RequestKind, out: &mut Outbox) -> i32 {
+    fn push(&mut self, version: i16, request: Box<RequestKind>, out: &mut Outbox) -> i32 {
         let State::Ready { conn } = self.state else { panic!("the channel to {} is not ready", self.endpoint) };
         self.correlation += 1;
-        out.push(Output::Request { conn, correlation: self.correlation, version, request: Box::new(request) });
+        out.push(Output::Request { conn, correlation: self.correlation, version, request });
         self.correlation
     }
 
@@ -330,14 +330,12 @@ impl<T> Channel<T> {
     /// Says the next deadline to `out`.
     #[inline]
     pub fn arm(&self, out: &mut Outbox) {
-        let due = self.due();
-        if due < Instant::MAX {
-            out.wake_at(due);
-        }
+        out.wake_at(self.due());
     }
 
+    /// The next deadline.
     #[inline]
-    fn due(&self) -> Instant {
+    pub(crate) fn due(&self) -> Instant {
         match self.state {
             State::Idle => Instant::MAX,
             State::Connecting { since, .. } | State::Negotiating { since, .. } => {

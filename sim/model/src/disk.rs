@@ -4,6 +4,8 @@
 //! sees every append asked for before it. What a crash leaves of unsynced data is the world's decision
 //! (`world.md`); a node may rely only on what a completed [`DiskOp::Fsync`] covered.
 
+pub use crate::small_map::Few;
+
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -88,7 +90,7 @@ pub enum DiskOp {
     /// Read ranges, in one request to the device.
     Read {
         /// The ranges; the answer has one buffer for each.
-        ranges: Vec<ReadRange>,
+        ranges: Few<ReadRange>,
     },
     /// Make the file's completed appends durable, and its length.
     Fsync {
@@ -141,7 +143,7 @@ pub enum DiskReply {
     /// Done.
     Done,
     /// One buffer for each range of a read.
-    Data(Vec<Bytes>),
+    Data(Few<Bytes>),
     /// The files listed.
     Listing(Vec<FileEntry>),
 }

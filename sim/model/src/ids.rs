@@ -76,9 +76,23 @@ impl Sequence {
 }
 
 /// A topic's id (KIP-516): a topic deleted and created again under its name is another topic.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct TopicId(pub Uuid);
+
+// As its bytes, but compared as one number: partitions are looked up by it all the time.
+impl Ord for TopicId {
+    #[inline]
+    fn cmp(&self, other: &TopicId) -> std::cmp::Ordering {
+        self.0.as_u128().cmp(&other.0.as_u128())
+    }
+}
+impl PartialOrd for TopicId {
+    #[inline]
+    fn partial_cmp(&self, other: &TopicId) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl TopicId {
     /// The id of `__cluster_metadata`, fixed by KIP-595.

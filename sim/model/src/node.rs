@@ -208,18 +208,25 @@ pub enum Output {
 }
 
 /// Where a node puts its outputs. One for each node incarnation; it numbers connections and disk operations.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outbox {
     outputs: Vec<Output>,
-    deadline: Option<Instant>,
+    /// The latest there is, for none.
+    deadline: Instant,
     conns: u64,
     tokens: u64,
+}
+
+impl Default for Outbox {
+    fn default() -> Outbox {
+        Outbox::new()
+    }
 }
 
 impl Outbox {
     /// An empty one, for a new incarnation.
     pub fn new() -> Outbox {
-        Outbox::default()
+        Outbox { outputs: Vec::new(), deadline: Instant::MAX, conns: 0, tokens: 0 }
     }
     /// Adds an output.
     #[inline]
@@ -266,7 +273,7 @@ impl Outbox {
     /// counts; a node must say its next deadline again on every input.
     #[inline]
     pub fn wake_at(&mut self, at: Instant) {
-        self.deadline = Some(self.deadline.map_or(at, |d| d.min(at)));
+        self.deadline = self.deadline.min(at);
     }
     /// Takes what has gathered: outputs in order, and the next deadline. For the world.
     #[inline]
@@ -276,7 +283,8 @@ impl Outbox {
         } else {
             into.append(&mut self.outputs);
         }
-        self.deadline.take()
+        let deadline = std::mem::replace(&mut self.deadline, Instant::MAX);
+        (deadline < Instant::MAX).then_some(deadline)
     }
 }
 

@@ -4,7 +4,11 @@
 //! not thousands. A vector costs a fraction of a tree to walk and next to nothing to search. Insertion and removal
 //! move what lies behind; a map that may grow large is a `BTreeMap`.
 
+use smallvec::SmallVec;
 use std::slice;
+
+/// A list that mostly has one entry, and then is no allocation.
+pub type Few<T> = SmallVec<[T; 1]>;
 
 /// See the module.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -55,6 +55,8 @@ pub(crate) struct ControllerLink {
     active: usize,
     lanes: [Channel<Asked>; 4],
     config: ChannelConfig,
+    /// The earliest of the lanes' deadlines, unless one was handed out since it was found: it is asked for on every input.
+    due: Option<Instant>,
 }
 
 impl ControllerLink {
@@ -69,12 +71,18 @@ impl ControllerLink {
         };
         let to = spec.controllers.first().map_or_else(|| Endpoint::new("", 0), |(_, e)| e.clone());
         let lanes = Lane::ALL.map(|_| Channel::new(to.clone(), config.clone()));
-        ControllerLink { controllers: spec.controllers.clone(), active: 0, lanes, config }
+        ControllerLink { controllers: spec.controllers.clone(), active: 0, lanes, config, due: None }
     }
 
     /// The connection for a purpose.
     pub fn lane(&mut self, lane: Lane) -> &mut Channel<Asked> {
+        self.due = None;
         &mut self.lanes[lane as usize]
+    }
+    /// Says the next deadline to `out`.
+    pub fn arm(&mut self, out: &mut Outbox) {
+        let earliest = || self.lanes.iter().map(Channel::due).min().unwrap_or(Instant::MAX);
+        out.wake_at(*self.due.get_or_insert_with(earliest));
     }
     /// For what a connection is, if it is one of these.
     pub fn lane_of(&self, conn: ConnId) -> Option<Lane> {
@@ -96,6 +104,7 @@ impl ControllerLink {
             return None;
         }
         self.active = index;
+        self.due = None;
         let mut lost = Vec::new();
         for channel in &mut self.lanes {
             lost.append(&mut channel.close(now, out));

@@ -14,17 +14,21 @@ use crate::disk::{DiskOp, DiskReply, DiskResult, DiskToken};
 use crate::ids::*;
 use crate::log::ReadPlan;
 use crate::node::Outbox;
+use crate::small_map::Few;
 use crate::timers::TimerKey;
 use crate::trace::TraceEvent;
 use crate::units::{Duration, Now};
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_request::FetchPartition;
 use kafka_protocol::messages::fetch_response::{
     EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
-use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse};
+use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, RequestKind, ResponseKind};
 use kafka_protocol::protocol::StrBytes;
+use slab::Slab;
+use smallvec::SmallVec;
+use std::ops::{Deref, DerefMut};
 
 /// Who fetches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,84 +43,110 @@ enum Reader {
     Follower { id: NodeId, epoch: BrokerEpoch },
 }
 
+/// A request in the box it came in, where it stays while it waits: it is large.
+#[derive(Debug)]
+pub(super) struct Asked(Box<RequestKind>);
+
+impl Asked {
+    /// `Err`: it is a request of another kind.
+    pub(super) fn new(request: Box<RequestKind>) -> Result<Asked, Box<RequestKind>> {
+        if matches!(*request, RequestKind::Fetch(_)) { Ok(Asked(request)) } else { Err(request) }
+    }
+}
+
+impl Deref for Asked {
+    type Target = FetchRequest;
+    fn deref(&self) -> &FetchRequest {
+        let RequestKind::Fetch(request) = &*self.0 else { unreachable!("looked at when it was made") };
+        request
+    }
+}
+
+impl DerefMut for Asked {
+    fn deref_mut(&mut self) -> &mut FetchRequest {
+        let RequestKind::Fetch(request) = &mut *self.0 else { unreachable!("looked at when it was made") };
+        request
+    }
+}
+
+/// An answer in the box it leaves in.
+#[derive(Debug)]
+struct Answer(Box<ResponseKind>);
+
+impl Answer {
+    fn new() -> Answer {
+        Answer(Box::new(ResponseKind::Fetch(FetchResponse::default())))
+    }
+}
+
+impl Deref for Answer {
+    type Target = FetchResponse;
+    fn deref(&self) -> &FetchResponse {
+        let ResponseKind::Fetch(response) = &*self.0 else { unreachable!("made as one") };
+        response
+    }
+}
+
+impl DerefMut for Answer {
+    fn deref_mut(&mut self) -> &mut FetchResponse {
+        let ResponseKind::Fetch(response) = &mut *self.0 else { unreachable!("made as one") };
+        response
+    }
+}
+
 /// A request and where its partitions are.
 #[derive(Debug)]
 struct Fetching {
     caller: Caller,
     reader: Reader,
-    request: FetchRequest,
+    request: Asked,
     session: Role,
     /// In the order of the request's partitions.
-    places: Vec<Result<u32, ResponseError>>,
+    places: SmallVec<[Result<u32, ResponseError>; 2]>,
+    stage: Stage,
 }
 
+/// How far a fetch is.
 #[derive(Debug)]
-struct DelayedFetch {
-    fetching: Fetching,
-    timer: TimerKey,
+enum Stage {
+    /// It is being looked at.
+    Taken,
+    /// It waits for data, up to a time.
+    Waits(TimerKey),
+    /// It waits for the disk, with what it will be answered.
+    Reads(Look),
 }
 
-/// An answer that waits for the disk.
-#[derive(Debug)]
-struct Reading {
-    caller: Caller,
-    session: Role,
-    /// What was asked for, if that is to be remembered.
-    asked: Vec<FetchTopic>,
-    response: FetchResponse,
-    plans: Vec<(usize, usize, ReadPlan)>,
-}
-
-/// Fetches that wait, for data or for the disk.
+/// Fetches that wait, for data or for the disk, each in a place of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Fetches {
-    delayed: ByNumber<DelayedFetch>,
-    reading: ByNumber<Reading>,
-    next: u64,
+    under_way: Slab<Fetching>,
+    /// Those that wait for the disk, by the numbers of their reads, which rise.
+    reading: Vec<(u64, usize)>,
 }
 
 impl Fetches {
     /// Whether a completion is that of a fetch's read.
     pub fn is_reading(&self, token: DiskToken) -> bool {
-        self.reading.get(token.seq).is_some()
+        self.read_of(token).is_ok()
     }
-}
-
-/// A few things under numbers that rise: at most one for each connection.
-#[derive(Debug)]
-struct ByNumber<T>(Vec<(u64, Box<T>)>);
-
-impl<T> Default for ByNumber<T> {
-    fn default() -> Self {
-        ByNumber(Vec::new())
-    }
-}
-
-impl<T> ByNumber<T> {
-    fn insert(&mut self, number: u64, what: T) {
-        debug_assert!(self.0.last().is_none_or(|(last, _)| *last < number), "numbers rise");
-        self.0.push((number, Box::new(what)));
-    }
-    fn get(&self, number: u64) -> Option<&T> {
-        self.0.binary_search_by_key(&number, |e| e.0).ok().map(|at| &*self.0[at].1)
-    }
-    fn remove(&mut self, number: u64) -> Option<Box<T>> {
-        self.0.binary_search_by_key(&number, |e| e.0).ok().map(|at| self.0.remove(at).1)
+    fn read_of(&self, token: DiskToken) -> Result<usize, usize> {
+        self.reading.binary_search_by_key(&token.seq, |(seq, _)| *seq)
     }
 }
 
 /// What one look at a fetch's partitions found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Look {
-    response: FetchResponse,
-    plans: Vec<(usize, usize, ReadPlan)>,
+    response: Answer,
+    plans: Few<(usize, usize, ReadPlan)>,
     bytes: u64,
     /// An error or a diverging epoch: answered at once.
     urgent: bool,
 }
 
 impl Process {
-    pub(super) fn on_fetch(&mut self, now: Now, caller: Caller, mut request: FetchRequest, out: &mut Outbox) {
+    pub(super) fn on_fetch(&mut self, now: Now, caller: Caller, mut request: Asked, out: &mut Outbox) {
         let session = match self.fetch_sessions.take_up(now.mono, caller.version, &mut request) {
             Ok(session) => session,
             Err(error) => return self.answer(caller, FetchResponse::default().with_error_code(error.code()), out),
@@ -127,14 +157,14 @@ impl Process {
         } else {
             Reader::Consumer { leader_only: caller.version < 11, read_committed: request.isolation_level == 1 }
         };
-        let mut places = Vec::with_capacity(request.topics.iter().map(|t| t.partitions.len()).sum());
+        let mut places = SmallVec::new();
         for topic in &request.topics {
             let id = self.topic_asked_for(&topic.topic, topic.topic_id);
             for p in &topic.partitions {
                 places.push(id.and_then(|topic| self.hosted(TopicIdPartition { topic, partition: p.partition })));
             }
         }
-        let fetching = Fetching { caller, reader, request, session, places };
+        let fetching = Fetching { caller, reader, request, session, places, stage: Stage::Taken };
         let (wait, least) = (fetching.request.max_wait_ms, fetching.request.min_bytes);
         // Most fetches come too early: those need no answer built.
         if wait > 0 && least > 0 && !fetching.places.is_empty() && self.nothing_there(&fetching) {
@@ -149,22 +179,22 @@ impl Process {
         }
         let enough = look.bytes >= least.max(0) as u64;
         if wait <= 0 || fetching.places.is_empty() || enough || look.urgent {
-            return self.begin_read(fetching, look, out);
+            let number = self.fetches.under_way.insert(fetching);
+            return self.begin_read(number, look, out);
         }
         self.wait_for_data(now, fetching);
     }
 
     fn wait_for_data(&mut self, now: Now, fetching: Fetching) {
-        self.fetches.next += 1;
-        let number = self.fetches.next;
+        let wait = Duration::from_millis(fetching.request.max_wait_ms.max(0) as u64);
+        let number = self.fetches.under_way.insert(fetching);
+        let fetching = &mut self.fetches.under_way[number];
+        fetching.stage = Stage::Waits(self.timers.set(now.mono + wait, Task::Fetch(number)));
         for &owner in fetching.places.iter().flatten() {
             if let Some(p) = self.replicas.get_mut(owner) {
                 p.fetch_waits.push(number);
             }
         }
-        let wait = Duration::from_millis(fetching.request.max_wait_ms.max(0) as u64);
-        let timer = self.timers.set(now.mono + wait, Task::Fetch(number));
-        self.fetches.delayed.insert(number, DelayedFetch { fetching, timer });
     }
 
     /// Whether a look would find neither an error nor a byte, anywhere.
@@ -181,54 +211,53 @@ impl Process {
 
     /// Looks at every partition: errors, watermarks, and what could be read. Changes nothing.
     fn look(&self, fetching: &Fetching, out: &mut Outbox) -> Look {
-        let request = &fetching.request;
-        let mut look = Look::default();
+        let request = &*fetching.request;
+        let mut look = Look { response: Answer::new(), plans: Few::new(), bytes: 0, urgent: false };
         let limit = match fetching.reader {
             Reader::Consumer { .. } => request.max_bytes.min(self.spec.config.fetch_max_bytes),
             Reader::Follower { .. } => request.max_bytes,
         };
+        let committed_only = matches!(fetching.reader, Reader::Consumer { read_committed: true, .. });
         let mut left = limit.max(0) as u64;
         let mut places = fetching.places.iter();
-        look.response.responses.reserve_exact(request.topics.len());
+        let FetchResponse { responses, node_endpoints, .. } = &mut *look.response;
+        *responses = Vec::with_capacity(request.topics.len());
         for (t, topic) in request.topics.iter().enumerate() {
-            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            // Put in place first and filled there: these messages are large.
+            let answer = responses.push_mut(FetchableTopicResponse::default());
+            if fetching.caller.version >= 13 {
+                answer.topic_id = topic.topic_id;
+            } else {
+                answer.topic = topic.topic.clone();
+            }
+            answer.partitions = Vec::with_capacity(topic.partitions.len());
             for (i, asked) in topic.partitions.iter().enumerate() {
                 let place = places.next().copied().unwrap_or(Err(ResponseError::UnknownTopicOrPartition));
                 let replica =
                     place.and_then(|owner| self.replicas.get(owner).ok_or(ResponseError::NotLeaderOrFollower));
+                let data = answer.partitions.push_mut(PartitionData::default());
+                data.partition_index = asked.partition;
+                data.aborted_transactions = committed_only.then(Vec::new);
                 let min_one = look.bytes == 0;
-                let found = replica.and_then(|p| look_at(p, asked, fetching, left, min_one, &self.metadata.image));
-                let mut data = match found {
-                    Ok(Found { data, plan }) => {
+                let found =
+                    replica.and_then(|p| look_at(p, asked, fetching, left, min_one, &self.metadata.image, data));
+                match found {
+                    Ok(plan) => {
                         look.urgent |= data.diverging_epoch.epoch >= 0;
                         if let Some(plan) = plan {
                             look.bytes += plan.range.len;
                             left = left.saturating_sub(plan.range.len);
                             look.plans.push((t, i, plan));
                         }
-                        data
                     }
                     Err(error) => {
                         look.urgent = true;
-                        let mut data = PartitionData::default().with_partition_index(asked.partition);
                         data.error_code = error.code();
                         data.high_watermark = -1;
-                        self.explain(fetching, replica.ok(), error, &mut data, &mut look.response.node_endpoints, out);
-                        data
+                        self.explain(fetching, replica.ok(), error, data, node_endpoints, out);
                     }
-                };
-                let committed_only = matches!(fetching.reader, Reader::Consumer { read_committed: true, .. });
-                data.aborted_transactions = committed_only.then(Vec::new);
-                partitions.push(data);
+                }
             }
-            let mut answer = FetchableTopicResponse::default();
-            answer.partitions = partitions;
-            if fetching.caller.version >= 13 {
-                answer.topic_id = topic.topic_id;
-            } else {
-                answer.topic = topic.topic.clone();
-            }
-            look.response.responses.push(answer);
         }
         look
     }
@@ -303,14 +332,14 @@ impl Process {
         if p.fetch_waits.is_empty() {
             return;
         }
-        let ready: Vec<u64> = p.fetch_waits.iter().copied().filter(|&n| self.can_complete(n)).collect();
+        let ready: SmallVec<[usize; 4]> = p.fetch_waits.iter().copied().filter(|&n| self.can_complete(n)).collect();
         for number in ready {
             self.complete_fetch(number, out);
         }
     }
 
-    fn can_complete(&self, number: u64) -> bool {
-        let Some(DelayedFetch { fetching, .. }) = self.fetches.delayed.get(number) else { return false };
+    fn can_complete(&self, number: usize) -> bool {
+        let Some(fetching) = self.fetches.under_way.get(number) else { return false };
         let asked = fetching.request.topics.iter().flat_map(|t| &t.partitions);
         let mut bytes = 0;
         for (place, asked) in fetching.places.iter().zip(asked) {
@@ -331,48 +360,44 @@ impl Process {
     }
 
     /// It has what it asked for, or `max.wait.ms` is over, or a partition changed its role.
-    pub(super) fn complete_fetch(&mut self, number: u64, out: &mut Outbox) {
-        let Some(delayed) = self.fetches.delayed.remove(number) else { return };
-        let DelayedFetch { fetching, timer } = *delayed;
+    pub(super) fn complete_fetch(&mut self, number: usize, out: &mut Outbox) {
+        let Some(fetching) = self.fetches.under_way.get(number) else { return };
+        let Stage::Waits(timer) = fetching.stage else { return };
         self.timers.cancel(timer);
         for &owner in fetching.places.iter().flatten() {
             if let Some(p) = self.replicas.get_mut(owner) {
                 p.fetch_waits.retain(|&n| n != number);
             }
         }
-        let look = self.look(&fetching, out);
-        self.begin_read(fetching, look, out);
+        let look = self.look(&self.fetches.under_way[number], out);
+        self.begin_read(number, look, out);
     }
 
-    fn begin_read(&mut self, fetching: Fetching, look: Look, out: &mut Outbox) {
-        let Fetching { caller, session, request, .. } = fetching;
-        let asked = if matches!(session, Role::Begins(_)) { request.topics } else { Vec::new() };
+    fn begin_read(&mut self, number: usize, look: Look, out: &mut Outbox) {
         if look.plans.is_empty() {
-            return self.fetched(caller, session, &asked, look.response, out);
+            let fetching = self.fetches.under_way.remove(number);
+            return self.fetched(&fetching, look.response, out);
         }
         let ranges = look.plans.iter().map(|(_, _, plan)| plan.range.clone()).collect();
         let token = out.disk(SELF, DiskOp::Read { ranges });
-        let reading = Reading { caller, session, asked, response: look.response, plans: look.plans };
-        self.fetches.reading.insert(token.seq, reading);
+        self.fetches.under_way[number].stage = Stage::Reads(look);
+        self.fetches.reading.push((token.seq, number));
     }
 
-    fn fetched(
-        &mut self,
-        caller: Caller,
-        session: Role,
-        asked: &[FetchTopic],
-        mut response: FetchResponse,
-        out: &mut Outbox,
-    ) {
+    fn fetched(&mut self, fetching: &Fetching, mut response: Answer, out: &mut Outbox) {
+        let Fetching { caller, session, request, .. } = fetching;
         let incarnation = self.lifecycle.epoch().unwrap_or(BrokerEpoch(-1));
-        self.fetch_sessions.finish(caller.version, session, incarnation, asked, &mut response);
-        self.answer(caller, response, out);
+        self.fetch_sessions.finish(caller.version, *session, incarnation, &request.topics, &mut response);
+        self.answer_boxed(*caller, response.0, out);
     }
 
     /// The disk read what was planned.
     pub(super) fn fetch_read(&mut self, token: DiskToken, result: DiskResult, out: &mut Outbox) {
-        let Some(reading) = self.fetches.reading.remove(token.seq) else { return };
-        let Reading { caller, session, asked, mut response, plans } = *reading;
+        let Ok(at) = self.fetches.read_of(token) else { return };
+        let (_, number) = self.fetches.reading.remove(at);
+        let mut fetching = self.fetches.under_way.remove(number);
+        let Stage::Reads(look) = std::mem::replace(&mut fetching.stage, Stage::Taken) else { return };
+        let Look { mut response, plans, .. } = look;
         let Ok(DiskReply::Data(buffers)) = result else {
             // A segment may have been deleted by retention since it was planned; anything else is a broken disk.
             if result == Err(crate::disk::DiskError::NotFound) {
@@ -380,20 +405,15 @@ impl Process {
                     let data = &mut response.responses[t].partitions[p];
                     data.error_code = ResponseError::OffsetOutOfRange.code();
                 }
-                return self.fetched(caller, session, &asked, response, out);
+                return self.fetched(&fetching, response, out);
             }
             return self.disk_failed("a log could not be read", out);
         };
-        for ((t, p, plan), buffer) in plans.into_iter().zip(buffers) {
-            response.responses[t].partitions[p].records = Some(plan.trim(buffer));
+        for ((t, p, plan), buffer) in plans.iter().zip(buffers) {
+            response.responses[*t].partitions[*p].records = Some(plan.trim(buffer));
         }
-        self.fetched(caller, session, &asked, response, out);
+        self.fetched(&fetching, response, out);
     }
-}
-
-struct Found {
-    data: PartitionData,
-    plan: Option<ReadPlan>,
 }
 
 /// Up to where a reader may read.
@@ -426,6 +446,7 @@ fn diverges(p: &Partition, asked: &FetchPartition) -> Option<Option<EpochEndOffs
     Some(differs.then(|| EpochEndOffset::default().with_epoch(epoch.0).with_end_offset(end.0)))
 }
 
+/// What to read for one partition; `data` is filled with all else.
 fn look_at(
     p: &Partition,
     asked: &FetchPartition,
@@ -433,31 +454,32 @@ fn look_at(
     left: u64,
     min_one: bool,
     image: &Image,
-) -> Result<Found, ResponseError> {
+    data: &mut PartitionData,
+) -> Result<Option<ReadPlan>, ResponseError> {
     check_access(p, asked, fetching.reader, image)?;
+    let from = Offset(asked.fetch_offset);
+    let mut divergence = None;
+    if asked.last_fetched_epoch >= 0 {
+        divergence = diverges(p, asked).ok_or(ResponseError::OffsetOutOfRange)?;
+        if from < p.log.log_start() {
+            return Err(ResponseError::OffsetOutOfRange);
+        }
+    }
+    let plan = if divergence.is_none() {
+        let max = left.min(asked.partition_max_bytes.max(0) as u64);
+        p.log.read(from, max, bound(p, fetching.reader), min_one).map_err(|_| ResponseError::OffsetOutOfRange)?
+    } else {
+        None
+    };
     let high_watermark = p.high_watermark();
-    // Field by field: these messages are large, and each `with_` moves them.
-    let mut data = PartitionData::default();
-    data.partition_index = asked.partition;
     data.high_watermark = high_watermark.0;
     data.last_stable_offset = high_watermark.0;
     data.records = Some(Bytes::new());
     if fetching.caller.version >= 5 {
         data.log_start_offset = p.log.log_start().0;
     }
-    let from = Offset(asked.fetch_offset);
-    if asked.last_fetched_epoch >= 0 {
-        let divergence = diverges(p, asked).ok_or(ResponseError::OffsetOutOfRange)?;
-        if from < p.log.log_start() {
-            return Err(ResponseError::OffsetOutOfRange);
-        }
-        if let Some(end) = divergence {
-            data.diverging_epoch = end;
-            return Ok(Found { data, plan: None });
-        }
+    if let Some(end) = divergence {
+        data.diverging_epoch = end;
     }
-    let max = left.min(asked.partition_max_bytes.max(0) as u64);
-    let bound = bound(p, fetching.reader);
-    let plan = p.log.read(from, max, bound, min_one).map_err(|_| ResponseError::OffsetOutOfRange)?;
-    Ok(Found { data, plan })
+    Ok(plan)
 }

@@ -138,7 +138,7 @@ enum Task {
     /// Answer a produce request that waits for replicas.
     Produce(u64),
     /// Answer a fetch that waits for data.
-    Fetch(u64),
+    Fetch(usize),
     /// Answer a DeleteRecords request that waits for replicas.
     DeleteRecords(u64),
     /// Answer what was forwarded and not answered.
@@ -236,7 +236,7 @@ impl Process {
             }
             Input::Request { conn, correlation, version, request } => {
                 if let Some((caller, request)) = self.connections.arrived(conn, correlation, version, request) {
-                    self.on_request(now, caller, *request, out);
+                    self.on_request(now, caller, request, out);
                 }
             }
             Input::Response { conn, correlation, version, response } => {
@@ -257,7 +257,7 @@ impl Process {
     fn settle(&mut self, now: Now, out: &mut Outbox) {
         self.settle_groups(now, out);
         while let Some((caller, request)) = self.connections.next() {
-            self.on_request(now, caller, *request, out);
+            self.on_request(now, caller, request, out);
         }
         if matches!(self.phase, Phase::Ended) {
             return;
@@ -291,9 +291,7 @@ impl Process {
                 out.wake_at(at);
             }
         }
-        for lane in Lane::ALL {
-            self.link.lane(lane).arm(out);
-        }
+        self.link.arm(out);
         self.fetchers.arm(out);
         self.groups.arm(out);
     }
@@ -354,10 +352,13 @@ impl Process {
         }
     }
 
-    fn on_request(&mut self, now: Now, caller: Caller, request: RequestKind, out: &mut Outbox) {
+    fn on_request(&mut self, now: Now, caller: Caller, request: Box<RequestKind>, out: &mut Outbox) {
+        let request = match fetch::Asked::new(request) {
+            Ok(fetch) => return self.on_fetch(now, caller, fetch, out),
+            Err(other) => *other,
+        };
         match request {
             RequestKind::Produce(r) => self.on_produce(now, caller, r, out),
-            RequestKind::Fetch(r) => self.on_fetch(now, caller, r, out),
             RequestKind::ListOffsets(r) => self.on_list_offsets(caller, &r, out),
             RequestKind::DeleteRecords(r) => self.on_delete_records(now, caller, &r, out),
             RequestKind::OffsetForLeaderEpoch(r) => self.on_offset_for_leader_epoch(caller, &r, out),
@@ -378,8 +379,13 @@ impl Process {
 
     /// Answers a request, and lets the connection's next one in.
     fn answer(&mut self, caller: Caller, response: impl Into<ResponseKind>, out: &mut Outbox) {
+        self.answer_boxed(caller, Box::new(response.into()), out);
+    }
+
+    fn answer_boxed(&mut self, caller: Caller, response: Box<ResponseKind>, out: &mut Outbox) {
         if self.connections.done(caller.conn) {
-            out.respond(caller.conn, caller.correlation, caller.version, response);
+            let Caller { conn, correlation, version, .. } = caller;
+            out.push(Output::Response { conn, correlation, version, response });
         }
     }
 

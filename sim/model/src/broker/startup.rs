@@ -7,7 +7,7 @@
 use super::checkpoints::Checkpoints;
 use super::{Phase, Process, SELF};
 use crate::defects::Defect;
-use crate::disk::{DiskOp, DiskReply, DiskResult, DiskToken, FileEntry, Path, ReadRange};
+use crate::disk::{DiskOp, DiskReply, DiskResult, DiskToken, Few, FileEntry, Path, ReadRange};
 use crate::ids::*;
 use crate::log::checkpoint::{
     CLEAN_SHUTDOWN, CLEANER_OFFSET_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, META_PROPERTIES,
@@ -133,10 +133,10 @@ impl Process {
                     let len = files.iter().find(|f| f.path.as_str() == name).map_or(0, |f| f.len);
                     ReadRange { file: Path::new(name), pos: 0, len }
                 };
-                let ranges: Vec<ReadRange> = loading.small.iter().map(whole).collect();
+                let ranges: Few<ReadRange> = loading.small.iter().map(whole).collect();
                 loading.files = files;
                 if ranges.is_empty() {
-                    self.small_files_read(now, Vec::new(), out);
+                    self.small_files_read(now, Few::new(), out);
                 } else {
                     loading.ask(Step::Read, DiskOp::Read { ranges }, out);
                 }
@@ -150,7 +150,7 @@ impl Process {
         }
     }
 
-    fn small_files_read(&mut self, now: Now, contents: Vec<Bytes>, out: &mut Outbox) {
+    fn small_files_read(&mut self, now: Now, contents: Few<Bytes>, out: &mut Outbox) {
         let Phase::Loading(loading) = &mut self.phase else { return };
         let files: BTreeMap<String, Bytes> = std::mem::take(&mut loading.small).into_iter().zip(contents).collect();
         // A checkpoint that cannot be read is as good as none: more is recovered than need be.

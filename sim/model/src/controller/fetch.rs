@@ -17,6 +17,7 @@ use kafka_protocol::messages::fetch_response::{
 };
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
+use smallvec::smallvec;
 
 /// Routes completions: reads for fetches.
 pub const FETCH: u32 = 0;
@@ -125,7 +126,7 @@ impl Fetches {
         match look(wanted, quorum) {
             Look::Answer(data) => answers.push((wanted.caller, answer(quorum, wanted.caller, data))),
             Look::Read(plan) => {
-                let token = out.disk(FETCH, DiskOp::Read { ranges: vec![plan.range.clone()] });
+                let token = out.disk(FETCH, DiskOp::Read { ranges: smallvec![plan.range.clone()] });
                 self.reading.push(Reading { wanted, token, plan });
             }
             Look::Nothing if until <= now => {

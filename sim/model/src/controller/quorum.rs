@@ -16,6 +16,7 @@ use crate::record::{
 };
 use crate::units::Now;
 use bytes::Bytes;
+use smallvec::smallvec;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -268,7 +269,7 @@ impl Quorum {
         match files.iter().find(|f| f.path.file_name() == QUORUM_STATE) {
             Some(state) => {
                 let range = ReadRange { file: state.path.clone(), pos: 0, len: state.len };
-                let token = out.disk(QUORUM, DiskOp::Read { ranges: vec![range] });
+                let token = out.disk(QUORUM, DiskOp::Read { ranges: smallvec![range] });
                 self.step = Step::ReadingState(token, files);
             }
             None => self.open_log(now, files, out),
@@ -328,7 +329,7 @@ impl Quorum {
         let plan = self.log.read(next, REPLAY_BYTES, self.log.log_end(), true).map_err(|e| e.to_string())?;
         match plan {
             Some(plan) => {
-                let token = out.disk(QUORUM, DiskOp::Read { ranges: vec![plan.range.clone()] });
+                let token = out.disk(QUORUM, DiskOp::Read { ranges: smallvec![plan.range.clone()] });
                 self.step = Step::Replaying(token, plan);
             }
             None => self.run_for_leader(out),

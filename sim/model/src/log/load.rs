@@ -14,7 +14,7 @@ use super::producers::Producers;
 use super::scan::{Fed, Scanner, Visit};
 use super::segment::{self, Segment, parse_name};
 use super::{Log, LogEvent, Phase, Purpose};
-use crate::disk::{DiskOp, DiskReply, FileEntry, ReadRange};
+use crate::disk::{DiskOp, DiskReply, Few, FileEntry, ReadRange};
 use crate::ids::*;
 use crate::limits::SNAPSHOTS_TRIED;
 use crate::node::Outbox;
@@ -143,7 +143,7 @@ impl Log {
         let newest_usable = self.segments.get(loading.verify_from).map_or(Offset(i64::MAX), |s| s.base);
         self.drop_snapshots(&mut loading, newest_usable, out);
 
-        let mut ranges = Vec::new();
+        let mut ranges = Few::new();
         let mut want = |part, path, len| {
             loading.parts.push(part);
             ranges.push(ReadRange { file: path, pos: 0, len });
@@ -195,7 +195,7 @@ impl Log {
             return self.remove_replaced(now, contents, out);
         }
         let Phase::Loading(mut loading) = std::mem::replace(&mut self.phase, Phase::New) else { return };
-        let buffers = if let DiskReply::Data(buffers) = reply { buffers } else { Vec::new() };
+        let buffers = if let DiskReply::Data(buffers) = reply { buffers } else { Few::new() };
         let l = &mut *loading;
         if l.scanner.is_none() {
             self.take_parts(now, l, &buffers);

@@ -4,6 +4,7 @@
 use crate::disk::{DiskOp, Path, ReadRange};
 use crate::limits::SCAN_CHUNK_BYTES;
 use crate::record::{BATCH_HEADER_SIZE, BatchHeader};
+use smallvec::smallvec;
 
 /// A walk over one file.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ impl Scanner {
 
     /// The read for the next chunk.
     pub(super) fn read(&self) -> DiskOp {
-        DiskOp::Read { ranges: vec![ReadRange { file: self.file.clone(), pos: self.pos, len: self.asked() }] }
+        DiskOp::Read { ranges: smallvec![ReadRange { file: self.file.clone(), pos: self.pos, len: self.asked() }] }
     }
 
     /// Takes the chunk asked for.

@@ -17,6 +17,7 @@ use crate::ids::*;
 use crate::node::Outbox;
 use crate::units::{Now, Timestamp};
 use bytes::Bytes;
+use smallvec::smallvec;
 
 /// A truncation under way.
 #[derive(Debug)]
@@ -197,7 +198,7 @@ impl Log {
             return self.restore_snapshot(offset, &content, t, out);
         }
         let range = ReadRange { file: self.snapshot_file(offset), pos: 0, len: u64::from(u32::MAX) };
-        self.ask(DiskOp::Read { ranges: vec![range] }, Purpose::Scan(self.generation), out);
+        self.ask(DiskOp::Read { ranges: smallvec![range] }, Purpose::Scan(self.generation), out);
         t.work = Work::Snapshot(offset);
     }
 

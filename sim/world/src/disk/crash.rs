@@ -75,15 +75,12 @@ impl Disk {
 
     /// Removes operations that have not completed, in submission order.
     fn take_in_flight(&mut self, which: impl Fn(&InFlight) -> bool) -> Vec<InFlight> {
-        let (mut mine, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.in_flight).into_iter().map(|Reverse(op)| op).partition(|op| which(op));
-        self.in_flight = others.into_iter().map(Reverse).collect();
-        let (waiting, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|w| which(&w.op));
-        self.waiting = others;
-        mine.extend(waiting.into_iter().map(|w| w.op));
-        mine.sort_unstable_by_key(|op| op.seq);
-        mine
+        let theirs: Vec<usize> = self.in_flight.iter().filter(|(_, op)| which(op)).map(|(at, _)| at).collect();
+        let mut taken: Vec<InFlight> = theirs.into_iter().map(|at| self.in_flight.remove(at)).collect();
+        self.due.retain(|Reverse((.., op))| self.in_flight.contains(*op));
+        self.waiting.retain(|w| self.in_flight.contains(w.op));
+        taken.sort_unstable_by_key(|op| op.seq);
+        taken
     }
 
     fn take_back(&mut self, effect: &Effect, got: Got, touched: &mut Vec<FileId>) {

@@ -35,6 +35,7 @@ use klamm_model::ids::Incarnation;
 use klamm_model::units::{Duration, Instant};
 use names::{FileId, Names};
 use perform::{Effect, Order};
+use slab::Slab;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
@@ -76,44 +77,24 @@ pub enum DiskFault {
     Full,
 }
 
-/// An operation whose end is known.
+/// An operation that has not completed.
 #[derive(Debug)]
 struct InFlight {
-    finish: Instant,
-    /// Submission order; breaks ties.
+    /// Submission order.
     seq: u64,
     effect: Effect,
     completion: Completion,
 }
 
-impl InFlight {
-    fn key(&self) -> (Instant, u64) {
-        (self.finish, self.seq)
-    }
-}
-impl PartialEq for InFlight {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-impl Eq for InFlight {}
-impl PartialOrd for InFlight {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for InFlight {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
-}
+/// When an operation completes; of several at one moment, what was submitted first; and its place.
+type Due = (Instant, u64, usize);
 
 /// An operation that waits for a stalled device.
 #[derive(Debug)]
 struct Waiting {
     order: Order,
     cost: device::Cost,
-    op: InFlight,
+    op: usize,
 }
 
 /// Something the kernel does on its own account.
@@ -133,7 +114,10 @@ pub struct Disk {
     files: Vec<Option<File>>,
     /// When the last operation on names completes.
     names_busy: Instant,
-    in_flight: BinaryHeap<Reverse<InFlight>>,
+    /// Operations that have not completed.
+    in_flight: Slab<InFlight>,
+    /// Those whose end is known.
+    due: BinaryHeap<Reverse<Due>>,
     /// Submitted while the device is stalled.
     waiting: Vec<Waiting>,
     stalled_since: Instant,
@@ -160,7 +144,8 @@ impl Disk {
             names: Names::default(),
             files: Vec::new(),
             names_busy: Instant::ZERO,
-            in_flight: BinaryHeap::new(),
+            in_flight: Slab::new(),
+            due: BinaryHeap::new(),
             waiting: Vec::new(),
             stalled_since: Instant::ZERO,
             ready: VecDeque::new(),
@@ -193,7 +178,7 @@ impl Disk {
             self.ready.push_back((now, completion));
             return;
         };
-        let op = InFlight { finish: now, seq: self.submitted, effect: performed.effect, completion };
+        let op = self.in_flight.insert(InFlight { seq: self.submitted, effect: performed.effect, completion });
         if self.device.is_stalled() {
             self.waiting.push(Waiting { order: performed.order, cost, op });
         } else {
@@ -202,7 +187,7 @@ impl Disk {
     }
 
     /// Operations on one file, and those on names, complete in the order they were submitted. Reads wait for nobody.
-    fn schedule(&mut self, now: Instant, order: Order, cost: device::Cost, mut op: InFlight) {
+    fn schedule(&mut self, now: Instant, order: Order, cost: device::Cost, op: usize) {
         let mut finish = self.device.finish(now, cost);
         match &order {
             Order::Free => {}
@@ -225,8 +210,7 @@ impl Disk {
                 self.names_busy = finish;
             }
         }
-        op.finish = finish;
-        self.in_flight.push(Reverse(op));
+        self.due.push(Reverse((finish, self.in_flight[op].seq, op)));
     }
 
     /// When [`Disk::advance`] has something next: maybe the present instant (reads the page cache served).
@@ -237,16 +221,17 @@ impl Disk {
         if self.device.is_stalled() {
             return None;
         }
-        self.in_flight.peek().map(|Reverse(op)| op.finish)
+        self.due.peek().map(|Reverse((finish, ..))| *finish)
     }
 
     /// Hands over what is over by `now`, in order.
     pub fn advance(&mut self, now: Instant, into: &mut Vec<Completion>) {
         into.extend(self.ready.drain(..).map(|(_, completion)| completion));
         if !self.device.is_stalled() {
-            while self.in_flight.peek().is_some_and(|Reverse(op)| op.finish <= now) {
-                let Some(Reverse(op)) = self.in_flight.pop() else { break };
-                self.catch_up(op.finish);
+            while self.due.peek().is_some_and(|Reverse((finish, ..))| *finish <= now) {
+                let Some(Reverse((finish, _, op))) = self.due.pop() else { break };
+                self.catch_up(finish);
+                let op = self.in_flight.remove(op);
                 self.complete(op.effect);
                 into.push(op.completion);
             }
@@ -366,11 +351,8 @@ impl Disk {
                 for file in self.files.iter_mut().flatten() {
                     file.busy_until += by;
                 }
-                let late = std::mem::take(&mut self.in_flight).into_iter().map(|Reverse(mut op)| {
-                    op.finish += by;
-                    Reverse(op)
-                });
-                self.in_flight = late.collect();
+                let due = std::mem::take(&mut self.due).into_iter();
+                self.due = due.map(|Reverse((finish, seq, op))| Reverse((finish + by, seq, op))).collect();
                 for w in std::mem::take(&mut self.waiting) {
                     self.schedule(now, w.order, w.cost, w.op);
                 }

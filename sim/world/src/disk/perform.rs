@@ -8,7 +8,7 @@ use super::{Disk, DiskFault};
 use crate::event::LostData;
 use crate::faults::DiskErrorOn;
 use bytes::Bytes;
-use klamm_model::disk::{DiskError, DiskOp, DiskReply, DiskResult, Path, ReadRange};
+use klamm_model::disk::{DiskError, DiskOp, DiskReply, DiskResult, Few, Path, ReadRange};
 use klamm_model::units::Instant;
 
 /// What an operation did, so that a kill can take it back and its completion can count it.
@@ -127,7 +127,7 @@ impl Disk {
     }
 
     fn read(&mut self, ranges: &[ReadRange]) -> Performed {
-        let mut buffers = Vec::with_capacity(ranges.len());
+        let mut buffers = Few::with_capacity(ranges.len());
         let (mut bytes, mut miss) = (0, false);
         for range in ranges {
             let id = self.names.look_up(&range.file);

@@ -3,6 +3,7 @@
 use super::*;
 use klamm_model::disk::{DiskError, DiskReply, ReadRange};
 use proptest::prelude::*;
+use smallvec::smallvec;
 use std::collections::BTreeMap;
 
 const NODE: NodeRef = NodeRef(1);
@@ -58,7 +59,7 @@ fn fsync_dir(dir: &str) -> DiskOp {
     DiskOp::FsyncDir { dir: Path::new(dir) }
 }
 fn read(file: &str, pos: u64, len: u64) -> DiskOp {
-    DiskOp::Read { ranges: vec![ReadRange { file: Path::new(file), pos, len }] }
+    DiskOp::Read { ranges: smallvec![ReadRange { file: Path::new(file), pos, len }] }
 }
 fn rename(from: &str, to: &str) -> DiskOp {
     DiskOp::Rename { from: Path::new(from), to: Path::new(to) }
@@ -72,7 +73,7 @@ fn a_read_sees_an_append_in_flight_and_is_done_in_the_same_instant() {
     assert_eq!(rig.disk.next_at(), Some(rig.now));
     let mut first = Vec::new();
     rig.disk.advance(rig.now, &mut first);
-    assert_eq!(first[0].result, Ok(DiskReply::Data(vec![Bytes::from_static(b"ell")])));
+    assert_eq!(first[0].result, Ok(DiskReply::Data(smallvec![Bytes::from_static(b"ell")])));
     assert!(rig.disk.next_at() > Some(rig.now));
 }
 

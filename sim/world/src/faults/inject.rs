@@ -448,6 +448,7 @@ impl Observer for Injector {
             | What::TimerFired
             | What::Op(_) => self.view.wants_of_groups(event),
             What::Trace(trace) => !matches!(**trace, TraceEvent::AckDecided { .. }),
+            What::DiskDone { .. } => self.view.follows_appends(),
             _ => true,
         };
         if !tells && self.waiting.is_empty() {

@@ -141,6 +141,9 @@ impl View {
     pub fn follow_appends(&mut self, on: bool) {
         self.follow_appends = on;
     }
+    pub(super) fn follows_appends(&self) -> bool {
+        self.follow_appends
+    }
     /// Whether groups are followed (only expressions that name one need it).
     pub fn follow_groups(&mut self, on: bool) {
         self.follow_groups = on;

@@ -11,6 +11,7 @@ use crate::event::{NodeRef, Ordinal};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use klamm_model::ids::*;
 use klamm_model::node::ConnId;
+use klamm_model::small_map::Few;
 
 /// What a node says of a decision.
 pub(super) struct Decision<'a> {
@@ -35,7 +36,7 @@ impl Invariants {
         at: Ordinal,
         request: &ProduceRequest,
     ) {
-        let mut batches = Vec::new();
+        let mut batches = Few::new();
         for topic in &request.topic_data {
             for data in &topic.partition_data {
                 let Some(part) = self.cluster.named(&topic.name.0, topic.topic_id, data.index) else { continue };
@@ -44,7 +45,7 @@ impl Invariants {
                 batches.extend(all.map(|(head, _)| ProduceAsked { part, crc: head.crc, appended: false }));
             }
         }
-        let asked = Asked::Produce { acks: request.acks, batches, decided: Vec::new() };
+        let asked = Asked::Produce { acks: request.acks, batches, decided: Few::new() };
         self.requests.taken(node, conn, Request { correlation, taken: at, asked });
     }
 

@@ -10,6 +10,7 @@ use crate::event::{NodeRef, Ordinal};
 use kafka_protocol::messages::{FetchRequest, FetchResponse};
 use klamm_model::ids::*;
 use klamm_model::node::ConnId;
+use klamm_model::small_map::Few;
 
 /// Kafka's error code.
 const OFFSET_OUT_OF_RANGE: i16 = 1;
@@ -26,7 +27,7 @@ impl Invariants {
         request: &FetchRequest,
     ) {
         let from = NodeId(if version >= 15 { request.replica_state.replica_id.0 } else { request.replica_id.0 });
-        let mut parts = Vec::with_capacity(request.topics.iter().map(|t| t.partitions.len()).sum());
+        let mut parts = Few::new();
         for topic in &request.topics {
             for asked in &topic.partitions {
                 let Some(part) = self.cluster.named(&topic.topic.0, topic.topic_id, asked.partition) else { continue };

@@ -4,6 +4,7 @@ use super::cluster::PartIx;
 use crate::event::{NodeRef, Ordinal};
 use klamm_model::ids::*;
 use klamm_model::node::ConnId;
+use klamm_model::small_map::Few;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Batches of requests whose connection ended, kept in case they are appended all the same.
@@ -50,8 +51,8 @@ pub(crate) struct MustRefuse {
 /// What was asked.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    Fetch { replica: bool, parts: Vec<FetchAsked> },
-    Produce { acks: i16, batches: Vec<ProduceAsked>, decided: Vec<Decided> },
+    Fetch { replica: bool, parts: Few<FetchAsked> },
+    Produce { acks: i16, batches: Few<ProduceAsked>, decided: Few<Decided> },
     AlterPartition { refuse: Vec<MustRefuse> },
 }
 

@@ -309,6 +309,7 @@ impl Disk for FilesDisk {
 mod tests {
     use super::*;
     use klamm_model::disk::DiskOp as Op;
+    use smallvec::smallvec;
 
     fn token(seq: u64) -> DiskToken {
         DiskToken { owner: 0, seq }
@@ -344,20 +345,20 @@ mod tests {
         let (_dir, mut disk) = disk();
         let file = Path::new("orders-0/0.log");
         let append = |text: &'static str| Op::Append { file: file.clone(), data: Bytes::from_static(text.as_bytes()) };
-        let read = || Op::Read { ranges: vec![ReadRange { file: file.clone(), pos: 1, len: 100 }] };
+        let read = || Op::Read { ranges: smallvec![ReadRange { file: file.clone(), pos: 1, len: 100 }] };
         let ops = vec![append("one"), Op::Fsync { file: file.clone() }, append("two"), read(), append("three"), read()];
         let count = submit(&mut disk, ops);
         let done = all(&mut disk, count).await;
         assert_eq!(done.iter().map(|(t, _)| t.seq).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(done[3].1, Ok(DiskReply::Data(vec![Bytes::from_static(b"netwo")])));
-        assert_eq!(done[5].1, Ok(DiskReply::Data(vec![Bytes::from_static(b"netwothree")])));
+        assert_eq!(done[3].1, Ok(DiskReply::Data(smallvec![Bytes::from_static(b"netwo")])));
+        assert_eq!(done[5].1, Ok(DiskReply::Data(smallvec![Bytes::from_static(b"netwothree")])));
     }
 
     #[tokio::test]
     async fn a_renamed_file_is_found_under_its_new_name_only_and_deleting_what_is_missing_is_no_error() {
         let (_dir, mut disk) = disk();
         let (old, new) = (Path::new("a/x.tmp"), Path::new("a/x"));
-        let read = |file: &Path| Op::Read { ranges: vec![ReadRange { file: file.clone(), pos: 0, len: 9 }] };
+        let read = |file: &Path| Op::Read { ranges: smallvec![ReadRange { file: file.clone(), pos: 0, len: 9 }] };
         let ops = vec![
             Op::Write { file: new.clone(), data: Bytes::from_static(b"before") },
             Op::Write { file: old.clone(), data: Bytes::from_static(b"after") },
@@ -372,7 +373,7 @@ mod tests {
         let count = submit(&mut disk, ops);
         let mut done = all(&mut disk, count).await;
         done.sort_by_key(|(t, _)| t.seq);
-        let data = |text: &'static [u8]| Ok(DiskReply::Data(vec![Bytes::from_static(text)]));
+        let data = |text: &'static [u8]| Ok(DiskReply::Data(smallvec![Bytes::from_static(text)]));
         assert_eq!(done[3].1, data(b"after"));
         assert_eq!(done[4].1, Err(DiskError::NotFound));
         assert_eq!(done[5].1, Ok(DiskReply::Done));

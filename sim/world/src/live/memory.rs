@@ -47,7 +47,7 @@ impl MemoryFiles {
                 let read = |range: &klamm_model::disk::ReadRange| {
                     files.get(&range.file).map(|rope| rope.read(range.pos, range.len)).ok_or(DiskError::NotFound)
                 };
-                return ranges.iter().map(read).collect::<Result<Vec<_>, _>>().map(DiskReply::Data);
+                return ranges.iter().map(read).collect::<Result<_, _>>().map(DiskReply::Data);
             }
             DiskOp::Fsync { file } => return files.get(&file).map(|_| DiskReply::Done).ok_or(DiskError::NotFound),
             DiskOp::FsyncDir { .. } => {}

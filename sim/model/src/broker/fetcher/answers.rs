@@ -31,18 +31,18 @@ impl Process {
         now: Now,
         leader: NodeId,
         round: Round,
-        response: ResponseKind,
+        mut response: Box<ResponseKind>,
         out: &mut Outbox,
     ) {
-        match (round, response) {
+        match (round, &mut *response) {
             (Round::Epochs(sent), ResponseKind::OffsetForLeaderEpoch(answer)) => {
-                self.on_end_offsets(now, leader, &sent, &answer, out);
+                self.on_end_offsets(now, leader, &sent, answer, out);
             }
             (Round::Latest(sent), ResponseKind::ListOffsets(answer)) => {
-                self.on_listed(now, leader, &sent, &answer, true, out);
+                self.on_listed(now, leader, &sent, answer, true, out);
             }
             (Round::Earliest(sent), ResponseKind::ListOffsets(answer)) => {
-                self.on_listed(now, leader, &sent, &answer, false, out);
+                self.on_listed(now, leader, &sent, answer, false, out);
             }
             (Round::Records(sent), ResponseKind::Fetch(answer)) => self.on_records(now, leader, &sent, answer, out),
             _ => {}
@@ -57,7 +57,7 @@ impl Process {
     /// The state of a partition, if it is still what it was when the request left.
     fn unchanged(&mut self, leader: NodeId, sent: &[Sent], owner: u32) -> Option<(Sent, &mut Following)> {
         let sent = sent.iter().find(|s| s.owner == owner)?;
-        let following = self.fetchers.by_leader.get_mut(&leader)?.parts.get_mut(&owner)?;
+        let following = self.fetchers.leaders().get_mut(&leader)?.parts.get_mut(&owner)?;
         let same = following.epoch == sent.epoch && following.offset == sent.offset && following.busy.is_none();
         same.then_some((*sent, following))
     }
@@ -122,8 +122,8 @@ impl Process {
     }
 
     fn wait(&mut self, owner: u32, after: After) {
-        let Some(leader) = self.fetchers.leader_of.get(&owner) else { return };
-        let Some(fetcher) = self.fetchers.by_leader.get_mut(leader) else { return };
+        let Some(leader) = self.fetchers.leader_of.get(&owner).copied() else { return };
+        let Some(fetcher) = self.fetchers.leaders().get_mut(&leader) else { return };
         if let Some(f) = fetcher.parts.get_mut(&owner)
             && f.busy.replace(after).is_none()
         {
@@ -180,16 +180,16 @@ impl Process {
         Taken::Fine
     }
 
-    fn on_records(&mut self, now: Now, leader: NodeId, sent: &[Sent], answer: FetchResponse, out: &mut Outbox) {
+    fn on_records(&mut self, now: Now, leader: NodeId, sent: &[Sent], answer: &mut FetchResponse, out: &mut Outbox) {
         if answer.error_code != 0 {
             for s in sent {
                 self.finish(now, s.owner, Taken::Delay);
             }
             return;
         }
-        for topic in answer.responses {
+        for topic in &mut answer.responses {
             let id = TopicId(topic.topic_id);
-            for data in topic.partitions {
+            for data in &mut topic.partitions {
                 let partition = data.partition_index;
                 let owner = if id == TopicId::ZERO {
                     self.owner_by_name(&topic.topic, partition)
@@ -214,7 +214,7 @@ impl Process {
         }
     }
 
-    fn take_records(&mut self, now: Now, owner: u32, data: PartitionData, out: &mut Outbox) -> Taken {
+    fn take_records(&mut self, now: Now, owner: u32, data: &mut PartitionData, out: &mut Outbox) -> Taken {
         // A diverging answer moves no watermark: that waits until the log is cut (KAFKA-14704).
         if self.fetchers.truncation == Truncation::Fetch && data.diverging_epoch.epoch >= 0 {
             out.trace(TraceEvent::Mark { mark: "diverging-epoch" });
@@ -223,7 +223,7 @@ impl Process {
         }
         let Some(p) = self.replicas.get_mut(owner) else { return Taken::Stop };
         let (high_watermark, log_start) = (Offset(data.high_watermark), Offset(data.log_start_offset));
-        let records = data.records.unwrap_or_default();
+        let records = data.records.take().unwrap_or_default();
         if records.is_empty() {
             if p.follow_watermarks(high_watermark, log_start, out) {
                 self.check_fetches(owner, out);

@@ -21,6 +21,7 @@ use crate::controller::image::Image;
 use crate::defects::{Defect, Defects};
 use crate::ids::*;
 use crate::node::{ConnId, DisconnectReason, Endpoint, Outbox};
+use crate::small_map::Few;
 use crate::small_map::SmallMap;
 use crate::units::{Duration, Instant, Now};
 use kafka_protocol::messages::ResponseKind;
@@ -75,10 +76,10 @@ struct Sent {
 /// A request under way.
 #[derive(Debug)]
 enum Round {
-    Epochs(Vec<Sent>),
-    Latest(Vec<Sent>),
-    Earliest(Vec<Sent>),
-    Records(Vec<Sent>),
+    Epochs(Few<Sent>),
+    Latest(Few<Sent>),
+    Earliest(Few<Sent>),
+    Records(Few<Sent>),
 }
 
 /// Everything fetched from one leader.
@@ -101,6 +102,10 @@ pub(crate) struct Fetchers {
     /// From whom each partition is fetched.
     leader_of: BTreeMap<u32, NodeId>,
     next_at: Instant,
+    /// Something may have changed since rounds were last begun. Most inputs of a broker change nothing here.
+    touched: bool,
+    /// The earliest deadline of a connection, unless something may have changed since it was found.
+    due: Option<Instant>,
 }
 
 impl Fetchers {
@@ -121,7 +126,16 @@ impl Fetchers {
             by_leader: SmallMap::new(),
             leader_of: BTreeMap::new(),
             next_at: Instant::MAX,
+            touched: false,
+            due: None,
         }
+    }
+
+    /// Everything, to be changed.
+    fn leaders(&mut self) -> &mut SmallMap<NodeId, Fetcher> {
+        self.touched = true;
+        self.due = None;
+        &mut self.by_leader
     }
 
     /// Fetches a partition from its leader in a new epoch.
@@ -131,9 +145,9 @@ impl Fetchers {
         // between that this follower never heard of (KAFKA-7164).
         let go_on = same_leader && self.defects.on(Defect::MissedEpochNoTruncate);
         let Some(to) = endpoint(p.leader, image) else { return };
-        let config = &self.config;
-        let new = || Fetcher { channel: Channel::new(to, config.clone()), parts: SmallMap::new(), busy: 0 };
-        let fetcher = self.by_leader.get_or_insert_with(p.leader, new);
+        let config = self.config.clone();
+        let new = || Fetcher { channel: Channel::new(to, config), parts: SmallMap::new(), busy: 0 };
+        let fetcher = self.leaders().get_or_insert_with(p.leader, new);
         let busy = (!p.settled()).then_some(After::Start);
         fetcher.busy += usize::from(busy.is_some());
         let following = Following {
@@ -149,14 +163,14 @@ impl Fetchers {
     }
 
     fn following(&mut self, owner: u32) -> Option<&mut Following> {
-        let leader = self.leader_of.get(&owner)?;
-        self.by_leader.get_mut(leader)?.parts.get_mut(&owner)
+        let leader = *self.leader_of.get(&owner)?;
+        self.leaders().get_mut(&leader)?.parts.get_mut(&owner)
     }
 
     /// Stops fetching a partition.
     pub fn remove(&mut self, owner: u32) {
         let Some(leader) = self.leader_of.remove(&owner) else { return };
-        let Some(fetcher) = self.by_leader.get_mut(&leader) else { return };
+        let Some(fetcher) = self.leaders().get_mut(&leader) else { return };
         if let Some(following) = fetcher.parts.remove(&owner) {
             fetcher.busy -= usize::from(following.busy.is_some());
         }
@@ -166,7 +180,7 @@ impl Fetchers {
     /// for until `replica.socket.timeout.ms`, even if that broker has long been back and leads again. (Kafka's
     /// `shutdownIdleFetcherThreads`, after every change of metadata.)
     pub fn close_idle(&mut self, now: Instant, out: &mut Outbox) {
-        self.by_leader.retain(|_, fetcher| {
+        self.leaders().retain(|_, fetcher| {
             let idle = fetcher.parts.is_empty();
             if idle {
                 fetcher.channel.close(now, out);
@@ -177,12 +191,13 @@ impl Fetchers {
 
     /// Brokers may have moved.
     pub fn brokers_changed(&mut self, image: &Image) {
-        for (&leader, fetcher) in &mut self.by_leader {
+        let config = self.config.clone();
+        for (&leader, fetcher) in self.leaders() {
             if let Some(to) = endpoint(leader, image)
                 && to != *fetcher.channel.endpoint()
                 && fetcher.channel.is_idle()
             {
-                fetcher.channel = Channel::new(to, self.config.clone());
+                fetcher.channel = Channel::new(to, config.clone());
             }
         }
     }
@@ -190,7 +205,8 @@ impl Fetchers {
     /// A log came to rest, perhaps: the partition goes on. Says whether its high watermark rose.
     pub fn settled(&mut self, owner: u32, replicas: &mut Replicas, out: &mut Outbox) -> bool {
         let Some(p) = replicas.get_mut(owner).filter(|p| p.settled()) else { return false };
-        let Some(fetcher) = self.leader_of.get(&owner).and_then(|l| self.by_leader.get_mut(l)) else { return false };
+        let Some(leader) = self.leader_of.get(&owner).copied() else { return false };
+        let Some(fetcher) = self.leaders().get_mut(&leader) else { return false };
         let Some(f) = fetcher.parts.get_mut(&owner) else { return false };
         let Some(after) = f.busy.take() else { return false };
         fetcher.busy -= 1;
@@ -219,15 +235,14 @@ impl Fetchers {
         self.next_at
     }
     /// Says the connections' deadlines.
-    pub fn arm(&self, out: &mut Outbox) {
-        for fetcher in self.by_leader.values() {
-            fetcher.channel.arm(out);
-        }
+    pub fn arm(&mut self, out: &mut Outbox) {
+        let earliest = || self.by_leader.values().map(|f| f.channel.due()).min().unwrap_or(Instant::MAX);
+        out.wake_at(*self.due.get_or_insert_with(earliest));
     }
     /// Gives up what took too long.
     pub fn poll(&mut self, now: Instant, out: &mut Outbox) {
         let backoff = self.backoff;
-        for fetcher in self.by_leader.values_mut() {
+        for fetcher in self.leaders().values_mut() {
             if fetcher.channel.poll(now, out).is_some() {
                 fetcher.delay_all(now + backoff);
             }
@@ -235,14 +250,14 @@ impl Fetchers {
     }
     /// A connection opened.
     pub fn on_connected(&mut self, now: Instant, conn: ConnId, out: &mut Outbox) {
-        if let Some(fetcher) = self.by_leader.values_mut().find(|f| f.channel.conn() == Some(conn)) {
+        if let Some(fetcher) = self.leaders().values_mut().find(|f| f.channel.conn() == Some(conn)) {
             fetcher.channel.on_connected(now, conn, out);
         }
     }
     /// A connection ended.
     pub fn on_disconnected(&mut self, now: Instant, conn: ConnId, reason: DisconnectReason) {
         let backoff = self.backoff;
-        for fetcher in self.by_leader.values_mut() {
+        for fetcher in self.leaders().values_mut() {
             if fetcher.channel.on_disconnected(now, conn, reason).is_some() {
                 fetcher.delay_all(now + backoff);
             }
@@ -250,10 +265,10 @@ impl Fetchers {
     }
     /// Closes everything.
     pub fn close(&mut self, now: Instant, out: &mut Outbox) {
-        for fetcher in self.by_leader.values_mut() {
+        for fetcher in self.leaders().values_mut() {
             fetcher.channel.close(now, out);
         }
-        self.by_leader.clear();
+        self.leaders().clear();
         self.leader_of.clear();
         self.next_at = Instant::MAX;
     }
@@ -279,13 +294,13 @@ impl Process {
         out: &mut Outbox,
     ) {
         let backoff = self.fetchers.backoff;
-        let mut by_leader = self.fetchers.by_leader.iter_mut();
+        let mut by_leader = self.fetchers.leaders().iter_mut();
         let Some((&leader, fetcher)) = by_leader.find(|(_, f)| f.channel.conn() == Some(conn)) else { return };
         match fetcher.channel.on_response(now.mono, conn, correlation, version, response, out) {
             None | Some(ChannelEvent::Ready) => {}
             Some(ChannelEvent::Lost { .. }) => fetcher.delay_all(now.mono + backoff),
             Some(ChannelEvent::Response { tag, response, .. }) => {
-                self.on_round(now, leader, tag, *response, out);
+                self.on_round(now, leader, tag, response, out);
             }
         }
     }

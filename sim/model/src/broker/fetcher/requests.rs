@@ -8,6 +8,7 @@ use crate::broker::spec::Truncation;
 use crate::defects::Defect;
 use crate::ids::*;
 use crate::node::Outbox;
+use crate::small_map::Few;
 use crate::trace::TruncationReason;
 use crate::units::{Instant, Now};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
@@ -23,8 +24,11 @@ pub(super) const EARLIEST: i64 = -2;
 impl Process {
     /// Begins every round that can begin.
     pub(in crate::broker) fn run_fetchers(&mut self, now: Now, out: &mut Outbox) {
+        if !self.fetchers.touched && now.mono < self.fetchers.next_at {
+            return;
+        }
         let mut next_at = Instant::MAX;
-        let leaders = &mut self.fetchers.by_leader;
+        let leaders = self.fetchers.leaders();
         if leaders.values().any(|f| f.parts.is_empty() && f.channel.in_flight() == 0) {
             leaders.retain(|_, f| {
                 let keep = !f.parts.is_empty() || f.channel.in_flight() > 0;
@@ -34,10 +38,9 @@ impl Process {
                 keep
             });
         }
-        let leaders = &mut self.fetchers.by_leader;
         let (truncation, defects) = (self.fetchers.truncation, self.fetchers.defects);
         let epoch = self.lifecycle.epoch().unwrap_or(BrokerEpoch(-1));
-        for fetcher in leaders.values_mut() {
+        for fetcher in self.fetchers.leaders().values_mut() {
             if fetcher.channel.in_flight() > 0 || fetcher.busy > 0 {
                 continue;
             }
@@ -61,6 +64,7 @@ impl Process {
             }
         }
         self.fetchers.next_at = next_at;
+        self.fetchers.touched = false;
     }
 }
 
@@ -102,7 +106,7 @@ impl Fetcher {
         }
     }
 
-    fn pick(&self, now: Instant, stage: Stage) -> Vec<Sent> {
+    fn pick(&self, now: Instant, stage: Stage) -> Few<Sent> {
         let due = self.parts.iter().filter(|(_, f)| f.stage == stage && f.delayed_until <= now);
         due.map(|(&owner, f)| Sent { owner, epoch: f.epoch, offset: f.offset }).collect()
     }
@@ -161,7 +165,7 @@ impl Fetcher {
         sent: &[Sent],
         replicas: &Replicas,
     ) -> Vec<FetchTopic> {
-        let mut topics: Vec<FetchTopic> = Vec::new();
+        let mut topics: Vec<FetchTopic> = Vec::with_capacity(1);
         let mut last: Option<TopicId> = None;
         for s in sent {
             let Some(p) = replicas.get(s.owner) else { continue };
@@ -179,6 +183,7 @@ impl Fetcher {
             }
             if last != Some(p.id.topic) {
                 let mut topic = FetchTopic::default();
+                topic.partitions = Vec::with_capacity(sent.len());
                 if version >= 13 {
                     topic.topic_id = p.id.topic.0;
                 } else {

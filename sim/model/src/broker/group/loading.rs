@@ -11,6 +11,7 @@ use crate::record::schema::GroupRecord;
 use crate::record::{batches, records};
 use crate::units::Now;
 use bytes::Bytes;
+use smallvec::smallvec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ impl Process {
             let size = self.spec.config.offsets_load_buffer;
             // Nothing yet: what this replica appended as a follower is still on its way to the disk.
             let Ok(Some(plan)) = p.log.read(loading.position, size, loading.target, true) else { return };
-            let token = out.disk(SELF, DiskOp::Read { ranges: vec![plan.range.clone()] });
+            let token = out.disk(SELF, DiskOp::Read { ranges: smallvec![plan.range.clone()] });
             loading.reading = Some(plan);
             self.groups.reading.insert(token.seq, owner);
             return;

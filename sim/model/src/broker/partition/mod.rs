@@ -108,7 +108,7 @@ pub(crate) struct Partition {
     /// Produce requests that wait.
     pub produce_waits: Vec<ProduceWait>,
     /// Fetch requests that wait.
-    pub fetch_waits: Vec<u64>,
+    pub fetch_waits: Vec<usize>,
     /// `max.message.bytes`.
     pub message_max_bytes: i32,
     me: NodeId,

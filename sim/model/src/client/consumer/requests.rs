@@ -13,6 +13,7 @@ use crate::config::AutoOffsetReset;
 use crate::history::{IsolationLevel, PositionReason};
 use crate::ids::{ApiKey, LeaderEpoch, NodeId, Offset, TopicId};
 use crate::node::{Endpoint, Outbox};
+use crate::small_map::Few;
 use crate::units::Instant;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
@@ -22,6 +23,7 @@ use kafka_protocol::messages::{
     FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest,
     OffsetForLeaderEpochResponse, ResponseKind,
 };
+use smallvec::SmallVec;
 
 /// A question about a partition, as it stood when it was asked.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +40,7 @@ pub(super) enum Tag {
     Validate(Vec<(Question, Position)>),
     Fetch {
         node: NodeId,
-        asked: Vec<(AssignmentId, Offset, TopicId)>,
+        asked: Few<(AssignmentId, Offset, TopicId)>,
     },
     /// Anything of [`super::group`].
     Group(GroupTag),
@@ -76,7 +78,7 @@ impl Consumer {
     /// Asks what can be asked now. Returns when there is more.
     fn ask(&mut self, now: Instant, out: &mut Outbox) -> Instant {
         let mut next = Instant::MAX;
-        let mut nodes: Vec<NodeId> = Vec::new();
+        let mut nodes: SmallVec<[NodeId; 4]> = SmallVec::new();
         let mut questions = false;
         for a in &self.assigned {
             let idle = match a.state {
@@ -123,7 +125,7 @@ impl Consumer {
         leader.map(|(node, _)| node).filter(|node| self.net.knows(*node))
     }
 
-    fn due(&self, node: NodeId, now: Instant, wanted: impl Fn(&Assigned) -> bool) -> Vec<usize> {
+    fn due(&self, node: NodeId, now: Instant, wanted: impl Fn(&Assigned) -> bool) -> SmallVec<[usize; 4]> {
         let due = |a: &Assigned| wanted(a) && now >= a.retry_at && self.leader(a) == Some(node);
         (0..self.assigned.len()).filter(|&at| due(&self.assigned[at])).collect()
     }
@@ -200,8 +202,10 @@ impl Consumer {
         // Topics can be named by id only if every id is known, which a broker with old Metadata does not tell.
         let nameless = |&at: &usize| self.metadata.get(self.assigned[at].topic).id == TopicId::ZERO;
         let version = if version >= 13 && due.iter().any(nameless) { 12 } else { version };
-        let mut topics: Vec<FetchTopic> = Vec::new();
-        let mut asked = Vec::with_capacity(due.len());
+        let count = due.len();
+        let with_room = || FetchTopic::default().with_partitions(Vec::with_capacity(count));
+        let mut topics: Vec<FetchTopic> = Vec::with_capacity(1);
+        let mut asked = Few::with_capacity(count);
         for at in due {
             let a = &self.assigned[at];
             let Some(position) = a.position else { continue };
@@ -216,10 +220,10 @@ impl Consumer {
             }
             let list = if version >= 13 {
                 let id = topic.id.0;
-                topic_of(&mut topics, |t| t.topic_id == id, || FetchTopic::default().with_topic_id(id))
+                topic_of(&mut topics, |t| t.topic_id == id, || with_room().with_topic_id(id))
             } else {
                 let name = &topic.wire_name;
-                topic_of(&mut topics, |t| t.topic == *name, || FetchTopic::default().with_topic(name.clone()))
+                topic_of(&mut topics, |t| t.topic == *name, || with_room().with_topic(name.clone()))
             };
             list.partitions.push(partition);
         }
@@ -246,6 +250,13 @@ impl Consumer {
         self.dirty = true;
         match event {
             NetworkEvent::Ready { .. } => {}
+            NetworkEvent::Response { tag: Tag::Fetch { node, asked }, mut response, .. } => {
+                self.fetching.retain(|&n| n != node);
+                // Looked at where it is: it is large.
+                if let ResponseKind::Fetch(response) = &mut *response {
+                    self.on_fetched(now, &asked, response, out);
+                }
+            }
             NetworkEvent::Response { tag, version, response, .. } => match (tag, *response) {
                 (Tag::Metadata, ResponseKind::Metadata(response)) => {
                     for lost in self.metadata.on_response(now, version, response, &mut self.net, out) {
@@ -257,10 +268,6 @@ impl Consumer {
                 }
                 (Tag::Validate(questions), ResponseKind::OffsetForLeaderEpoch(response)) => {
                     self.on_epochs(now, &questions, &response);
-                }
-                (Tag::Fetch { node, asked }, ResponseKind::Fetch(response)) => {
-                    self.fetching.retain(|&n| n != node);
-                    self.on_fetched(now, &asked, response, out);
                 }
                 (Tag::Group(tag), response) => self.on_group_answer(now, tag, version, response, out),
                 (tag, _) => self.lost(now, tag),
@@ -377,7 +384,7 @@ impl Consumer {
         &mut self,
         now: Instant,
         asked: &[(AssignmentId, Offset, TopicId)],
-        response: FetchResponse,
+        response: &mut FetchResponse,
         out: &mut Outbox,
     ) {
         for node in &response.node_endpoints {
@@ -394,9 +401,9 @@ impl Consumer {
             }
             return;
         }
-        for topic in response.responses {
+        for topic in &mut response.responses {
             let id = TopicId(topic.topic_id);
-            for data in topic.partitions {
+            for data in &mut topic.partitions {
                 let at = self.assigned.iter().position(|a| {
                     let same = if id == TopicId::ZERO {
                         self.metadata.get(a.topic).wire_name == topic.topic
@@ -415,7 +422,7 @@ impl Consumer {
         }
     }
 
-    fn on_partition(&mut self, now: Instant, at: usize, data: PartitionData) {
+    fn on_partition(&mut self, now: Instant, at: usize, data: &mut PartitionData) {
         let a = &mut self.assigned[at];
         if a.state != State::Fetching {
             return;
@@ -430,7 +437,7 @@ impl Consumer {
                 if data.log_start_offset >= 0 {
                     a.log_start = Some(Offset(data.log_start_offset));
                 }
-                a.buffered = data.records.filter(|r| !r.is_empty()).map(Buffered::new);
+                a.buffered = data.records.take().filter(|r| !r.is_empty()).map(Buffered::new);
             }
             errors::OFFSET_OUT_OF_RANGE => {
                 self.reset(at, PositionReason::Reset, errors::name(errors::OFFSET_OUT_OF_RANGE));

@@ -11,9 +11,11 @@ use crate::client::network::NetworkEvent;
 use crate::history::Acks;
 use crate::ids::{ApiKey, LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, TopicId};
 use crate::node::{Endpoint, Outbox};
+use crate::small_map::Few;
 use crate::units::Instant;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse, ResponseKind};
+use smallvec::SmallVec;
 
 /// What a request was for.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ pub(super) enum Tag {
     Metadata,
     InitProducerId,
     /// The batches of a produce request, and the topic id each was sent under (zero: by name).
-    Produce(Vec<(BatchKey, TopicId)>),
+    Produce(Few<(BatchKey, TopicId)>),
 }
 
 /// What a broker answered about one batch.
@@ -154,7 +156,7 @@ impl Producer {
         let hurry = self.closing.is_some() || self.exhausted;
         loop {
             let mut next = Instant::MAX;
-            let mut ready: Vec<NodeId> = Vec::new();
+            let mut ready: SmallVec<[NodeId; 4]> = SmallVec::new();
             for queue in 0..self.accumulator.queues.len() {
                 let q = &self.accumulator.queues[queue];
                 let Some(&first) = q.waiting.front() else { continue };
@@ -193,10 +195,10 @@ impl Producer {
 
     /// Takes at most one batch from each of a node's partitions, up to `max.request.size`. Each round begins with
     /// another partition, so that none starves. Batches that still linger go along.
-    fn drain_node(&mut self, now: Instant, node: NodeId) -> Vec<BatchKey> {
+    fn drain_node(&mut self, now: Instant, node: NodeId) -> SmallVec<[BatchKey; 4]> {
         let count = self.accumulator.queues.len();
         let start = self.drain_index.get(&node).copied().unwrap_or(0) % count.max(1);
-        let (mut size, mut taken) = (0, Vec::new());
+        let (mut size, mut taken) = (0, SmallVec::new());
         for at in (start..count).chain(0..start) {
             let q = &mut self.accumulator.queues[at];
             let Some(&first) = q.waiting.front() else { continue };
@@ -228,7 +230,7 @@ impl Producer {
         taken
     }
 
-    fn send_request(&mut self, now: Instant, node: NodeId, batches: Vec<BatchKey>, out: &mut Outbox) {
+    fn send_request(&mut self, now: Instant, node: NodeId, batches: SmallVec<[BatchKey; 4]>, out: &mut Outbox) {
         let Some(version) = self.net.version(node, ApiKey::Produce) else {
             for key in batches {
                 self.accumulator.returned(key);
@@ -243,9 +245,10 @@ impl Producer {
         };
         let by_name = version >= 13 && self.config.acks != Acks::None && batches.iter().any(nameless);
         let version = if by_name { 12 } else { version };
-        let mut topics: Vec<TopicProduceData> = Vec::new();
-        let mut sent = Vec::with_capacity(batches.len());
-        let mut of_topic = Vec::new();
+        let count = batches.len();
+        let mut topics: Vec<TopicProduceData> = Vec::with_capacity(1);
+        let mut sent = Few::with_capacity(count);
+        let mut of_topic: SmallVec<[_; 4]> = SmallVec::new();
         for key in batches {
             let batch = &mut self.accumulator.batches[key];
             let records = batch.bytes();
@@ -253,15 +256,19 @@ impl Producer {
             let topic = self.metadata.get(q.topic);
             let at = of_topic.iter().position(|&t| t == q.topic).unwrap_or_else(|| {
                 of_topic.push(q.topic);
-                topics.push(if version >= 13 {
-                    TopicProduceData::default().with_topic_id(topic.id.0)
+                // Field by field, here and below: these messages are large, and each `with_` moves them.
+                let new = topics.push_mut(TopicProduceData::default());
+                if version >= 13 {
+                    new.topic_id = topic.id.0;
                 } else {
-                    TopicProduceData::default().with_name(topic.wire_name.clone())
-                });
+                    new.name = topic.wire_name.clone();
+                }
+                new.partition_data = Vec::with_capacity(count);
                 topics.len() - 1
             });
-            let data = PartitionProduceData::default().with_index(q.index).with_records(Some(records));
-            topics[at].partition_data.push(data);
+            let data = topics[at].partition_data.push_mut(PartitionProduceData::default());
+            data.index = q.index;
+            data.records = Some(records);
             sent.push((key, if version >= 13 { topic.id } else { TopicId::ZERO }));
         }
         let acks = match self.config.acks {
@@ -270,7 +277,10 @@ impl Producer {
             Acks::All => -1,
         };
         let timeout = self.config.request_timeout.as_millis().min(i32::MAX as u64) as i32;
-        let request = ProduceRequest::default().with_acks(acks).with_timeout_ms(timeout).with_topic_data(topics);
+        let mut request = ProduceRequest::default();
+        request.acks = acks;
+        request.timeout_ms = timeout;
+        request.topic_data = topics;
         if self.config.acks == Acks::None {
             self.net.send_oneway(node, request, out);
             for (key, _) in sent {
@@ -347,7 +357,7 @@ impl Producer {
     fn on_produced(
         &mut self,
         now: Instant,
-        batches: Vec<(BatchKey, TopicId)>,
+        batches: Few<(BatchKey, TopicId)>,
         response: ProduceResponse,
         out: &mut Outbox,
     ) {

@@ -131,7 +131,7 @@ impl FakeDisk {
             DiskOp::Append { file, data } => self.inode(&file).data.extend_from_slice(&data),
             DiskOp::Write { file, data } => self.inode(&file).data = data.to_vec(),
             DiskOp::Read { ranges } => {
-                let mut buffers = Vec::new();
+                let mut buffers = Few::new();
                 for r in ranges {
                     let Some(&id) = self.names.get(&r.file) else { return Err(DiskError::NotFound) };
                     let data = &self.inodes[id].data;
