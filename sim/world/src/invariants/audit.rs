@@ -116,8 +116,11 @@ impl Invariants {
         let me = self.cluster.broker_id(replica.node).unwrap_or(NodeId::NONE);
         let in_sync = part.committed.as_ref().is_some_and(|c| c.isr.contains(&me));
         let start = account.map_or(0, |a| a.log_start.0).max(replica.batches.first().map_or(0, |b| b.base));
+        // Both in order of their bases.
+        let mut rest = replica.batches.iter().peekable();
         for committed in part.ghost.iter().filter(|g| g.base >= start) {
-            let Some(theirs) = replica.find(committed.base) else {
+            while rest.next_if(|b| b.base < committed.base).is_some() {}
+            let Some(theirs) = rest.next_if(|b| b.base == committed.base) else {
                 let covered = replica.batches.iter().any(|b| b.base < committed.base && b.last() >= committed.base);
                 if (in_sync && covered) || (when == AuditAt::Convergence && in_sync && account.is_some()) {
                     let text = format!(

@@ -184,6 +184,8 @@ pub(crate) struct Cluster {
     pub(crate) elr: bool,
     pub(crate) parts: Vec<Part>,
     index: BTreeMap<TopicIdPartition, PartIx>,
+    /// What was looked up last: events come in runs about one partition.
+    recent: Option<(TopicIdPartition, PartIx)>,
     pub(crate) names: BTreeMap<Arc<str>, TopicId>,
     topic_names: BTreeMap<TopicId, Arc<str>>,
     pub(crate) brokers: BTreeMap<NodeId, Registered>,
@@ -206,6 +208,7 @@ impl Cluster {
             elr: setup.elr,
             parts: Vec::new(),
             index: BTreeMap::new(),
+            recent: None,
             names: BTreeMap::new(),
             topic_names: BTreeMap::new(),
             brokers: BTreeMap::new(),
@@ -218,12 +221,17 @@ impl Cluster {
         cluster
     }
     pub(crate) fn find(&self, id: TopicIdPartition) -> Option<PartIx> {
-        self.index.get(&id).copied()
+        match self.recent {
+            Some((recent, ix)) if recent == id => Some(ix),
+            _ => self.index.get(&id).copied(),
+        }
     }
     pub(crate) fn part(&mut self, id: TopicIdPartition) -> PartIx {
-        if let Some(&ix) = self.index.get(&id) {
-            return ix;
-        }
+        let ix = self.find(id).unwrap_or_else(|| self.add(id));
+        self.recent = Some((id, ix));
+        ix
+    }
+    fn add(&mut self, id: TopicIdPartition) -> PartIx {
         let topic = self.topic_names.get(&id.topic).cloned().unwrap_or_else(|| Arc::from("?"));
         self.parts.push(Part::new(id, topic));
         let ix = PartIx(self.parts.len() - 1);
