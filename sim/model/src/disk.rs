@@ -4,8 +4,7 @@
 //! sees every append asked for before it. What a crash leaves of unsynced data is the world's decision
 //! (`world.md`); a node may rely only on what a completed [`DiskOp::Fsync`] covered.
 
-pub use crate::small_map::Few;
-
+use crate::small_map::Few;
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;

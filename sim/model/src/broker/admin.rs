@@ -72,9 +72,6 @@ pub(crate) struct Admin {
 impl Admin {
     /// When [`Admin::send`] has something to do.
     pub fn next_at(&self) -> Instant {
-        if !self.block_wanted && self.forwarded.is_empty() {
-            return Instant::MAX;
-        }
         let unsent = self.block_wanted && !self.block_asked || self.forwarded.values().any(|f| !f.sent);
         if unsent { self.retry_at } else { Instant::MAX }
     }

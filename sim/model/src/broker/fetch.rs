@@ -24,7 +24,7 @@ use kafka_protocol::messages::fetch_request::FetchPartition;
 use kafka_protocol::messages::fetch_response::{
     EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
-use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, RequestKind, ResponseKind};
+use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, RequestKind};
 use kafka_protocol::protocol::StrBytes;
 use slab::Slab;
 use smallvec::SmallVec;
@@ -66,31 +66,6 @@ impl DerefMut for Asked {
     fn deref_mut(&mut self) -> &mut FetchRequest {
         let RequestKind::Fetch(request) = &mut *self.0 else { unreachable!("looked at when it was made") };
         request
-    }
-}
-
-/// An answer in the box it leaves in.
-#[derive(Debug)]
-struct Answer(Box<ResponseKind>);
-
-impl Answer {
-    fn new() -> Answer {
-        Answer(Box::new(ResponseKind::Fetch(FetchResponse::default())))
-    }
-}
-
-impl Deref for Answer {
-    type Target = FetchResponse;
-    fn deref(&self) -> &FetchResponse {
-        let ResponseKind::Fetch(response) = &*self.0 else { unreachable!("made as one") };
-        response
-    }
-}
-
-impl DerefMut for Answer {
-    fn deref_mut(&mut self) -> &mut FetchResponse {
-        let ResponseKind::Fetch(response) = &mut *self.0 else { unreachable!("made as one") };
-        response
     }
 }
 
@@ -138,7 +113,7 @@ impl Fetches {
 /// What one look at a fetch's partitions found.
 #[derive(Debug)]
 struct Look {
-    response: Answer,
+    response: FetchResponse,
     plans: Few<(usize, usize, ReadPlan)>,
     bytes: u64,
     /// An error or a diverging epoch: answered at once.
@@ -212,7 +187,7 @@ impl Process {
     /// Looks at every partition: errors, watermarks, and what could be read. Changes nothing.
     fn look(&self, fetching: &Fetching, out: &mut Outbox) -> Look {
         let request = &*fetching.request;
-        let mut look = Look { response: Answer::new(), plans: Few::new(), bytes: 0, urgent: false };
+        let mut look = Look { response: FetchResponse::default(), plans: Few::new(), bytes: 0, urgent: false };
         let limit = match fetching.reader {
             Reader::Consumer { .. } => request.max_bytes.min(self.spec.config.fetch_max_bytes),
             Reader::Follower { .. } => request.max_bytes,
@@ -220,7 +195,7 @@ impl Process {
         let committed_only = matches!(fetching.reader, Reader::Consumer { read_committed: true, .. });
         let mut left = limit.max(0) as u64;
         let mut places = fetching.places.iter();
-        let FetchResponse { responses, node_endpoints, .. } = &mut *look.response;
+        let FetchResponse { responses, node_endpoints, .. } = &mut look.response;
         *responses = Vec::with_capacity(request.topics.len());
         for (t, topic) in request.topics.iter().enumerate() {
             // Put in place first and filled there: these messages are large.
@@ -384,11 +359,11 @@ impl Process {
         self.fetches.reading.push((token.seq, number));
     }
 
-    fn fetched(&mut self, fetching: &Fetching, mut response: Answer, out: &mut Outbox) {
+    fn fetched(&mut self, fetching: &Fetching, mut response: FetchResponse, out: &mut Outbox) {
         let Fetching { caller, session, request, .. } = fetching;
         let incarnation = self.lifecycle.epoch().unwrap_or(BrokerEpoch(-1));
         self.fetch_sessions.finish(caller.version, *session, incarnation, &request.topics, &mut response);
-        self.answer_boxed(*caller, response.0, out);
+        self.answer(*caller, response, out);
     }
 
     /// The disk read what was planned.

@@ -379,13 +379,8 @@ impl Process {
 
     /// Answers a request, and lets the connection's next one in.
     fn answer(&mut self, caller: Caller, response: impl Into<ResponseKind>, out: &mut Outbox) {
-        self.answer_boxed(caller, Box::new(response.into()), out);
-    }
-
-    fn answer_boxed(&mut self, caller: Caller, response: Box<ResponseKind>, out: &mut Outbox) {
         if self.connections.done(caller.conn) {
-            let Caller { conn, correlation, version, .. } = caller;
-            out.push(Output::Response { conn, correlation, version, response });
+            out.respond(caller.conn, caller.correlation, caller.version, response);
         }
     }
 

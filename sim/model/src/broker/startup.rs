@@ -7,7 +7,7 @@
 use super::checkpoints::Checkpoints;
 use super::{Phase, Process, SELF};
 use crate::defects::Defect;
-use crate::disk::{DiskOp, DiskReply, DiskResult, DiskToken, Few, FileEntry, Path, ReadRange};
+use crate::disk::{DiskOp, DiskReply, DiskResult, DiskToken, FileEntry, Path, ReadRange};
 use crate::ids::*;
 use crate::log::checkpoint::{
     CLEAN_SHUTDOWN, CLEANER_OFFSET_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, META_PROPERTIES,
@@ -16,6 +16,7 @@ use crate::log::checkpoint::{
 };
 use crate::log::{LoadArgs, Log, LogConfig};
 use crate::node::Outbox;
+use crate::small_map::Few;
 use crate::trace::TraceEvent;
 use crate::units::Now;
 use bytes::Bytes;

@@ -8,7 +8,8 @@ use super::{Disk, DiskFault};
 use crate::event::LostData;
 use crate::faults::DiskErrorOn;
 use bytes::Bytes;
-use klamm_model::disk::{DiskError, DiskOp, DiskReply, DiskResult, Few, Path, ReadRange};
+use klamm_model::disk::{DiskError, DiskOp, DiskReply, DiskResult, Path, ReadRange};
+use klamm_model::small_map::Few;
 use klamm_model::units::Instant;
 
 /// What an operation did, so that a kill can take it back and its completion can count it.

@@ -21,8 +21,7 @@ use crate::controller::image::Image;
 use crate::defects::{Defect, Defects};
 use crate::ids::*;
 use crate::node::{ConnId, DisconnectReason, Endpoint, Outbox};
-use crate::small_map::Few;
-use crate::small_map::SmallMap;
+use crate::small_map::{Few, SmallMap};
 use crate::units::{Duration, Instant, Now};
 use kafka_protocol::messages::ResponseKind;
 use std::collections::BTreeMap;
@@ -102,9 +101,8 @@ pub(crate) struct Fetchers {
     /// From whom each partition is fetched.
     leader_of: BTreeMap<u32, NodeId>,
     next_at: Instant,
-    /// Something may have changed since rounds were last begun. Most inputs of a broker change nothing here.
-    touched: bool,
-    /// The earliest deadline of a connection, unless something may have changed since it was found.
+    /// The earliest deadline of a connection; `None` if something may have changed since it was found, and rounds may
+    /// begin. Most inputs of a broker change nothing here.
     due: Option<Instant>,
 }
 
@@ -126,14 +124,12 @@ impl Fetchers {
             by_leader: SmallMap::new(),
             leader_of: BTreeMap::new(),
             next_at: Instant::MAX,
-            touched: false,
             due: None,
         }
     }
 
     /// Everything, to be changed.
     fn leaders(&mut self) -> &mut SmallMap<NodeId, Fetcher> {
-        self.touched = true;
         self.due = None;
         &mut self.by_leader
     }
@@ -145,9 +141,10 @@ impl Fetchers {
         // between that this follower never heard of (KAFKA-7164).
         let go_on = same_leader && self.defects.on(Defect::MissedEpochNoTruncate);
         let Some(to) = endpoint(p.leader, image) else { return };
-        let config = self.config.clone();
-        let new = || Fetcher { channel: Channel::new(to, config), parts: SmallMap::new(), busy: 0 };
-        let fetcher = self.leaders().get_or_insert_with(p.leader, new);
+        self.due = None;
+        let config = &self.config;
+        let new = || Fetcher { channel: Channel::new(to, config.clone()), parts: SmallMap::new(), busy: 0 };
+        let fetcher = self.by_leader.get_or_insert_with(p.leader, new);
         let busy = (!p.settled()).then_some(After::Start);
         fetcher.busy += usize::from(busy.is_some());
         let following = Following {
@@ -191,13 +188,13 @@ impl Fetchers {
 
     /// Brokers may have moved.
     pub fn brokers_changed(&mut self, image: &Image) {
-        let config = self.config.clone();
-        for (&leader, fetcher) in self.leaders() {
+        self.due = None;
+        for (&leader, fetcher) in &mut self.by_leader {
             if let Some(to) = endpoint(leader, image)
                 && to != *fetcher.channel.endpoint()
                 && fetcher.channel.is_idle()
             {
-                fetcher.channel = Channel::new(to, config.clone());
+                fetcher.channel = Channel::new(to, self.config.clone());
             }
         }
     }

@@ -24,7 +24,7 @@ pub(super) const EARLIEST: i64 = -2;
 impl Process {
     /// Begins every round that can begin.
     pub(in crate::broker) fn run_fetchers(&mut self, now: Now, out: &mut Outbox) {
-        if !self.fetchers.touched && now.mono < self.fetchers.next_at {
+        if self.fetchers.due.is_some() && now.mono < self.fetchers.next_at {
             return;
         }
         let mut next_at = Instant::MAX;
@@ -64,7 +64,6 @@ impl Process {
             }
         }
         self.fetchers.next_at = next_at;
-        self.fetchers.touched = false;
     }
 }
 

@@ -2,6 +2,7 @@
 //! keeps what was fsynced and an arbitrary part of the rest.
 
 use crate::disk::*;
+use crate::small_map::Few;
 use bytes::Bytes;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
