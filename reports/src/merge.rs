@@ -3,7 +3,8 @@
 
 use crate::figures::{RunFigures, SCHEMA as FIGURES, ScenarioFigures, ServiceLatencies};
 use crate::record::{
-    Availability, FindingCount, GroupFigures, Operations, RunRecord, ScenarioRecord, ServiceFigures, Spread, Verdict,
+    Availability, FaultRecord, FindingCount, GroupFigures, Operations, RunRecord, ScenarioRecord, ServiceFigures,
+    Spread, Verdict,
 };
 use std::collections::BTreeMap;
 
@@ -119,6 +120,8 @@ fn merge_scenario(parts: &[(&ScenarioRecord, &ScenarioFigures)]) -> (ScenarioRec
         events: 0,
         marks: BTreeMap::new(),
         findings: BTreeMap::new(),
+        armed: BTreeMap::new(),
+        faults: Vec::new(),
         operations: Operations::default(),
         availability: Availability::default(),
         groups: None,
@@ -135,6 +138,13 @@ fn merge_scenario(parts: &[(&ScenarioRecord, &ScenarioFigures)]) -> (ScenarioRec
         }
         for (check, n) in &part.findings {
             r.findings.entry(check.clone()).or_default().add(n);
+        }
+        for (check, n) in &part.armed {
+            *r.armed.entry(check.clone()).or_default() += n;
+        }
+        r.faults.resize_with(r.faults.len().max(part.faults.len()), FaultRecord::default);
+        for (all, some) in r.faults.iter_mut().zip(&part.faults) {
+            all.add(some);
         }
         r.operations.add(&part.operations);
         r.availability.add(&part.availability);

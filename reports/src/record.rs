@@ -82,6 +82,12 @@ pub struct ScenarioRecord {
     pub expected: Vec<String>,
     /// Findings by check.
     pub findings: BTreeMap<String, FindingCount>,
+    /// How many operations or events each check could have judged; a check that is missing has judged nothing.
+    #[serde(default)]
+    pub armed: BTreeMap<String, u64>,
+    /// What became of each `[[fault]]`, in the order of the scenario file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultRecord>,
     /// Operations over all seeds.
     pub operations: Operations,
     /// Response times from the intended send time, nanoseconds.
@@ -234,6 +240,45 @@ pub struct SeedRecord {
     pub events: u64,
     /// Drawn values, by their place in the scenario file.
     pub knobs: BTreeMap<String, String>,
+}
+
+/// What became of one `[[fault]]` of a scenario: in one seed, or over all of them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FaultRecord {
+    /// The fault in words, without the numbers that are drawn.
+    pub fault: String,
+    /// How often its time came.
+    pub due: u64,
+    /// How often it was applied to a target.
+    pub fired: u64,
+    /// How often it changed something: a message dropped or delayed, a disk operation altered, a live process
+    /// stopped, a stepped clock read.
+    pub in_effect: u64,
+    /// In how many seeds it changed something.
+    pub seeds: u64,
+    /// The hosts that it changed something on, and how often.
+    pub on: BTreeMap<String, u64>,
+    /// Why it changed nothing, and how often: a condition that never held, a target that never existed, and the like.
+    pub idle: BTreeMap<String, u64>,
+}
+
+impl FaultRecord {
+    /// Adds what became of the same fault in other seeds.
+    pub fn add(&mut self, other: &FaultRecord) {
+        if self.fault.is_empty() {
+            self.fault.clone_from(&other.fault);
+        }
+        self.due += other.due;
+        self.fired += other.fired;
+        self.in_effect += other.in_effect;
+        self.seeds += other.seeds;
+        for (host, n) in &other.on {
+            *self.on.entry(host.clone()).or_default() += n;
+        }
+        for (why, n) in &other.idle {
+            *self.idle.entry(why.clone()).or_default() += n;
+        }
+    }
 }
 
 /// Findings of one check over all seeds.

@@ -7,7 +7,7 @@ use crate::schema::Scenario;
 use crate::seeds::Seed;
 use crate::setting::setting;
 use klamm_reports::figures::{FirstSeed, ScenarioFigures, ServiceLatencies};
-use klamm_reports::record::{FailureRecord, GroupFigures, ScenarioRecord, SeedRecord, ServiceFigures};
+use klamm_reports::record::{FailureRecord, FaultRecord, GroupFigures, ScenarioRecord, SeedRecord, ServiceFigures};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One scenario's seeds so far.
@@ -64,6 +64,13 @@ impl Aggregate {
             if checks.insert(&found.check) {
                 count.seeds += 1;
             }
+        }
+        for (check, n) in &outcome.armed {
+            *r.armed.entry(check.clone()).or_default() += n;
+        }
+        r.faults.resize_with(r.faults.len().max(outcome.faults.len()), FaultRecord::default);
+        for (all, seed) in r.faults.iter_mut().zip(&outcome.faults) {
+            all.add(seed);
         }
         let (o, s) = (&mut r.operations, &outcome.summary);
         o.sends += s.sends;

@@ -28,6 +28,7 @@ use klamm_model::ids::ClientId;
 use klamm_model::inspect::Inspection;
 use klamm_model::units::{Duration, Instant};
 use klamm_reports::figures::Timeline;
+use klamm_reports::record::FaultRecord;
 use klamm_workloads::apps::FinalPartition;
 use klamm_workloads::oracles::{Judge, JudgeConfig, Summary};
 use klamm_workloads::permission::{Cause, Declared};
@@ -94,6 +95,10 @@ pub struct SeedOutcome {
     pub virtual_ns: u64,
     /// Findings in order of time, permitted ones included.
     pub findings: Vec<Found>,
+    /// How many operations or events each check could have judged.
+    pub armed: BTreeMap<String, u64>,
+    /// What became of each `[[fault]]`, in the order of the scenario file.
+    pub faults: Vec<FaultRecord>,
     /// Marks seen, and how often.
     pub marks: BTreeMap<&'static str, u64>,
     /// What the faults became.
@@ -454,6 +459,7 @@ impl Run<'_> {
         let now = self.built.sim.now();
         let declared = declare::declare(&self.watch);
         let verdicts = self.watch.judge.finish(now.as_nanos(), &declared);
+        let armed = verdicts.armed.into_iter().map(|(check, n)| (check.into_owned(), n)).collect();
         let mut findings = std::mem::take(&mut self.broken);
         findings.extend(verdicts.findings.into_iter().map(declare::from_oracle));
         let white_box = self.watch.invariants.findings().iter().chain(self.built.sim.findings());
@@ -485,6 +491,8 @@ impl Run<'_> {
             events: self.built.sim.events(),
             virtual_ns: now.as_nanos(),
             findings,
+            armed,
+            faults: Vec::new(),
             marks: watch.marks,
             fired: watch.injector.fired().iter().map(|f| f.planned.clone()).collect(),
             within_budget: watch.injector.facts().budget.is_within(),

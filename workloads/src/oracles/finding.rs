@@ -5,6 +5,7 @@ use klamm_model::history::{Entry, TopicPartition, ValueId};
 use klamm_model::ids::{ClientId, Offset};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// A guarantee that did not hold.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct Verdicts {
     pub findings: Vec<Finding>,
     /// Counts.
     pub summary: super::Summary,
+    /// How many operations each check could have judged; a check that is missing has judged nothing.
+    #[serde(default)]
+    pub armed: BTreeMap<Cow<'static, str>, u64>,
 }
 
 impl Verdicts {

@@ -561,7 +561,7 @@ impl Judge {
                 None => count.violations += 1,
             }
         }
-        Verdicts { findings, summary }
+        Verdicts { findings, summary, armed: BTreeMap::new() }
     }
 }
 
