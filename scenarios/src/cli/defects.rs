@@ -89,7 +89,7 @@ fn hunt(args: &HuntArgs) -> miette::Result<u8> {
             );
         }
     }
-    Ok(if missed { super::UNSEEN } else { super::HELD })
+    Ok(if missed { super::NOT_SHOWN } else { super::HELD })
 }
 
 /// A line for the catch, and one for each thing that proves it.
