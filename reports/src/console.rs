@@ -3,7 +3,7 @@
 use crate::recap::Recap;
 use crate::record::{RunRecord, ScenarioRecord, Verdict};
 use crate::text::{count, time};
-use crate::verdict::{self, Permitted, permitted, unmet};
+use crate::verdict::{self, in_words, permitted, unmet};
 use std::fmt::Write;
 
 /// How to paint.
@@ -52,9 +52,9 @@ pub fn scenario(s: &ScenarioRecord, whole: bool, paint: Paint) -> String {
         let _ = write!(text, "   hazards {wanted}/{}", s.expected.len());
     }
     // What was lost stands in the line that says that it held.
-    let permitted: Vec<String> = permitted(s).iter().map(Permitted::in_words).collect();
+    let permitted = permitted(s);
     if !permitted.is_empty() {
-        let _ = write!(text, "   {}", permitted.join(", "));
+        let _ = write!(text, "   {}", in_words(&permitted));
     }
     text.push('\n');
     if let Some(groups) = s.groups.as_ref().filter(|g| g.rebalances > 0) {

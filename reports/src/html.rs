@@ -4,7 +4,7 @@ use crate::markdown::{FAULTS, fault_rows};
 use crate::recap::Recap;
 use crate::record::{RunRecord, ScenarioRecord, Verdict};
 use crate::text::{count, number, time};
-use crate::verdict::{self, Permitted, permitted, sentence, unmet};
+use crate::verdict::{self, in_words, permitted, sentence, unmet};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// Charts of one scenario as SVG text, with a caption each.
@@ -129,7 +129,7 @@ fn scenario(title: &str, s: &ScenarioRecord, whole: bool, charts: &Charts) -> Ma
         p { (s.summary) }
         @if !s.promise.is_empty() { p { b { "Promise: " } (s.promise) } }
         @let permitted = permitted(s);
-        @if !permitted.is_empty() { p.warn { (permitted.iter().map(Permitted::in_words).collect::<Vec<_>>().join(", ")) } }
+        @if !permitted.is_empty() { p.warn { (in_words(&permitted)) } }
         @if s.verdict == Verdict::NotRun || s.verdict == Verdict::Nondeterministic { p.warn { (sentence(s)) } }
         @for f in &s.failures {
             p.bad { (f.check) ": " (f.message) }

@@ -96,9 +96,9 @@ fn told(run: &RunRecord) -> String {
     };
     let mut lines = String::new();
     for (i, s) in run.scenarios.iter().enumerate() {
-        let phrases: Vec<String> = permitted(s).iter().map(verdict::Permitted::in_words).collect();
-        if !phrases.is_empty() {
-            let _ = writeln!(lines, "- {}: {}", run.title(i), phrases.join(", "));
+        let permitted = permitted(s);
+        if !permitted.is_empty() {
+            let _ = writeln!(lines, "- {}: {}", run.title(i), verdict::in_words(&permitted));
         }
     }
     if !lines.is_empty() {

@@ -59,20 +59,38 @@ pub fn cause(detail: &str, partition: Option<&str>) -> String {
         text = text.replace(topic, "TOPIC");
     }
     let mut said = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_ascii_digit() {
-            if !said.ends_with('#') {
-                said.push('#');
-            }
-        } else {
-            said.push(c);
-        }
+    let mut rest = text.as_str();
+    while let Some(from) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
+        let (before, word) = rest.split_at(from);
+        let (word, after) = word.split_at(word.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(word.len()));
+        said.push_str(before);
+        said.push_str(&without_numbers(word));
+        rest = after;
     }
+    said.push_str(rest);
     // 1.25 and 3 are both a number.
     while said.contains("#.#") {
         said = said.replace("#.#", "#");
     }
     said.replace("PARTITION", "the partition").replace("TOPIC", "the topic")
+}
+
+/// A word with `#` for each number in it. A value or a checksum is one number, though it has letters.
+fn without_numbers(word: &str) -> String {
+    let digits = word.strip_prefix("0x").unwrap_or(word);
+    let hexadecimal = digits.chars().all(|c| c.is_ascii_hexdigit());
+    if hexadecimal && word.contains(|c: char| c.is_ascii_digit()) && (digits.len() > 3 || digits.len() < word.len()) {
+        return "#".to_owned();
+    }
+    let mut said = String::with_capacity(word.len());
+    for c in word.chars() {
+        match c {
+            '0'..='9' if said.ends_with('#') => {}
+            '0'..='9' => said.push('#'),
+            c => said.push(c),
+        }
+    }
+    said
 }
 
 /// Adds causes to others, those of one check and sentence together.
@@ -220,6 +238,8 @@ mod tests {
         assert_eq!(one, other);
         assert_eq!(one, "the partition offset #: acknowledged at #s by broker #, absent");
         assert_eq!(cause("b1 panicked", None), "b# panicked");
+        let said = cause("offset 7 holds 0x10000000af; the CRC is 3cf2d, added at 1.5s", None);
+        assert_eq!(said, "offset # holds #; the CRC is #, added at #s");
     }
 
     #[test]

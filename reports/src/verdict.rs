@@ -108,11 +108,19 @@ pub struct Permitted {
     pub loss: bool,
 }
 
-impl Permitted {
-    /// As one phrase, such as `605 acknowledged records lost (acks=1 and a later leader change)`.
-    pub fn in_words(&self) -> String {
-        format!("{} ({})", self.what, self.causes.join("; "))
+/// Permitted findings as one phrase: `605 acknowledged records lost (acks=1 and a change of leader), 3 records out of
+/// order, 1 offset with two values (...)`. What is lost has its cause beside it; of the rest, what one cause permits is
+/// told together.
+pub fn in_words(all: &[Permitted]) -> String {
+    let mut groups: Vec<(Vec<&str>, &Permitted)> = Vec::new();
+    for p in all {
+        match groups.last_mut() {
+            Some((whats, last)) if !last.loss && last.causes == p.causes => whats.push(&p.what),
+            _ => groups.push((vec![&p.what], p)),
+        }
     }
+    let phrase = |(whats, p): &(Vec<&str>, &Permitted)| format!("{} ({})", whats.join(", "), p.causes.join("; "));
+    groups.iter().map(phrase).collect::<Vec<_>>().join(", ")
 }
 
 /// What checks find, in the words of a row: one of it, and several.
@@ -270,7 +278,7 @@ pub fn violations(s: &ScenarioRecord) -> Vec<(String, u64)> {
 /// What follows the word of a scenario's verdict, if anything does.
 pub fn remark(s: &ScenarioRecord) -> Option<String> {
     let seeds = s.seeds.len() as u64;
-    let permitted = permitted(s).iter().map(Permitted::in_words).collect::<Vec<_>>().join(", ");
+    let permitted = in_words(&permitted(s));
     let said = match s.verdict {
         Verdict::Held => permitted,
         Verdict::Violated => {
