@@ -22,30 +22,38 @@ fn the_exit_code_says_what_came_of_it() {
     assert_eq!(code(&["unseen.toml", "--seeds", "2"]), 4);
 }
 
-/// A producer with acks=1 and a leader that dies: it loses records, and a cause permits it.
+/// A producer with acks=1, and a leader that dies with records that only it has: they are lost, and a cause permits it.
 const LOSSY: &str = r#"
 name = "lossy"
-summary = "The leader dies under a producer that asks for acks=1."
-duration = "12s"
+summary = "The leader dies with records that only it has."
+duration = "8s"
 converge-within = "40s"
 
 [broker]
 "broker.session.timeout.ms" = 1500
-"broker.heartbeat.interval.ms" = 500
+"broker.heartbeat.interval.ms" = 300
 
 [[topic]]
 name = "orders"
 
 [[clients]]
 kind = "producer"
-load = { rate = 300 }
-config = { "acks" = "1", "delivery.timeout.ms" = 15000, "request.timeout.ms" = 1500 }
+load = { rate = 80 }
+config = { "acks" = "1", "delivery.timeout.ms" = 8000, "request.timeout.ms" = 1500 }
 
 [[fault]]
-kind = "power-loss"
+kind = "hold"
+api = "Fetch"
+responses = true
+between = ["leader(orders-0)", "brokers"]
+at = "2s"
+for = "2s"
+
+[[fault]]
+kind = "kill"
 who = "leader(orders-0)"
-at = "3s..6s"
-for = "4s"
+at = "3s"
+for = "3s"
 "#;
 
 /// What no reader can know: the codes of causes in the table of permissions.
