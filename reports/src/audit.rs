@@ -1,6 +1,6 @@
 //! The audit of a set of settings: what each class of fault did to them, and what one change would do.
 
-use crate::record::{Judged, Latency, Verdict};
+use crate::record::{FaultRecord, Judged, Latency, Verdict};
 use crate::text::{self, count, number, time};
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
@@ -112,6 +112,9 @@ pub struct ClassRecord {
     /// What there was to judge, if the record knows.
     #[serde(default)]
     pub judged: Option<Judged>,
+    /// What became of each of its faults, in the order of its file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultRecord>,
     /// Records sent.
     pub sends: u64,
     /// Records acknowledged.
@@ -223,7 +226,7 @@ impl AuditRecord {
         self.interrupted.unwrap_or(self.verdict().code())
     }
 
-    /// Why nothing was judged, if nothing was: a sentence for each reason.
+    /// Why nothing was judged, if nothing was, and which faults were no test: a sentence each.
     fn not_judged(&self) -> Vec<String> {
         let mut all = Judged::default();
         let known: Vec<&Judged> = self.classes.iter().filter_map(|c| c.judged.as_ref()).collect();
@@ -237,6 +240,17 @@ impl AuditRecord {
         }
         if all.read == 0 {
             why.push("Nothing that was sent was read under any class of fault: nothing was judged.".to_owned());
+        }
+        for c in self.classes.iter().filter(|c| c.seeds > 0) {
+            for f in c.faults.iter().filter(|f| f.seeds == 0) {
+                let reasons = crate::verdict::reasons(f).unwrap_or_else(|| "its time never came".to_owned());
+                why.push(format!(
+                    "{}: a fault ({}) took effect in 0 of {}: {reasons}.",
+                    c.name,
+                    f.fault,
+                    count(c.seeds, "seed")
+                ));
+            }
         }
         why
     }
@@ -568,6 +582,17 @@ mod tests {
             (a.verdict(), a.words()[0].as_str()),
             (Verdict::Held, "3 of 30 sends are refused while nothing is wrong.")
         );
+    }
+
+    #[test]
+    fn a_class_whose_fault_never_took_effect_was_not_shown() {
+        let judged = Some(Judged { asks: true, sends: 9, acknowledged: 9, read: 1, refused: 0 });
+        let mut a = audit(ClassRecord { judged, ..ClassRecord::default() });
+        let idle = BTreeMap::from([("no such target".to_owned(), 2)]);
+        a.classes[1].faults = vec![FaultRecord { fault: "kill b9".into(), due: 2, idle, ..FaultRecord::default() }];
+        assert_eq!(a.verdict(), Verdict::NotShown);
+        let said = "leader-crash: a fault (kill b9) took effect in 0 of 2 seeds: no such target (2 times).";
+        assert_eq!(a.words()[0], said);
     }
 
     #[test]

@@ -224,7 +224,7 @@ fn comparison(folder: &Path, record: &RunRecord, figures: &RunFigures) -> Result
         return Ok(Charts::new());
     }
     let seeds = record.scenarios.first().map_or(0, |s| s.seeds.len());
-    let title = format!("{} · {seeds} seeds each", record.suite);
+    let title = format!("{} · {} each", record.suite, count(seeds as u64, "seed"));
     let setting = common_setting(record);
     let charts = folder.join("charts");
     let mut drawn = Charts::new();

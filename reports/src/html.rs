@@ -79,7 +79,8 @@ pub fn run_page(run: &RunRecord, comparison: &Charts, charts: &[Charts]) -> Stri
     let body = html! {
         h1 { "klamm · " (run.suite) " · " (word(run.verdict())) }
         p {
-            (run.scenarios.len()) @if run.variants.is_empty() { " scenarios, " } @else { " variants, " } (number(seeds as u64)) " seeds, master " code { (run.master) }
+            (count(run.scenarios.len() as u64, if run.variants.is_empty() { "scenario" } else { "variant" })) ", "
+            (count(seeds as u64, "seed")) ", master " code { (run.master) }
             ", world " code { (run.world) } ", " (format!("{:.1}", run.wall_seconds)) " s on the wall, -j " (run.jobs)
             @if run.interrupted.is_some() { ", interrupted" } @else if run.cut_short { ", cut short" } "."
             @if let Some((all, same)) = run.rechecked { " Determinism: " (same) "/" (all) " rechecked in a fresh process." }
@@ -98,6 +99,18 @@ pub fn run_page(run: &RunRecord, comparison: &Charts, charts: &[Charts]) -> Stri
         p.small {
             "All times are virtual, in a modelled cluster: response time from the intended send time, open loop, all \
              seeds together. Lost and twice count what the setting permits, too."
+        }
+        @let total = verdict::armed_in_all(run);
+        @if !total.is_empty() {
+            details {
+                summary { "How often each check judged, in all scenarios together" }
+                div.scroll.named { table {
+                    thead { tr { th { "check" } th { "judged" } th { "in scenarios" } } }
+                    tbody { @for (check, n, scenarios) in &total { tr {
+                        td { (check) } td { (verdict::judged(*n)) } td { (scenarios) " of " (run.scenarios.len()) }
+                    } } }
+                } }
+            }
         }
         (crate::groups::table(run))
         @if run.variants.is_empty() { (crate::services::table(run)) }

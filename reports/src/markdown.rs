@@ -109,13 +109,23 @@ fn told(run: &RunRecord) -> String {
     if !faults.is_empty() {
         fold(&mut md, "What became of faults", &text::markdown(&FAULTS, 2, faults));
     }
-    let rows = |(i, s): (usize, &ScenarioRecord)| {
-        let title = run.title(i).to_owned();
-        verdict::armed(s).into_iter().map(move |(check, n)| vec![title.clone(), check, verdict::judged(n)])
-    };
-    let rows: Vec<Vec<String>> = run.scenarios.iter().enumerate().flat_map(rows).collect();
-    if !rows.is_empty() {
-        fold(&mut md, "How often each check judged", &text::markdown(&["scenario", "check", "judged"], 2, rows));
+    let total: Vec<Vec<String>> = verdict::armed_in_all(run)
+        .into_iter()
+        .map(|(check, n, scenarios)| vec![check, verdict::judged(n), format!("{scenarios} of {}", run.scenarios.len())])
+        .collect();
+    if !total.is_empty() {
+        let mut body = text::markdown(&["check", "judged", "in scenarios"], 1, total);
+        let named = |(i, s): (usize, &ScenarioRecord)| {
+            let title = run.title(i).to_owned();
+            let checks = verdict::armed(s).into_iter().filter(|(check, _)| verdict::names(s, check));
+            checks.map(move |(check, n)| vec![title.clone(), check, verdict::judged(n)]).collect::<Vec<_>>()
+        };
+        let named: Vec<Vec<String>> = run.scenarios.iter().enumerate().flat_map(named).collect();
+        if !named.is_empty() {
+            body.push_str("\nChecks that scenarios name:\n\n");
+            body.push_str(&text::markdown(&["scenario", "check", "judged"], 2, named));
+        }
+        fold(&mut md, "How often each check judged", &body);
     }
     md
 }

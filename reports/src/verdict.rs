@@ -320,6 +320,22 @@ pub fn armed(s: &ScenarioRecord) -> Vec<(String, u64)> {
     named.iter().map(|c| of(c)).chain(others).collect()
 }
 
+/// Whether a scenario says something of a check.
+pub fn names(s: &ScenarioRecord, check: &str) -> bool {
+    s.expected.iter().chain(&s.permits).chain(&s.forbid).any(|c| c == check)
+}
+
+/// Checks of all scenarios together: how often each could have judged, and in how many scenarios.
+pub fn armed_in_all(run: &RunRecord) -> Vec<(String, u64, usize)> {
+    let mut all: std::collections::BTreeMap<String, (u64, usize)> = std::collections::BTreeMap::new();
+    for (check, n) in run.scenarios.iter().flat_map(armed) {
+        let (times, scenarios) = all.entry(check).or_default();
+        *times += n;
+        *scenarios += usize::from(n > 0);
+    }
+    all.into_iter().map(|(check, (times, scenarios))| (check, times, scenarios)).collect()
+}
+
 /// How often a check could have judged, in words.
 pub fn judged(n: u64) -> String {
     if n == 0 { "armed in none".to_owned() } else { of_number(n, "time", "times") }

@@ -2,7 +2,7 @@
 
 use crate::artefacts::in_words;
 use crate::capacity::offered;
-use crate::run::{SeedOutcome, ServiceTimes};
+use crate::run::{Found, SeedOutcome, ServiceTimes};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use crate::setting::setting;
@@ -182,7 +182,7 @@ impl Aggregate {
 fn causes(scenario: &Scenario, outcome: &SeedOutcome, index: u64) -> Vec<CauseRecord> {
     let mut causes: BTreeMap<(String, String), u64> = BTreeMap::new();
     // Of what is found over and over only the first has words.
-    for found in outcome.violations(scenario).filter(|f| !f.detail.is_empty()) {
+    for found in outcome.violations(scenario).filter(|f| !f.detail.is_empty()).map(Found::as_violation) {
         let cause = recap::cause(&found.detail, found.partition.as_deref());
         *causes.entry((found.check.clone(), cause)).or_default() += 1;
     }

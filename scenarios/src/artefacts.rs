@@ -192,7 +192,7 @@ pub fn failure(
     outcome: &SeedOutcome,
     options: &Options,
 ) -> miette::Result<Option<FailureRecord>> {
-    let first = outcome.violations(scenario).next().expect("a failing seed").clone();
+    let first = outcome.violations(scenario).next().expect("a failing seed").as_violation();
     let recording = Options { record: true, each_minute: None, ..options.clone() };
     let mut again = run_resolved(outcome.resolved.clone(), outcome.schedule.clone(), outcome.seed, &recording);
     if again.given_up {
@@ -225,7 +225,7 @@ pub fn failure(
         digest: format!("{:016x}", outcome.digest),
         fired_digest: format!("{:016x}", fired_run.digest),
         files: BTreeMap::new(),
-        findings: again.violations(scenario).cloned().collect(),
+        findings: again.violations(scenario).map(Found::as_violation).collect(),
     };
     let recorded = again.recording.take().expect("recording was on");
     let replay = format!("klamm replay {}", shown(&folder));

@@ -200,5 +200,8 @@ fn checks_that_a_scenario_names_are_told_even_if_they_never_judged() {
     assert_eq!(told, ["duplicate: 1,234 times", "lost-write: armed in none", "unseen: 1 time"]);
     let run = RunRecord { scenarios: vec![judge(s, false)], ..RunRecord::default() };
     assert!(crate::html::run_page(&run, &Vec::new(), &[Vec::new()]).contains("armed in none"));
-    assert!(crate::markdown::summary(&run).contains("| lost-write | armed in none |"));
+    let summary = crate::markdown::summary(&run);
+    assert!(summary.contains("| a | lost-write | armed in none |"), "{summary}");
+    assert!(summary.contains("| duplicate | 1,234 times | 1 of 1 |"), "{summary}");
+    assert!(summary.contains("| lost-write | armed in none | 0 of 1 |"), "{summary}");
 }

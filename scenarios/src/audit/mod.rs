@@ -20,7 +20,7 @@ use crate::schema::Scenario;
 use crate::seeds::Seed;
 use klamm_reports::audit::{Cell, ChangeRecord, ClassRecord};
 use klamm_reports::histogram::Latencies;
-use klamm_reports::record::Judged;
+use klamm_reports::record::{FaultRecord, Judged};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -93,6 +93,8 @@ impl Tally {
         };
         r.seeds += 1;
         r.judged.get_or_insert_with(Judged::default).add(&outcome.judged);
+        r.faults.resize_with(r.faults.len().max(outcome.faults.len()), FaultRecord::default);
+        r.faults.iter_mut().zip(&outcome.faults).for_each(|(all, seed)| all.add(seed));
         r.sends += s.sends;
         r.acknowledged += s.acknowledged;
         add(&mut r.lost, s.lost() + s.acks0_missing);

@@ -98,8 +98,12 @@ fn tell(hunt: &Hunt, hunted: &Hunted, scenarios: &[Scenario]) {
     let line = |s: &Sighting| {
         let (scenario, at) = (&scenarios[s.scenario].name, s.at as f64 / 1e9);
         format!(
-            "{scenario} {} after {} seeds: {} at {at:.3}s ({} pieces): {}",
-            s.seed, s.seeds, s.check, s.evidence, s.detail
+            "{scenario} {} after {}: {} at {at:.3}s ({} pieces): {}",
+            s.seed,
+            klamm_reports::text::count(s.seeds, "seed"),
+            s.check,
+            s.evidence,
+            s.detail
         )
     };
     match hunted.caught() {

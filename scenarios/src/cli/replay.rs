@@ -3,7 +3,7 @@
 use crate::artefacts::{VerdictFile, in_words, read_verdict, witness_lines};
 use crate::interrupt::interrupt;
 use crate::refusals::refuses;
-use crate::run::{Options, SeedOutcome, WorldKind, run_resolved};
+use crate::run::{Found, Options, SeedOutcome, WorldKind, run_resolved};
 use crate::schema::{self, Scenario, Span};
 use crate::seeds::Seed;
 use crate::{catalog, shrink as shrinking};
@@ -116,7 +116,7 @@ fn read_failure(folder: &Path) -> miette::Result<Failure> {
 
 fn print_findings(outcome: &SeedOutcome, scenario: &Scenario) {
     let trace = outcome.recording.as_ref().map_or(&[][..], |r| &r.trace);
-    for found in outcome.violations(scenario) {
+    for found in outcome.violations(scenario).map(Found::as_violation) {
         println!("{}  {}  at {:.9}s", found.check, found.detail, found.at as f64 / 1e9);
         for (at, place, what) in witness_lines(&found.witness, trace) {
             println!("    {:.9}s  {place:<12} {what}", at as f64 / 1e9);

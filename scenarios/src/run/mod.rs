@@ -71,6 +71,22 @@ pub struct Found {
     pub witness: Vec<Witness>,
 }
 
+impl Found {
+    /// As it is told where it is a violation: a cause that would permit it elsewhere is named in words, and permits
+    /// nothing here.
+    pub fn as_violation(&self) -> Found {
+        let mut found = self.clone();
+        if let Some(cause) = found.permitted.take() {
+            if !found.detail.is_empty() {
+                found.detail.push_str("; ");
+            }
+            found.detail.push_str("forbidden here, though it comes of ");
+            found.detail.push_str(cause.meaning());
+        }
+        found
+    }
+}
+
 /// One piece of evidence: an event of the trace, or an operation of the history.
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
