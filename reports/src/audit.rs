@@ -1,7 +1,7 @@
 //! The audit of a set of settings: what each class of fault did to them, and what one change would do.
 
-use crate::record::Latency;
-use crate::text::{self, number, time};
+use crate::record::{FaultRecord, Judged, Latency, Verdict};
+use crate::text::{self, count, number, time};
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ pub struct AuditRecord {
     pub master: String,
     /// Settings given, by place.
     pub settings: BTreeMap<String, BTreeMap<String, String>>,
+    /// What a shell gets if a signal ended the audit: 130 (SIGINT) or 143 (SIGTERM).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<u8>,
     /// The settings as they are, by class of fault.
     pub classes: Vec<ClassRecord>,
     /// Changes of one setting.
@@ -103,6 +106,15 @@ pub struct ClassRecord {
     pub habit: bool,
     /// Seeds run.
     pub seeds: u64,
+    /// Seeds that were to be run.
+    #[serde(default)]
+    pub planned: u64,
+    /// What there was to judge, if the record knows.
+    #[serde(default)]
+    pub judged: Option<Judged>,
+    /// What became of each of its faults, in the order of its file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultRecord>,
     /// Records sent.
     pub sends: u64,
     /// Records acknowledged.
@@ -196,6 +208,65 @@ impl AuditRecord {
         s.lost + s.repeated + s.reordered + s.skipped + s.stale + s.stalled == 0
     }
 
+    /// The verdict. Where nothing was acknowledged, or nothing read, nothing was judged.
+    pub fn verdict(&self) -> Verdict {
+        if !self.is_safe() {
+            Verdict::Violated
+        } else if !self.not_judged().is_empty() {
+            Verdict::NotShown
+        } else if self.classes.iter().any(|c| c.seeds < c.planned) {
+            Verdict::NotRun
+        } else {
+            Verdict::Held
+        }
+    }
+
+    /// What a shell gets.
+    pub fn exit_code(&self) -> u8 {
+        self.interrupted.unwrap_or(self.verdict().code())
+    }
+
+    /// Why nothing was judged, if nothing was, and which faults were no test: a sentence each.
+    fn not_judged(&self) -> Vec<String> {
+        let mut all = Judged::default();
+        let known: Vec<&Judged> = self.classes.iter().filter_map(|c| c.judged.as_ref()).collect();
+        known.iter().for_each(|j| all.add(j));
+        let mut why = Vec::new();
+        if known.is_empty() {
+            return why;
+        }
+        if all.asks && all.acknowledged == 0 {
+            why.push("Nothing was acknowledged under any class of fault: nothing was judged.".to_owned());
+        }
+        if all.read == 0 {
+            why.push("Nothing that was sent was read under any class of fault: nothing was judged.".to_owned());
+        }
+        for c in self.classes.iter().filter(|c| c.seeds > 0) {
+            for f in c.faults.iter().filter(|f| f.seeds == 0) {
+                let reasons = crate::verdict::reasons(f).unwrap_or_else(|| "its time never came".to_owned());
+                why.push(format!(
+                    "{}: a fault ({}) took effect in 0 of {}: {reasons}.",
+                    c.name,
+                    f.fault,
+                    count(c.seeds, "seed")
+                ));
+            }
+        }
+        why
+    }
+
+    /// Sends that are refused though no fault is there to refuse them.
+    fn refused_in_peace(&self) -> Option<String> {
+        let quiet = self.classes.iter().find(|c| c.name == "quiet")?.judged?;
+        match quiet.refused {
+            0 => None,
+            n if n == quiet.sends => {
+                Some(format!("Every send is refused while nothing is wrong: {} of {}.", number(n), number(n)))
+            }
+            n => Some(format!("{} of {} sends are refused while nothing is wrong.", number(n), number(quiet.sends))),
+        }
+    }
+
     /// The verdict in plain words, one sentence each.
     pub fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
@@ -231,7 +302,7 @@ impl AuditRecord {
                 "times something stood still for good: sends without an end, or partitions and groups that did not recover within minutes after the fault was over",
             );
         }
-        if self.is_safe() {
+        if self.verdict() == Verdict::Held {
             let judged = self.classes.iter().filter(|c| !c.habit);
             let first = format!(
                 "Nothing that was acknowledged was lost, repeated or reordered, nothing was skipped and nothing stood still for good in {} seeds of {} classes of fault.",
@@ -240,6 +311,11 @@ impl AuditRecord {
             );
             words.insert(0, first);
         }
+        let not_run = self.classes.iter().filter(|c| c.seeds < c.planned);
+        let not_run = not_run.map(|c| format!("{}: not run, {} of {}.", c.name, c.seeds, count(c.planned, "seed")));
+        // What makes everything else worthless comes first.
+        let first = self.refused_in_peace().into_iter().chain(self.not_judged()).chain(not_run).collect::<Vec<_>>();
+        words.splice(0..0, first);
         words
     }
 
@@ -362,7 +438,8 @@ fn class_rows(a: &AuditRecord) -> Vec<(String, [String; 9])> {
 
 /// For a terminal.
 pub fn console(a: &AuditRecord) -> String {
-    let mut out = text::table("fault", &CLASSES, &class_rows(a));
+    let mut out = format!("  {}\n\n", a.verdict().word());
+    out.push_str(&text::table("fault", &CLASSES, &class_rows(a)));
     let groups = group_rows(a);
     if !groups.is_empty() {
         out.push('\n');
@@ -391,7 +468,10 @@ pub fn console(a: &AuditRecord) -> String {
 
 /// `summary.md`.
 pub fn markdown(a: &AuditRecord) -> String {
-    let mut md = format!("## klamm audit · {}\n\n", if a.is_safe() { "nothing was lost" } else { "**not safe**" });
+    let mut md = format!(
+        "## klamm audit · {}\n\n",
+        if a.verdict() == Verdict::Held { "held".to_owned() } else { format!("**{}**", a.verdict().word()) }
+    );
     for line in a.combinations.iter().chain(&a.words()) {
         let _ = writeln!(md, "- {line}");
     }
@@ -428,7 +508,7 @@ fn html_table<const N: usize>(head: &str, columns: [&str; N], rows: &[(String, [
 /// `index.html`. `folder` is where the classes' scenario files lie.
 pub fn page(a: &AuditRecord) -> String {
     let body = html! {
-        h1 { "klamm audit · " @if a.is_safe() { span.ok { "nothing was lost" } } @else { span.bad { "not safe" } } }
+        h1 { "klamm audit · " (crate::html::word(a.verdict())) }
         @for (place, settings) in &a.settings {
             p { b { (place) } ": " @for (key, value) in settings { code { (key) "=" (value) } " " } }
         }
@@ -467,4 +547,61 @@ pub fn page(a: &AuditRecord) -> String {
         @for line in a.caveats() { p { (line) } }
     };
     crate::html::page("klamm audit", &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn audit(quiet: ClassRecord) -> AuditRecord {
+        let other = ClassRecord { name: "leader-crash".into(), seeds: 2, planned: 2, ..ClassRecord::default() };
+        AuditRecord {
+            schema: SCHEMA,
+            klamm: String::new(),
+            master: String::new(),
+            interrupted: None,
+            settings: BTreeMap::new(),
+            classes: vec![ClassRecord { name: "quiet".into(), seeds: 2, planned: 2, ..quiet }, other],
+            changes: Vec::new(),
+            not_modelled: Vec::new(),
+            hazards: Vec::new(),
+            combinations: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_refuses_everything_in_peace_says_that_first_and_is_not_green() {
+        let judged = Judged { asks: true, sends: 30, refused: 30, acknowledged: 0, read: 0 };
+        let a = audit(ClassRecord { judged: Some(judged), ..ClassRecord::default() });
+        assert_eq!((a.verdict(), a.exit_code()), (Verdict::NotShown, 4));
+        assert_eq!(a.words()[0], "Every send is refused while nothing is wrong: 30 of 30.");
+        assert!(a.words().iter().all(|w| !w.contains("Nothing that was acknowledged was lost")), "{:?}", a.words());
+        let judged = Judged { refused: 3, acknowledged: 27, read: 2, ..judged };
+        let a = audit(ClassRecord { judged: Some(judged), ..ClassRecord::default() });
+        assert_eq!(
+            (a.verdict(), a.words()[0].as_str()),
+            (Verdict::Held, "3 of 30 sends are refused while nothing is wrong.")
+        );
+    }
+
+    #[test]
+    fn a_class_whose_fault_never_took_effect_was_not_shown() {
+        let judged = Some(Judged { asks: true, sends: 9, acknowledged: 9, read: 1, refused: 0 });
+        let mut a = audit(ClassRecord { judged, ..ClassRecord::default() });
+        let idle = BTreeMap::from([("no such target".to_owned(), 2)]);
+        a.classes[1].faults = vec![FaultRecord { fault: "kill b9".into(), due: 2, idle, ..FaultRecord::default() }];
+        assert_eq!(a.verdict(), Verdict::NotShown);
+        let said = "leader-crash: a fault (kill b9) took effect in 0 of 2 seeds: no such target (2 times).";
+        assert_eq!(a.words()[0], said);
+    }
+
+    #[test]
+    fn an_audit_that_was_interrupted_says_what_did_not_run() {
+        let judged = Some(Judged { asks: true, sends: 9, acknowledged: 9, read: 1, refused: 0 });
+        let mut a = audit(ClassRecord { judged, ..ClassRecord::default() });
+        assert_eq!(a.verdict(), Verdict::Held);
+        (a.classes[1].seeds, a.interrupted) = (1, Some(143));
+        assert_eq!((a.verdict(), a.exit_code()), (Verdict::NotRun, 143));
+        assert_eq!(a.words()[0], "leader-crash: not run, 1 of 2 seeds.");
+    }
 }

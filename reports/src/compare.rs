@@ -6,7 +6,8 @@ use crate::text::{self, number, time};
 use maud::{Markup, html};
 
 /// The columns of the table, after the variant's number and name.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
+    "verdict",
     "sends",
     "acknowledged",
     "goodput/s",
@@ -22,10 +23,11 @@ const COLUMNS: [&str; 13] = [
     "longest outage",
 ];
 
-fn figures(s: &ScenarioRecord) -> [String; 13] {
+fn figures(s: &ScenarioRecord) -> [String; 14] {
     let latency = |pick: fn(&crate::record::Latency) -> u64| s.response.map_or("-".to_owned(), |l| time(pick(&l)));
     let (a, o) = (&s.availability, &s.operations);
     [
+        s.verdict.word().to_owned(),
         number(o.sends),
         number(o.acknowledged),
         // acks=0 is acknowledged by nobody.
@@ -121,8 +123,13 @@ pub fn knees(run: &RunRecord) -> Vec<KneeSeries> {
 /// The table for a terminal.
 pub fn console(run: &RunRecord) -> String {
     let row = |(i, s): (usize, &ScenarioRecord)| (run.title(i).to_owned(), figures(s));
-    let rows: Vec<(String, [String; 13])> = run.scenarios.iter().enumerate().map(row).collect();
+    let rows: Vec<(String, [String; 14])> = run.scenarios.iter().enumerate().map(row).collect();
     let mut out = text::table("variant", &COLUMNS, &rows);
+    for (i, s) in run.scenarios.iter().enumerate() {
+        if let Some(remark) = crate::verdict::remark(s) {
+            out.push_str(&format!("  {}: {}, {remark}\n", run.title(i), s.verdict.word()));
+        }
+    }
     out.push_str(&crate::services::console(run));
     for series in knees(run) {
         out.push_str(&format!("  load: {}\n", series.in_words()));

@@ -13,23 +13,24 @@ use crate::text::count;
 use crate::{ReportError, junit, markdown, write_whole};
 use std::path::Path;
 
-/// Writes the run's histograms, charts, pages, figures and record.
+/// Writes the run's histograms, charts, pages, figures and record. Charts only if they are to be drawn: there may be no
+/// time for it.
 ///
 /// # Errors
 /// If they cannot be written.
-pub fn write_run(folder: &Path, record: &RunRecord, figures: &RunFigures) -> Result<(), ReportError> {
+pub fn write_run(folder: &Path, record: &RunRecord, figures: &RunFigures, draw: bool) -> Result<(), ReportError> {
     let mut charts: Vec<Charts> = Vec::new();
     for (i, (f, s)) in figures.scenarios.iter().zip(&record.scenarios).enumerate() {
         for (kind, latencies) in f.latencies().into_iter().filter(|(_, l)| !l.all().is_empty()) {
             latencies.write_hlog(&folder.join(format!("{}.{kind}.hlog", s.name)), s.virtual_ns)?;
         }
-        charts.push(of_scenario(folder, record, i, f)?);
+        charts.push(if draw { of_scenario(folder, record, i, f)? } else { Charts::new() });
     }
     let put = |name: &str, content: &str| write_whole(&folder.join(name), content.as_bytes());
     put("summary.md", &markdown::summary(record))?;
     let xml = junit::to_xml(record).map_err(|message| ReportError::Record { path: "junit.xml".to_owned(), message })?;
     put("junit.xml", &xml)?;
-    let comparison = comparison(folder, record, figures)?;
+    let comparison = if draw { comparison(folder, record, figures)? } else { Charts::new() };
     put("index.html", &run_page(record, &comparison, &charts))?;
     put("figures.json", &serde_json::to_string(figures).expect("figures are JSON"))?;
     // Last: whoever finds the record finds everything else.
@@ -223,7 +224,7 @@ fn comparison(folder: &Path, record: &RunRecord, figures: &RunFigures) -> Result
         return Ok(Charts::new());
     }
     let seeds = record.scenarios.first().map_or(0, |s| s.seeds.len());
-    let title = format!("{} · {seeds} seeds each", record.suite);
+    let title = format!("{} · {} each", record.suite, count(seeds as u64, "seed"));
     let setting = common_setting(record);
     let charts = folder.join("charts");
     let mut drawn = Charts::new();

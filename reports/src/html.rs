@@ -1,8 +1,10 @@
 //! `index.html`: one self-contained file, no network, readable at phone width.
 
-use crate::junit::missing;
+use crate::markdown::{FAULTS, fault_rows};
+use crate::recap::Recap;
 use crate::record::{RunRecord, ScenarioRecord, Verdict};
-use crate::text::{number, time};
+use crate::text::{count, number, time};
+use crate::verdict::{self, in_words, permitted, sentence, unmet};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// Charts of one scenario as SVG text, with a caption each.
@@ -47,12 +49,27 @@ pub(crate) fn page(title: &str, body: &Markup) -> String {
     .into_string()
 }
 
-fn verdict(v: Verdict) -> Markup {
-    match v {
-        Verdict::Held => html! { span.ok { "held" } },
-        Verdict::Unseen => html! { span.warn { "not everything seen" } },
-        Verdict::Violated => html! { span.bad { "violated" } },
-        Verdict::Nondeterministic => html! { span.bad { "nondeterministic" } },
+pub(crate) fn word(v: Verdict) -> Markup {
+    let class = match v {
+        Verdict::Held => "ok",
+        Verdict::NotShown | Verdict::NotRun => "warn",
+        Verdict::Violated | Verdict::Nondeterministic => "bad",
+    };
+    html! { span class=(class) { (v.word()) } }
+}
+
+/// What went wrong, once, the worst first.
+fn recap(run: &RunRecord) -> Markup {
+    let Some(recap) = Recap::of(run) else { return html! {} };
+    html! {
+        p.bad { (recap.head()) }
+        div.scroll.hazards { table {
+            thead { tr { th { "check" } th { "scenarios" } th { "found" } th { "seeds" } th { "kept" } } }
+            tbody { @for l in &recap.lines { tr {
+                td { (l.check) } td { (l.scenarios.join(", ")) } td { (l.cause) " (" (l.kind) ")" } td { (l.seeds) }
+                td { @if let Some(folder) = &l.folder { a href={ (folder) "/index.html" } { (folder) } } }
+            } } }
+        } }
     }
 }
 
@@ -60,14 +77,16 @@ fn verdict(v: Verdict) -> Markup {
 pub fn run_page(run: &RunRecord, comparison: &Charts, charts: &[Charts]) -> String {
     let seeds: usize = run.scenarios.iter().map(|s| s.seeds.len()).sum();
     let body = html! {
-        h1 { "klamm · " (run.suite) " · " (verdict(run.verdict())) }
+        h1 { "klamm · " (run.suite) " · " (word(run.verdict())) }
         p {
-            (run.scenarios.len()) @if run.variants.is_empty() { " scenarios, " } @else { " variants, " } (number(seeds as u64)) " seeds, master " code { (run.master) }
+            (count(run.scenarios.len() as u64, if run.variants.is_empty() { "scenario" } else { "variant" })) ", "
+            (count(seeds as u64, "seed")) ", master " code { (run.master) }
             ", world " code { (run.world) } ", " (format!("{:.1}", run.wall_seconds)) " s on the wall, -j " (run.jobs)
-            @if run.cut_short { ", cut short" } "."
+            @if run.interrupted.is_some() { ", interrupted" } @else if run.cut_short { ", cut short" } "."
             @if let Some((all, same)) = run.rechecked { " Determinism: " (same) "/" (all) " rechecked in a fresh process." }
         }
         @if !run.defects.is_empty() { p.warn { "Defects switched on: " (run.defects.join(", ")) } }
+        (recap(run))
         @if !run.variants.is_empty() { (crate::compare::table(run)) }
         (figures(comparison))
         div.scroll { table {
@@ -81,9 +100,21 @@ pub fn run_page(run: &RunRecord, comparison: &Charts, charts: &[Charts]) -> Stri
             "All times are virtual, in a modelled cluster: response time from the intended send time, open loop, all \
              seeds together. Lost and twice count what the setting permits, too."
         }
+        @let total = verdict::armed_in_all(run);
+        @if !total.is_empty() {
+            details {
+                summary { "How often each check judged, in all scenarios together" }
+                div.scroll.named { table {
+                    thead { tr { th { "check" } th { "judged" } th { "in scenarios" } } }
+                    tbody { @for (check, n, scenarios) in &total { tr {
+                        td { (check) } td { (verdict::judged(*n)) } td { (scenarios) " of " (run.scenarios.len()) }
+                    } } }
+                } }
+            }
+        }
         (crate::groups::table(run))
         @if run.variants.is_empty() { (crate::services::table(run)) }
-        @for (i, (s, charts)) in run.scenarios.iter().zip(charts).enumerate() { (scenario(run.title(i), s, charts)) }
+        @for (i, (s, charts)) in run.scenarios.iter().zip(charts).enumerate() { (scenario(run.title(i), s, run.is_whole(), charts)) }
     };
     page(&format!("klamm {}", run.suite), &body)
 }
@@ -96,7 +127,7 @@ fn row(title: &str, s: &ScenarioRecord) -> Markup {
     let latency = |pick: fn(&crate::record::Latency) -> u64| s.response.map_or("-".to_owned(), |l| time(pick(&l)));
     let seen = s.required_marks.iter().filter(|m| s.marks.contains_key(*m)).count();
     html! { tr {
-        td { (verdict(s.verdict)) }
+        td { (word(s.verdict)) }
         td { a href={ "#" (s.name) } { (title) } }
         td { (s.seeds.len()) } td { (number(s.operations.sends)) } td { (number(s.operations.acknowledged)) }
         td { (number(s.operations.lost)) } td { (number(s.operations.duplicates)) }
@@ -105,19 +136,21 @@ fn row(title: &str, s: &ScenarioRecord) -> Markup {
     } }
 }
 
-fn scenario(title: &str, s: &ScenarioRecord, charts: &Charts) -> Markup {
+fn scenario(title: &str, s: &ScenarioRecord, whole: bool, charts: &Charts) -> Markup {
     html! {
-        h2 id=(s.name) { (title) " · " (verdict(s.verdict)) }
+        h2 id=(s.name) { (title) " · " (word(s.verdict)) }
         p { (s.summary) }
         @if !s.promise.is_empty() { p { b { "Promise: " } (s.promise) } }
+        @let permitted = permitted(s);
+        @if !permitted.is_empty() { p.warn { (in_words(&permitted)) } }
+        @if s.verdict == Verdict::NotRun || s.verdict == Verdict::Nondeterministic { p.warn { (sentence(s)) } }
         @for f in &s.failures {
             p.bad { (f.check) ": " (f.message) }
             @if let Some(shrunk) = &f.shrunk { p { "Shrunk " (shrunk) } }
             pre { (f.replay) }
             p { a href={ (f.folder) "/index.html" } { "the story of " (f.id) } }
         }
-        @let missing = missing(s);
-        @if !missing.is_empty() { p.warn { "Never seen: " (missing.join(", ")) } }
+        @if whole && s.verdict != Verdict::NotRun { @for line in unmet(s) { p.warn { "Not shown: " (line) } } }
         @if !s.findings.is_empty() {
             div.scroll { table {
                 thead { tr { th { "found" } th { "permitted by" } th { "times" } th { "violations" } th { "seeds" } } }
@@ -129,6 +162,23 @@ fn scenario(title: &str, s: &ScenarioRecord, charts: &Charts) -> Markup {
                     td { (n.seeds) }
                 } } }
             } }
+        }
+        @if !s.faults.is_empty() {
+            div.scroll.hazards { table {
+                thead { tr { @for head in &FAULTS[1..] { th { (head) } } } }
+                tbody { @for row in fault_rows(title, s) { tr { @for cell in &row[1..] { td { (cell) } } } } }
+            } }
+        }
+        @let armed = verdict::armed(s);
+        @if !armed.is_empty() {
+            details {
+                summary { "How often each check judged: " (count(armed.iter().filter(|a| a.1 > 0).count() as u64, "check"))
+                    " did, " (number(armed.iter().map(|a| a.1).sum::<u64>())) " times in all" }
+                div.scroll.named { table {
+                    thead { tr { th { "check" } th { "judged" } } }
+                    tbody { @for (check, n) in &armed { tr { td { (check) } td { (verdict::judged(*n)) } } } }
+                } }
+            }
         }
         p.small { "Marks: " (s.marks.iter().map(|(mark, n)| format!("{mark} {n}")).collect::<Vec<_>>().join(" · ")) }
         (figures(charts))
@@ -144,6 +194,8 @@ pub struct Story {
     pub scenario: String,
     /// Its seed, in hexadecimal.
     pub seed: String,
+    /// Defects switched on.
+    pub defects: Vec<String>,
     /// The findings, the first being the verdict: (check, when, sentence).
     pub findings: Vec<(String, String, String)>,
     /// The faults that were fired: (when, what).
@@ -169,6 +221,7 @@ pub fn failure_page(story: &Story) -> String {
     let body = html! {
         h1 { (story.id) " · " (story.scenario) }
         p { "seed " code { (story.seed) } }
+        @if !story.defects.is_empty() { p.warn { "Defects switched on: " (story.defects.join(", ")) } }
         pre { (story.replay) }
         h2 { "What was found" }
         (table(["check", "when", ""], &story.findings))

@@ -15,9 +15,12 @@ pub mod html;
 pub mod junit;
 pub mod markdown;
 pub mod merge;
+pub mod recap;
 pub mod record;
 pub mod services;
+pub mod severity;
 pub mod text;
+pub mod verdict;
 pub mod versus;
 
 /// Why a report could not be written.

@@ -2,14 +2,12 @@
 //! been split. What cannot belong together is refused, in words.
 
 use crate::figures::{RunFigures, SCHEMA as FIGURES, ScenarioFigures, ServiceLatencies};
+use crate::recap::{self, CAUSES_PER_SCENARIO, Folders};
 use crate::record::{
-    Availability, FaultRecord, FindingCount, GroupFigures, Operations, RunRecord, ScenarioRecord, ServiceFigures,
-    Spread, Verdict,
+    Availability, FaultRecord, FindingCount, GroupFigures, Judged, Operations, RunRecord, ScenarioRecord,
+    ServiceFigures, Spread, Verdict,
 };
 use std::collections::BTreeMap;
-
-/// Failures of one scenario that get a folder; more are only counted.
-pub const FOLDERS_PER_SCENARIO: usize = 3;
 
 /// A shard, as it was read.
 #[derive(Clone, Debug)]
@@ -29,25 +27,77 @@ pub struct Part {
 pub fn merge(mut parts: Vec<Part>) -> Result<Part, String> {
     parts.sort_by_key(|p| p.record.shard);
     belong_together(&parts)?;
+    together(&parts, "the shards together", true)
+}
+
+/// Puts a run that was cut short and what was run later of it together. The record's head is the latter's.
+///
+/// # Errors
+/// In words, if they are not of one run.
+pub fn go_on(before: Part, later: Part) -> Result<Part, String> {
+    same_run(&before, &later)?;
+    let whole = later.record.is_whole();
+    let (rechecked, cut_short, interrupted) =
+        (later.record.rechecked, later.record.cut_short, later.record.interrupted);
+    let (seconds, head) = (before.record.wall_seconds + later.record.wall_seconds, later.record.clone());
+    let mut all = together(&[before, later], "the run, gone on with", whole)?;
+    all.record =
+        RunRecord { rechecked, cut_short, interrupted, wall_seconds: seconds, scenarios: all.record.scenarios, ..head };
+    Ok(all)
+}
+
+/// Whether two records are of the same scenarios, seeds and program.
+///
+/// # Errors
+/// In words: in what they differ.
+pub fn same_run(a: &Part, b: &Part) -> Result<(), String> {
+    let differ = |what: &str, one: &str, other: &str| {
+        Err(format!("not of one run: {what} is {one} in {} and {other} in {}", a.name, b.name))
+    };
+    let (x, y) = (&a.record, &b.record);
+    let shard = |r: &RunRecord| r.shard.map_or("the whole".to_owned(), |(k, n)| format!("{k}/{n}"));
+    let texts = [
+        ("the command line", format!("`{}`", x.again), format!("`{}`", y.again)),
+        ("the shard", shard(x), shard(y)),
+        ("klamm's version", format!("`{}`", x.klamm), format!("`{}`", y.klamm)),
+        ("the build", x.build.clone(), y.build.clone()),
+    ];
+    for (what, one, other) in texts {
+        if one != other {
+            return differ(what, &one, &other);
+        }
+    }
+    let names = |r: &RunRecord| r.scenarios.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
+    if names(x) != names(y) {
+        return differ("the list of scenarios", "one", "another");
+    }
+    match x.scenarios.iter().zip(&y.scenarios).find(|(p, q)| p.digest != q.digest) {
+        Some((p, q)) => differ(&format!("the file of `{}`", p.name), &p.digest, &q.digest),
+        None => Ok(()),
+    }
+}
+
+fn together(parts: &[Part], name: &str, whole: bool) -> Result<Part, String> {
     let first = parts.first().ok_or("no shards")?;
     let mut record = RunRecord { shard: None, ..first.record.clone() };
     record.jobs = parts.iter().map(|p| p.record.jobs).max().unwrap_or(1);
     record.wall_seconds = parts.iter().map(|p| p.record.wall_seconds).fold(0.0, f64::max);
     record.cut_short = parts.iter().any(|p| p.record.cut_short);
+    record.interrupted = parts.iter().filter_map(|p| p.record.interrupted).max();
     record.rechecked = parts.iter().try_fold((0, 0), |sum: (u64, u64), p| {
         let (all, same) = p.record.rechecked?;
         Some((sum.0 + all, sum.1 + same))
     });
     let mut figures = Vec::with_capacity(record.scenarios.len());
-    for (i, scenario) in record.scenarios.iter_mut().enumerate() {
+    for (i, of_all) in record.scenarios.iter_mut().enumerate() {
         let each: Vec<(&ScenarioRecord, &ScenarioFigures)> =
             parts.iter().map(|p| (&p.record.scenarios[i], &p.figures.scenarios[i])).collect();
-        let (merged, drawn) = merge_scenario(&each);
-        *scenario = merged;
+        let (merged, drawn) = scenario(&each, whole);
+        *of_all = merged;
         figures.push(drawn);
     }
     let figures = RunFigures { schema: FIGURES, scenarios: figures };
-    Ok(Part { name: "the shards together".to_owned(), record, figures })
+    Ok(Part { name: name.to_owned(), record, figures })
 }
 
 /// Whether these are all the shards of one run, each once. They are in order.
@@ -109,7 +159,8 @@ fn belong_together(parts: &[Part]) -> Result<(), String> {
     Ok(())
 }
 
-fn merge_scenario(parts: &[(&ScenarioRecord, &ScenarioFigures)]) -> (ScenarioRecord, ScenarioFigures) {
+/// Puts parts of one scenario's seeds together. Of a `whole` run more is demanded than of a shard.
+pub fn scenario(parts: &[(&ScenarioRecord, &ScenarioFigures)], whole: bool) -> (ScenarioRecord, ScenarioFigures) {
     let mut figures = ScenarioFigures::default();
     let mut seeds = BTreeMap::new();
     let mut walls = BTreeMap::new();
@@ -120,6 +171,9 @@ fn merge_scenario(parts: &[(&ScenarioRecord, &ScenarioFigures)]) -> (ScenarioRec
         events: 0,
         marks: BTreeMap::new(),
         findings: BTreeMap::new(),
+        causes: Vec::new(),
+        planned: 0,
+        judged: None,
         armed: BTreeMap::new(),
         faults: Vec::new(),
         operations: Operations::default(),
@@ -133,6 +187,11 @@ fn merge_scenario(parts: &[(&ScenarioRecord, &ScenarioFigures)]) -> (ScenarioRec
         r.virtual_ns += part.virtual_ns;
         r.wall_ns += part.wall_ns;
         r.events += part.events;
+        r.planned += part.planned;
+        if let Some(judged) = &part.judged {
+            r.judged.get_or_insert_with(Judged::default).add(judged);
+        }
+        recap::add(&mut r.causes, &part.causes);
         for (mark, n) in &part.marks {
             *r.marks.entry(mark.clone()).or_default() += n;
         }
@@ -175,15 +234,18 @@ fn merge_scenario(parts: &[(&ScenarioRecord, &ScenarioFigures)]) -> (ScenarioRec
     r.seeds = seeds.into_values().collect();
     figures.walls = walls.into_iter().collect();
     r.failures.sort_by_key(|f| f.index);
-    r.failures.truncate(FOLDERS_PER_SCENARIO);
+    r.failures = Folders::choose(r.failures);
     let has = |verdict| parts.iter().any(|(p, _)| p.verdict == verdict);
-    figures.complete(&mut r, has(Verdict::Nondeterministic), has(Verdict::Violated));
+    // What differed may have been violated, too.
+    let violated = has(Verdict::Violated) || r.seeds.iter().any(|s| !s.violated.is_empty());
+    figures.complete(&mut r, has(Verdict::Nondeterministic), violated, whole);
     (r, figures)
 }
 
 impl ScenarioFigures {
-    /// Writes into a record whose sums are there what follows from them: percentiles, spreads, the verdict.
-    pub fn complete(&mut self, record: &mut ScenarioRecord, nondeterministic: bool, violated: bool) {
+    /// Writes into a record whose sums are there what follows from them: percentiles, spreads, the verdict. Of a `whole`
+    /// run more is demanded than of a shard.
+    pub fn complete(&mut self, record: &mut ScenarioRecord, nondeterministic: bool, violated: bool, whole: bool) {
         record.response = self.response.figures();
         record.service = self.service.figures();
         // Sorted, so that they are the same in whatever order they came.
@@ -201,15 +263,9 @@ impl ScenarioFigures {
             record.lag_peak = Spread::of(&mut all.lag_peaks);
             record.behind = Spread::of(&mut all.behind);
         }
-        record.verdict = if nondeterministic {
-            Verdict::Nondeterministic
-        } else if violated {
-            Verdict::Violated
-        } else if crate::junit::missing(record).is_empty() {
-            Verdict::Held
-        } else {
-            Verdict::Unseen
-        };
+        recap::order(&mut record.causes);
+        record.causes.truncate(CAUSES_PER_SCENARIO);
+        record.verdict = Verdict::of(record, nondeterministic, violated, whole);
     }
 }
 
@@ -289,12 +345,18 @@ impl GroupFigures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::SeedRecord;
 
     fn shard(k: u64, n: u64) -> Part {
-        let scenario = ScenarioRecord { name: "a".into(), digest: "d".into(), ..ScenarioRecord::default() };
+        let seeds = vec![SeedRecord::default()];
+        let scenario =
+            ScenarioRecord { name: "a".into(), digest: "d".into(), planned: 1, seeds, ..ScenarioRecord::default() };
         let record =
             RunRecord { master: "0x1".into(), shard: Some((k, n)), scenarios: vec![scenario], ..RunRecord::default() };
-        let figures = RunFigures { schema: FIGURES, scenarios: vec![ScenarioFigures::default()] };
+        let figures = RunFigures {
+            schema: FIGURES,
+            scenarios: vec![ScenarioFigures { walls: vec![(k, 1)], ..ScenarioFigures::default() }],
+        };
         Part { name: format!("dir{k}"), record, figures }
     }
 
@@ -326,11 +388,36 @@ mod tests {
             let s = &mut part.record.scenarios[0];
             s.required_marks = vec!["elected".into(), "fenced".into()];
             s.marks = BTreeMap::from([(mark.to_owned(), 2)]);
-            s.verdict = Verdict::Unseen;
         }
         let merged = merge(vec![one.clone(), other.clone()]).unwrap();
         assert_eq!(merged.record.verdict(), Verdict::Held);
         other.record.scenarios[0].verdict = Verdict::Violated;
-        assert_eq!(merge(vec![one, other]).unwrap().record.verdict(), Verdict::Violated);
+        assert_eq!(merge(vec![one.clone(), other.clone()]).unwrap().record.verdict(), Verdict::Violated);
+        // A mark that no shard has seen was not shown; a shard that was cut short was not run.
+        other.record.scenarios[0].verdict = Verdict::Held;
+        other.record.scenarios[0].marks.clear();
+        assert_eq!(merge(vec![one.clone(), other.clone()]).unwrap().record.verdict(), Verdict::NotShown);
+        other.record.scenarios[0].planned = 2;
+        (other.record.cut_short, other.record.interrupted) = (true, Some(143));
+        let merged = merge(vec![one, other]).unwrap().record;
+        assert_eq!((merged.verdict(), crate::verdict::exit_code(&merged)), (Verdict::NotRun, 143));
+    }
+
+    #[test]
+    fn a_fault_without_effect_in_any_shard_was_not_shown() {
+        let (mut one, mut other) = (shard(1, 2), shard(2, 2));
+        for (part, seeds) in [(&mut one, 0), (&mut other, 1)] {
+            let idle = BTreeMap::from([("no such target".to_owned(), 1 - seeds)]);
+            let fault = FaultRecord { fault: "kill b1".into(), due: 1, seeds, idle, ..FaultRecord::default() };
+            part.record.scenarios[0].faults = vec![fault];
+        }
+        assert_eq!(merge(vec![one.clone(), other.clone()]).unwrap().record.verdict(), Verdict::Held);
+        other.record.scenarios[0].faults = one.record.scenarios[0].faults.clone();
+        let merged = merge(vec![one, other]).unwrap().record;
+        assert_eq!(merged.verdict(), Verdict::NotShown);
+        assert_eq!(
+            crate::verdict::sentence(&merged.scenarios[0]),
+            "not shown: fault 1 (kill b1) took effect in 0 of 2 seeds: no such target (2 times)"
+        );
     }
 }

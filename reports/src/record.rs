@@ -1,10 +1,12 @@
 //! The run record, `run.json`: what was run, what was found, what was measured. Versioned plain data.
 
+pub use crate::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The version of this schema. A reader refuses a higher one.
-pub const SCHEMA: u32 = 1;
+/// The version of this schema. A reader refuses a higher one. Version 1 named causes by codes, and knew neither what
+/// was planned nor what was judged.
+pub const SCHEMA: u32 = 2;
 
 /// One run of a suite.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -23,6 +25,12 @@ pub struct RunRecord {
     /// Seeds of each scenario that were asked for, over all shards; 0 if the run went by time.
     #[serde(default)]
     pub seeds: u64,
+    /// One derived seed instead of a sweep: a replay, of which nothing is demanded that only many seeds can show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<String>,
+    /// Every permitted finding that a scenario does not name was a violation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// The k-th of n shards (from 1), if it is not the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<(u64, u64)>,
@@ -39,8 +47,11 @@ pub struct RunRecord {
     pub wall_seconds: f64,
     /// Seeds repeated in a fresh process, and how many of them gave the same digest.
     pub rechecked: Option<(u64, u64)>,
-    /// Whether the run was cut short (Ctrl-C, `--for`, `--fail-fast`).
+    /// Whether not every seed was run (a signal, `--fail-fast`).
     pub cut_short: bool,
+    /// What a shell gets if a signal ended the run: 130 (SIGINT) or 143 (SIGTERM).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<u8>,
     /// Where the scenarios are variants of one, run under the same seeds: what each is called.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<String>,
@@ -66,6 +77,9 @@ pub struct ScenarioRecord {
     pub offered: Option<Offered>,
     /// How it ended.
     pub verdict: Verdict,
+    /// Seeds that were to be run; 0 if the run went by time.
+    #[serde(default)]
+    pub planned: u64,
     /// Each seed, in order.
     pub seeds: Vec<SeedRecord>,
     /// Virtual time of all seeds, nanoseconds.
@@ -80,8 +94,26 @@ pub struct ScenarioRecord {
     pub required_marks: Vec<String>,
     /// Violations that must be seen (a hazard).
     pub expected: Vec<String>,
+    /// Violations that are tolerated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permits: Vec<String>,
+    /// Checks of which a permitted finding is a violation here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forbid: Vec<String>,
+    /// Every permitted finding that is not named is a violation here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
+    /// How often what must be seen was seen before, by mark or check; where it is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen_before: BTreeMap<String, Seen>,
+    /// What there was to judge, if the record knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Judged>,
     /// Findings by check.
     pub findings: BTreeMap<String, FindingCount>,
+    /// Violations by check and cause, the partition left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<CauseRecord>,
     /// How many operations or events each check could have judged; a check that is missing has judged nothing.
     #[serde(default)]
     pub armed: BTreeMap<String, u64>,
@@ -214,23 +246,58 @@ pub struct Availability {
     pub hardship_ns: u64,
 }
 
-/// How a scenario ended.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// It held, and everything that must be seen was seen.
-    #[default]
-    Held,
-    /// A guarantee was violated.
-    Violated,
-    /// Two runs of one seed differed.
-    Nondeterministic,
-    /// A required mark, or a hazard's violation, was never seen.
-    Unseen,
+/// In how many seeds something was seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Seen {
+    /// Seeds that showed it.
+    pub seeds: u64,
+    /// Of so many.
+    pub of: u64,
+}
+
+/// What the load's clients gave the judge, the harness's own clients left out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Judged {
+    /// Whether any producer asks for acknowledgements at all: with acks=0 there is nothing to be acknowledged.
+    pub asks: bool,
+    /// Records sent.
+    pub sends: u64,
+    /// Sends that failed for certain.
+    pub refused: u64,
+    /// Records acknowledged.
+    pub acknowledged: u64,
+    /// Seeds in which a record of the load was read, by any reader.
+    pub read: u64,
+}
+
+impl Judged {
+    /// Adds other seeds'.
+    pub fn add(&mut self, other: &Judged) {
+        self.asks |= other.asks;
+        self.sends += other.sends;
+        self.refused += other.refused;
+        self.acknowledged += other.acknowledged;
+        self.read += other.read;
+    }
+}
+
+/// Violations of one check for one cause.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+pub struct CauseRecord {
+    /// The check.
+    pub check: String,
+    /// What was found, without the partition and without numbers.
+    pub cause: String,
+    /// How often.
+    pub times: u64,
+    /// In how many seeds.
+    pub seeds: u64,
+    /// The first of these seeds, by its place in the sweep (from 1).
+    pub first: u64,
 }
 
 /// One seed.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct SeedRecord {
     /// The derived seed, in hexadecimal.
     pub seed: String,
@@ -240,6 +307,9 @@ pub struct SeedRecord {
     pub events: u64,
     /// Drawn values, by their place in the scenario file.
     pub knobs: BTreeMap<String, String>,
+    /// Checks that were violated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub violated: Vec<String>,
 }
 
 /// What became of one `[[fault]]` of a scenario: in one seed, or over all of them.
@@ -286,7 +356,7 @@ impl FaultRecord {
 pub struct FindingCount {
     /// Not permitted.
     pub violations: u64,
-    /// Permitted, by cause.
+    /// Permitted, by cause, in words.
     pub permitted: BTreeMap<String, u64>,
     /// In how many seeds there was any.
     pub seeds: u64,
@@ -342,6 +412,9 @@ pub struct FailureRecord {
     pub index: u64,
     /// The check that fired first.
     pub check: String,
+    /// Every check that was violated, the worst first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<String>,
     /// When, virtual nanoseconds.
     pub at_ns: u64,
     /// What was found, in a sentence.
@@ -358,15 +431,14 @@ pub struct FailureRecord {
 }
 
 impl RunRecord {
-    /// The worst verdict: what the exit code says.
+    /// The worst verdict of all scenarios.
     pub fn verdict(&self) -> Verdict {
-        let rank = |v: &Verdict| match v {
-            Verdict::Held => 0,
-            Verdict::Unseen => 1,
-            Verdict::Violated => 2,
-            Verdict::Nondeterministic => 3,
-        };
-        self.scenarios.iter().map(|s| s.verdict).max_by_key(rank).unwrap_or_default()
+        Verdict::worst(self.scenarios.iter().map(|s| s.verdict))
+    }
+
+    /// Whether it is a whole run: not a shard, and not one seed again.
+    pub fn is_whole(&self) -> bool {
+        self.shard.is_none() && self.only.is_none()
     }
 
     /// What tells runs apart: what was run, over which seeds, and which part of it.
@@ -380,24 +452,80 @@ impl RunRecord {
         self.variants.get(i).or_else(|| self.scenarios.get(i).map(|s| &s.name)).map_or("", String::as_str)
     }
 
-    /// As JSON.
+    /// As JSON, the verdicts of all scenarios first.
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("a record is JSON")
+        #[derive(Serialize)]
+        struct Written<'a> {
+            verdict: Verdict,
+            exit: u8,
+            verdicts: BTreeMap<&'a str, String>,
+            #[serde(flatten)]
+            run: &'a RunRecord,
+        }
+        let verdicts = (0..self.scenarios.len()).map(|i| (self.title(i), crate::verdict::sentence(&self.scenarios[i])));
+        let written = Written {
+            verdict: self.verdict(),
+            exit: crate::verdict::exit_code(self),
+            verdicts: verdicts.collect(),
+            run: self,
+        };
+        serde_json::to_string_pretty(&written).expect("a record is JSON")
     }
 
-    /// From JSON.
+    /// From JSON, of this schema or an older one.
     ///
     /// # Errors
     /// What is wrong with it, in words.
     pub fn from_json(text: &str) -> Result<RunRecord, String> {
         let value: serde_json::Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
-        match value.get("schema").and_then(serde_json::Value::as_u64) {
-            Some(n) if n <= u64::from(SCHEMA) => serde_json::from_value(value).map_err(|e| e.to_string()),
-            Some(n) => Err(format!("schema {n} is newer than this klamm knows ({SCHEMA})")),
-            None => Err("no `schema`: this is not a run record".to_owned()),
+        let schema = match value.get("schema").and_then(serde_json::Value::as_u64) {
+            Some(n) if n <= u64::from(SCHEMA) => n,
+            Some(n) => return Err(format!("schema {n} is newer than this klamm knows ({SCHEMA})")),
+            None => return Err("no `schema`: this is not a run record".to_owned()),
+        };
+        let mut run: RunRecord = serde_json::from_value(value).map_err(|e| e.to_string())?;
+        if schema == 1 {
+            run.from_the_first_schema();
+        }
+        Ok(run)
+    }
+
+    /// Names causes in words, and counts what was planned as what was run.
+    fn from_the_first_schema(&mut self) {
+        self.schema = SCHEMA;
+        for s in &mut self.scenarios {
+            s.planned = s.seeds.len() as u64;
+            for count in s.findings.values_mut() {
+                let codes = std::mem::take(&mut count.permitted);
+                for (code, n) in codes {
+                    let words = FIRST_CAUSES.iter().find(|(c, _)| *c == code).map_or(code.as_str(), |(_, words)| words);
+                    *count.permitted.entry(words.to_owned()).or_default() += n;
+                }
+            }
         }
     }
 }
+
+/// The codes of causes in records of schema 1, and what they meant.
+const FIRST_CAUSES: &[(&str, &str)] = &[
+    ("a0", "acks=0"),
+    ("a1", "acks=1 and a later leader change or loss"),
+    ("U", "unclean leader election"),
+    ("L", "declared loss of data beyond what replication survives"),
+    ("ND", "ambiguous retry without idempotence"),
+    ("ND5", "ambiguous retry without idempotence, several requests in flight"),
+    ("NI", "new producer identity"),
+    ("C", "compaction"),
+    ("D", "deletion by retention or request"),
+    ("RU", "read_uncommitted"),
+    ("V1", "transaction.version below 2"),
+    ("R", "assignment change"),
+    ("S", "seek or reset"),
+    ("X", "offsets expired or altered"),
+    ("AL", "at-least-once application"),
+    ("CB", "commits before finishing"),
+    ("NT", "no transactions"),
+];
 
 #[cfg(test)]
 mod tests {
@@ -409,5 +537,33 @@ mod tests {
         assert_eq!(Spread::of(&mut [7]), Spread { count: 1, p50: 7, p99: 7, max: 7, sum: 7 });
         let mut many: Vec<u64> = (1..=200).rev().collect();
         assert_eq!(Spread::of(&mut many), Spread { count: 200, p50: 100, p99: 198, max: 200, sum: 20_100 });
+    }
+
+    #[test]
+    fn a_record_of_the_first_schema_is_read_and_its_codes_become_words() {
+        let scenario = |verdict: &str| {
+            serde_json::json!({
+                "name": "a", "summary": "", "promise": "", "digest": "d", "setting": "", "verdict": verdict,
+                "seeds": [{ "seed": "0x1", "digest": "0", "events": 1, "knobs": {} }], "virtual_ns": 1, "wall_ns": 1,
+                "events": 1, "marks": {}, "required_marks": ["x"], "expected": [],
+                "findings": { "lost-write": { "violations": 0, "permitted": { "a1": 3 }, "seeds": 1 } },
+                "operations": { "sends": 1, "acknowledged": 1, "failed": 0, "unknown": 0, "reads": 1, "lost": 3,
+                                "duplicates": 0 },
+                "response": null, "service": null, "failures": []
+            })
+        };
+        let mut old = serde_json::json!({
+            "schema": 1, "klamm": "0.1.0", "suite": "s", "master": "0x1", "world": "des", "jobs": 1, "defects": [],
+            "wall_seconds": 1.0, "rechecked": null, "cut_short": false, "scenarios": [scenario("unseen")]
+        });
+        let run = RunRecord::from_json(&old.to_string()).unwrap();
+        let s = &run.scenarios[0];
+        assert_eq!((run.schema, s.verdict, s.planned), (SCHEMA, Verdict::NotShown, 1));
+        assert_eq!(s.findings["lost-write"].permitted["acks=1 and a later leader change or loss"], 3);
+        assert!(s.judged.is_none(), "an old record does not know");
+        // Written and read again, it is the same.
+        assert_eq!(RunRecord::from_json(&run.to_json()).unwrap(), run);
+        old["schema"] = (SCHEMA + 1).into();
+        assert!(RunRecord::from_json(&old.to_string()).unwrap_err().contains("newer than this klamm knows"));
     }
 }

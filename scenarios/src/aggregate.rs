@@ -2,12 +2,15 @@
 
 use crate::artefacts::in_words;
 use crate::capacity::offered;
-use crate::run::{SeedOutcome, ServiceTimes};
+use crate::run::{Found, SeedOutcome, ServiceTimes};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use crate::setting::setting;
 use klamm_reports::figures::{FirstSeed, ScenarioFigures, ServiceLatencies};
-use klamm_reports::record::{FailureRecord, FaultRecord, GroupFigures, ScenarioRecord, SeedRecord, ServiceFigures};
+use klamm_reports::recap;
+use klamm_reports::record::{
+    CauseRecord, FailureRecord, FaultRecord, GroupFigures, Judged, ScenarioRecord, SeedRecord, ServiceFigures,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One scenario's seeds so far.
@@ -19,11 +22,13 @@ pub struct Aggregate {
     seeds: BTreeMap<u64, (SeedRecord, u64)>,
     nondeterministic: bool,
     violated: bool,
+    /// Whether they are all there will be: not a shard, and not one seed again.
+    whole: bool,
 }
 
 impl Aggregate {
-    /// No seeds yet.
-    pub fn new(scenario: &Scenario) -> Aggregate {
+    /// No seeds yet of `planned` (0: as many as time allows). Of a `whole` run more is demanded than of a part.
+    pub fn new(scenario: &Scenario, planned: u64, whole: bool) -> Aggregate {
         let text = crate::schema::to_toml(scenario);
         let record = ScenarioRecord {
             name: scenario.name.clone(),
@@ -34,6 +39,11 @@ impl Aggregate {
             offered: offered(scenario),
             required_marks: scenario.expect.sometimes.clone(),
             expected: scenario.expect.violations.clone(),
+            permits: scenario.expect.permits.clone(),
+            forbid: scenario.expect.forbid.clone(),
+            strict: scenario.expect.strict,
+            seen_before: crate::seen::before(scenario),
+            planned,
             ..ScenarioRecord::default()
         };
         Aggregate {
@@ -42,6 +52,7 @@ impl Aggregate {
             seeds: BTreeMap::new(),
             nondeterministic: false,
             violated: false,
+            whole,
         }
     }
 
@@ -58,13 +69,15 @@ impl Aggregate {
         for found in &outcome.findings {
             let count = r.findings.entry(found.check.clone()).or_default();
             match found.permitted {
-                Some(cause) => *count.permitted.entry(cause.name().to_owned()).or_default() += 1,
+                Some(cause) => *count.permitted.entry(cause.meaning().to_owned()).or_default() += 1,
                 None => count.violations += 1,
             }
             if checks.insert(&found.check) {
                 count.seeds += 1;
             }
         }
+        r.judged.get_or_insert_with(Judged::default).add(&outcome.judged);
+        recap::add(&mut r.causes, &causes(scenario, outcome, index));
         for (check, n) in &outcome.armed {
             *r.armed.entry(check.clone()).or_default() += n;
         }
@@ -110,6 +123,7 @@ impl Aggregate {
             digest: format!("{:016x}", outcome.digest),
             events: outcome.events,
             knobs: knobs(scenario, &outcome.resolved),
+            violated: outcome.violated(scenario),
         };
         if let Some(timeline) = outcome.timeline.take() {
             let fired = in_words(&outcome.fired);
@@ -148,11 +162,6 @@ impl Aggregate {
         self.nondeterministic = true;
     }
 
-    /// Failures that have a folder.
-    pub fn failures(&self) -> usize {
-        self.record.failures.len()
-    }
-
     /// The record of all seeds so far.
     pub fn record(&self) -> ScenarioRecord {
         self.close().0
@@ -164,9 +173,21 @@ impl Aggregate {
         record.seeds = self.seeds.values().map(|(seed, _)| seed.clone()).collect();
         record.failures.sort_by_key(|f| f.index);
         figures.walls = self.seeds.iter().map(|(index, (_, wall))| (*index, *wall)).collect();
-        figures.complete(&mut record, self.nondeterministic, self.violated);
+        figures.complete(&mut record, self.nondeterministic, self.violated, self.whole);
         (record, figures)
     }
+}
+
+/// A seed's violations by check and cause.
+fn causes(scenario: &Scenario, outcome: &SeedOutcome, index: u64) -> Vec<CauseRecord> {
+    let mut causes: BTreeMap<(String, String), u64> = BTreeMap::new();
+    // Of what is found over and over only the first has words.
+    for found in outcome.violations(scenario).filter(|f| !f.detail.is_empty()).map(Found::as_violation) {
+        let cause = recap::cause(&found.detail, found.partition.as_deref());
+        *causes.entry((found.check.clone(), cause)).or_default() += 1;
+    }
+    let one = |((check, cause), times)| CauseRecord { check, cause, times, seeds: 1, first: index + 1 };
+    causes.into_iter().map(one).collect()
 }
 
 /// The values that were drawn, by their place.

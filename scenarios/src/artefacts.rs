@@ -180,7 +180,8 @@ fn discard(folder: &Path) -> miette::Result<()> {
     Ok(())
 }
 
-/// Runs a failing seed again with recording on, shrinks its schedule, and writes its folder.
+/// Runs a failing seed again with recording on, shrinks its schedule, and writes its folder. `None` if it was given up
+/// on the way: then nothing is written.
 ///
 /// # Errors
 /// If it cannot be written, or if the seed does not fail in the same way again.
@@ -190,10 +191,13 @@ pub fn failure(
     index: u64,
     outcome: &SeedOutcome,
     options: &Options,
-) -> miette::Result<FailureRecord> {
-    let first = outcome.violations(scenario).next().expect("a failing seed").clone();
+) -> miette::Result<Option<FailureRecord>> {
+    let first = outcome.violations(scenario).next().expect("a failing seed").as_violation();
     let recording = Options { record: true, each_minute: None, ..options.clone() };
     let mut again = run_resolved(outcome.resolved.clone(), outcome.schedule.clone(), outcome.seed, &recording);
+    if again.given_up {
+        return Ok(None);
+    }
     if again.digest != outcome.digest {
         return Err(miette::miette!(
             "{}: seed {} gave another digest when it was run again with recording on",
@@ -203,6 +207,9 @@ pub fn failure(
     }
     let fired_run = run_resolved(outcome.resolved.clone(), outcome.fired.clone(), outcome.seed, options);
     let shrunk = shrink(scenario, &outcome.resolved, &outcome.fired, outcome.seed, &first.check, options);
+    if fired_run.given_up || options.interrupt.as_ref().is_some_and(|i| i.gives_up()) {
+        return Ok(None);
+    }
     let id = short_id(&format!("{} {} {} {}", to_toml(scenario), outcome.seed, first.check, outcome.digest));
     let folder = run.join(&id);
     let aside = run.join(format!(".{id}.part"));
@@ -218,7 +225,7 @@ pub fn failure(
         digest: format!("{:016x}", outcome.digest),
         fired_digest: format!("{:016x}", fired_run.digest),
         files: BTreeMap::new(),
-        findings: again.violations(scenario).cloned().collect(),
+        findings: again.violations(scenario).map(Found::as_violation).collect(),
     };
     let recorded = again.recording.take().expect("recording was on");
     let replay = format!("klamm replay {}", shown(&folder));
@@ -228,18 +235,19 @@ pub fn failure(
     let all = outcome.fired.len();
     let smaller = shrunk.as_ref().map(|s| &s.schedule).filter(|s| s.len() < all);
     let shrunk = smaller.map(|s| format!("{all} -> {} faults: {}", s.len(), in_words(s)));
-    Ok(FailureRecord {
+    Ok(Some(FailureRecord {
         id: id.clone(),
         seed: verdict.seed,
         index: index + 1,
         check: first.check,
+        checks: outcome.violated(scenario),
         at_ns: first.at,
         message: first.detail,
         shrunk,
         faults: outcome.fired.len(),
         folder: id,
         replay,
-    })
+    }))
 }
 
 /// Copies a failure's folder of another run into this one, and lets its words lead there.
@@ -366,6 +374,7 @@ fn story(
         id: verdict.id.clone(),
         scenario: scenario.name.clone(),
         seed: verdict.seed.clone(),
+        defects: verdict.defects.clone(),
         findings: verdict.findings.iter().map(|f| (f.check.clone(), moment(f.at), f.detail.clone())).collect(),
         faults: outcome.fired.iter().map(|p| (text::time(p.at), fault_in_words(p))).collect(),
         witness: witness.into_iter().map(|(at, place, what)| (moment(at), place, what)).collect(),

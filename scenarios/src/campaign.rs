@@ -3,23 +3,30 @@
 //! Workers take the next (scenario, seed) and send back its outcome; the calling thread gathers. A failing seed is
 //! run again with recording on, its schedule is shrunk, and its folder written before the next outcome is taken,
 //! so a run that is killed leaves every finished failure folder complete.
+//!
+//! A run that is interrupted has done a beginning of its work, in the order of work: what came after a seed that was
+//! given up does not count. Gone on with ([`Plan::resume`]), it is put together as shards are, and comes out as if it had
+//! never been interrupted.
 
 use crate::aggregate::Aggregate;
 use crate::artefacts;
+use crate::interrupt::Interrupt;
 use crate::recheck;
 use crate::run::{Options, SeedOutcome, WorldKind, run_seed};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use klamm_model::defects::Defects;
 use klamm_reports::figures::{self, RunFigures};
-use klamm_reports::merge::FOLDERS_PER_SCENARIO;
-use klamm_reports::record::{RunRecord, SCHEMA, ScenarioRecord, Verdict};
-use std::collections::BTreeMap;
+use klamm_reports::folder::{read_run, write_run};
+use klamm_reports::merge::{self, Part};
+use klamm_reports::recap::Folders;
+use klamm_reports::record::{RunRecord, SCHEMA, ScenarioRecord};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tracing::{debug, trace};
 
@@ -46,6 +53,10 @@ pub struct Plan {
     pub shard: (u64, u64),
     /// Stop at the first failure.
     pub fail_fast: bool,
+    /// Every permitted finding that a scenario does not name is a violation.
+    pub strict: bool,
+    /// The folder of this very run, to be gone on with where it was interrupted.
+    pub resume: Option<PathBuf>,
     /// Seeds run again in a fresh process, parts per million; at least the first of each scenario, unless 0.
     pub recheck_ppm: u32,
     /// The world that seeds run in.
@@ -79,6 +90,8 @@ pub trait Progress {
     fn scenario(&mut self, record: &ScenarioRecord);
     /// A failure's folder is being made.
     fn failing(&mut self, scenario: &str, seed: Seed, check: &str);
+    /// A failure's folder could not be finished before the run had to end: the seed counts as not run.
+    fn given_up(&mut self, scenario: &str, seed: Seed, check: &str);
 }
 
 /// What a campaign leaves.
@@ -99,6 +112,9 @@ impl Plan {
             (None, Some(time)) => write!(line, " --for {}s --master {}", time.as_secs(), self.master),
             (None, None) => write!(line, " --seeds {} --master {}", self.seeds, self.master),
         };
+        if self.strict {
+            line.push_str(" --strict");
+        }
         if self.world != WorldKind::default() {
             let _ = write!(line, " --world {}", self.world);
         }
@@ -106,6 +122,11 @@ impl Plan {
             let _ = write!(line, " --defect {defect}");
         }
         line
+    }
+
+    /// Whether it is a whole run: not a shard, and not one seed again.
+    pub fn is_whole(&self) -> bool {
+        self.shard.1 == 1 && self.only.is_none()
     }
 
     /// The record of a run of which nothing has been done yet.
@@ -117,6 +138,8 @@ impl Plan {
             master: self.master.to_string(),
             again: self.again(),
             seeds: if self.time.is_some() { 0 } else { self.seeds },
+            only: self.only.map(|seed| seed.to_string()),
+            strict: self.strict,
             shard: (self.shard.1 > 1).then_some(self.shard),
             build: build(),
             world: self.world.to_string(),
@@ -125,6 +148,7 @@ impl Plan {
             wall_seconds: 0.0,
             rechecked: None,
             cut_short: false,
+            interrupted: None,
             variants: self.paired.as_ref().map_or_else(Vec::new, |p| p.labels.clone()),
             scenarios: aggregates.iter().map(Aggregate::record).collect(),
         }
@@ -188,50 +212,138 @@ fn jobs(plan: &Plan) -> Vec<Job> {
     jobs
 }
 
-/// Runs a campaign. `stop` may be raised from elsewhere (Ctrl-C): seeds in flight are finished.
+/// What of a run was done before it was interrupted.
+struct Before {
+    part: Part,
+    /// By scenario: the places in the sweep of the seeds that were run.
+    done: Vec<BTreeSet<u64>>,
+}
+
+/// Reads the folder of a run that is to be gone on with.
 ///
 /// # Errors
-/// If the run's folder cannot be written.
-pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miette::Result<Done> {
+/// If it is none, or not of this plan and this program: in words, what differs.
+fn before(plan: &Plan, folder: &Path, record: &RunRecord) -> miette::Result<Before> {
+    let name = folder.display().to_string();
+    if plan.time.is_some() {
+        return Err(miette::miette!("--resume: a run that goes by time (`--for`) has no rest to go on with"));
+    }
+    if !folder.join("run.json").is_file() {
+        return Err(miette::miette!(
+            help = "a run that was killed at once leaves its finished failures, but no record: run it anew",
+            "--resume {name}: no run.json: not the folder of a run that was interrupted"
+        ));
+    }
+    let (old, figures) = read_run(folder).map_err(|e| miette::miette!("--resume: {e}"))?;
+    let mut part = Part { name, record: old, figures };
+    let asked = Part { name: "this command".to_owned(), record: record.clone(), figures: RunFigures::default() };
+    merge::same_run(&part, &asked).map_err(|m| {
+        miette::miette!(help = format!("{} --resume {}", part.record.again, part.name), "--resume: {m}")
+    })?;
+    if !part.record.cut_short && part.record.interrupted.is_none() {
+        return Err(miette::miette!("--resume {}: every seed of it was run", part.name));
+    }
+    for s in &mut part.record.scenarios {
+        // What is still to be run is counted by those who run it.
+        s.planned = s.seeds.len() as u64;
+    }
+    let done = part.figures.scenarios.iter().map(|f| f.walls.iter().map(|(index, _)| *index).collect()).collect();
+    Ok(Before { part, done })
+}
+
+/// What workers share.
+struct Work<'a> {
+    plan: &'a Plan,
+    jobs: &'a [Job],
+    options: &'a Options,
+    interrupt: &'a Interrupt,
+    next: AtomicUsize,
+    started: Instant,
+}
+
+impl Work<'_> {
+    /// Takes up seeds until there are none, time is over, or the run is to end.
+    fn take_up(&self, send: &mpsc::SyncSender<Result>) {
+        loop {
+            let over = self.plan.time.is_some_and(|t| self.started.elapsed() >= t);
+            if self.interrupt.stops() || over {
+                return;
+            }
+            let Some(&job) = self.jobs.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return };
+            let begun = Instant::now();
+            let options = Options { timeline: job.first, ..self.options.clone() };
+            let outcome = run_seed(&self.plan.scenarios[job.scenario], job.seed.0, &options);
+            if outcome.given_up || send.send(Result { job, outcome, wall: begun.elapsed() }).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Runs a campaign. Once `interrupt` says so no seed is taken up; seeds in flight end, or are given up.
+///
+/// # Errors
+/// If the run's folder cannot be written, or the one to go on with is not of this run.
+pub fn run(plan: &Plan, interrupt: &Arc<Interrupt>, progress: &mut dyn Progress) -> miette::Result<Done> {
     let started = Instant::now();
-    let mut aggregates: Vec<Aggregate> = plan.scenarios.iter().map(Aggregate::new).collect();
-    let mut record = plan.record(&aggregates);
-    let folder = artefacts::run_folder(&plan.out, &record)?;
+    let mut all = jobs(plan);
+    let of = |jobs: &[Job], s: usize| jobs.iter().filter(|j| j.scenario == s).count() as u64;
+    let aggregates = |jobs: &[Job]| -> Vec<Aggregate> {
+        let planned = |s: usize| if plan.time.is_some() { 0 } else { of(jobs, s) };
+        let new = |(s, scenario)| Aggregate::new(scenario, planned(s), plan.is_whole());
+        plan.scenarios.iter().enumerate().map(new).collect()
+    };
+    let mut record = plan.record(&aggregates(&all));
+    let before = plan.resume.as_ref().map(|folder| before(plan, folder, &record)).transpose()?;
+    let folder = match &plan.resume {
+        Some(folder) => folder.clone(),
+        None => artefacts::run_folder(&plan.out, &record)?,
+    };
     progress.begun(&folder);
-    let all = jobs(plan);
     let total = all.len() as u64;
-    debug!(suite = plan.suite, seeds = total, jobs = plan.jobs, folder = %folder.display(), "campaign begins");
+    if let Some(before) = &before {
+        all.retain(|job| !before.done[job.scenario].contains(&job.index));
+        all.iter_mut().enumerate().for_each(|(place, job)| job.place = place);
+    }
+    let mut aggregates = aggregates(&all);
+    let so_far = |s: usize, aggregate: &Aggregate| match &before {
+        None => aggregate.close(),
+        Some(b) => {
+            let (record, figures) = aggregate.close();
+            let parts = [(&b.part.record.scenarios[s], &b.part.figures.scenarios[s]), (&record, &figures)];
+            merge::scenario(&parts, plan.is_whole())
+        }
+    };
+    debug!(suite = plan.suite, seeds = all.len(), jobs = plan.jobs, folder = %folder.display(), "campaign begins");
     let options = Options {
         world: plan.world,
         defects: plan.defects,
         encode_messages: plan.encode_messages,
         each_minute: plan.each_minute,
+        interrupt: Some(interrupt.clone()),
         ..Options::default()
     };
-    let next = AtomicUsize::new(0);
-    let mut open: Vec<u64> =
-        (0..plan.scenarios.len()).map(|s| all.iter().filter(|j| j.scenario == s).count() as u64).collect();
-    let (mut done, mut failures, mut virtual_ns, mut taken) = (0, 0, 0, 0);
+    let mut folders: Vec<Folders> = vec![Folders::default(); plan.scenarios.len()];
+    let mut open: Vec<u64> = (0..plan.scenarios.len()).map(|s| of(&all, s)).collect();
+    let (mut failures, mut virtual_ns, mut taken) = (0, 0, 0);
+    let mut done = total - all.len() as u64;
+    if let Some(b) = &before {
+        for (s, scenario) in b.part.record.scenarios.iter().enumerate() {
+            scenario.failures.iter().for_each(|f| folders[s].kept(&f.check, f.every_check()));
+            failures += scenario.seeds.iter().filter(|s| !s.violated.is_empty()).count() as u64;
+            virtual_ns += scenario.virtual_ns;
+            if open[s] == 0 {
+                progress.scenario(&so_far(s, &aggregates[s]).0);
+            }
+        }
+    }
     let mut digests = Vec::new();
+    let work = Work { plan, jobs: &all, options: &options, interrupt, next: AtomicUsize::new(0), started };
     std::thread::scope(|scope| -> miette::Result<()> {
         let (send, receive) = mpsc::sync_channel::<Result>(plan.jobs * 4);
         for _ in 0..plan.jobs {
-            let (send, next, all, options) = (send.clone(), &next, &all, &options);
-            scope.spawn(move || {
-                loop {
-                    let over = plan.time.is_some_and(|t| started.elapsed() >= t);
-                    if stop.load(Ordering::Relaxed) || over {
-                        break;
-                    }
-                    let Some(&job) = all.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-                    let begun = Instant::now();
-                    let options = Options { timeline: job.first, ..options.clone() };
-                    let outcome = run_seed(&plan.scenarios[job.scenario], job.seed.0, &options);
-                    if send.send(Result { job, outcome, wall: begun.elapsed() }).is_err() {
-                        break;
-                    }
-                }
-            });
+            let (send, work) = (send.clone(), &work);
+            scope.spawn(move || work.take_up(&send));
         }
         drop(send);
         // Taken into account in the order of work, whatever thread was faster: which failures get a folder is part of
@@ -250,39 +362,69 @@ pub fn run(plan: &Plan, stop: &AtomicBool, progress: &mut dyn Progress) -> miett
             let scenario = &plan.scenarios[job.scenario];
             trace!(scenario = scenario.name, seed = %job.seed, events = outcome.events, wall = ?wall, "seed done");
             let aggregate = &mut aggregates[job.scenario];
+            if let Some(first) = outcome.violations(scenario).next() {
+                failures += 1;
+                let checks = outcome.violated(scenario);
+                let every = || checks.iter().map(String::as_str);
+                if folders[job.scenario].keeps(&first.check, every()) {
+                    progress.failing(&scenario.name, job.seed, &first.check);
+                    let made = artefacts::failure(&folder, scenario, job.index, &outcome, &options)?;
+                    let Some(failure) = made else {
+                        progress.given_up(&scenario.name, job.seed, &first.check);
+                        break;
+                    };
+                    folders[job.scenario].kept(&first.check, every());
+                    aggregate.fail(failure);
+                }
+                if plan.fail_fast {
+                    interrupt.stop();
+                }
+            }
             aggregate.add(scenario, job.index, &mut outcome, wall.as_nanos() as u64);
             digests.push((job.scenario, job.seed, outcome.digest));
             done += 1;
             virtual_ns += outcome.virtual_ns;
-            if let Some(first) = outcome.violations(scenario).next() {
-                failures += 1;
-                if aggregate.failures() < FOLDERS_PER_SCENARIO {
-                    progress.failing(&scenario.name, job.seed, &first.check);
-                    let failure = artefacts::failure(&folder, scenario, job.index, &outcome, &options)?;
-                    aggregate.fail(failure);
-                }
-                if plan.fail_fast {
-                    stop.store(true, Ordering::Relaxed);
-                }
-            }
             progress.seed(done, total, failures, virtual_ns);
             open[job.scenario] -= 1;
             if open[job.scenario] == 0 {
-                progress.scenario(&aggregate.record());
+                progress.scenario(&so_far(job.scenario, aggregate).0);
             }
         }
         Ok(())
     })?;
     debug!(done, failures, "every seed done");
-    let rechecked = check_again(plan, &digests, &mut aggregates, stop)?;
+    if let Some(b) = &before {
+        for (s, scenario) in b.part.record.scenarios.iter().enumerate() {
+            for seed in &scenario.seeds {
+                let digest = u64::from_str_radix(&seed.digest, 16);
+                if let (Ok(name), Ok(digest)) = (seed.seed.parse(), digest) {
+                    digests.push((s, name, digest));
+                }
+            }
+        }
+    }
+    let rechecked = check_again(plan, &digests, &mut aggregates, interrupt)?;
     record.wall_seconds = started.elapsed().as_secs_f64();
     record.rechecked = rechecked;
     record.cut_short = done < total && plan.time.is_none();
+    record.interrupted = interrupt.code();
     let (scenarios, drawn) = aggregates.iter().map(Aggregate::close).unzip();
     record.scenarios = scenarios;
-    let figures = RunFigures { schema: figures::SCHEMA, scenarios: drawn };
-    klamm_reports::folder::write_run(&folder, &record, &figures).map_err(|e| miette::miette!("{e}"))?;
-    Ok(Done { record, folder })
+    let mut all =
+        Part { name: String::new(), record, figures: RunFigures { schema: figures::SCHEMA, scenarios: drawn } };
+    if let Some(b) = before {
+        all = merge::go_on(b.part, all).map_err(|m| miette::miette!("{m}"))?;
+    }
+    for (s, scenario) in all.record.scenarios.iter().enumerate() {
+        // Whoever watched was told of the others as they ended.
+        if open[s] > 0 {
+            progress.scenario(scenario);
+        }
+    }
+    // Charts take longer than a signal leaves; `klamm report` draws them.
+    let draw = all.record.interrupted.is_none();
+    write_run(&folder, &all.record, &all.figures, draw).map_err(|e| miette::miette!("{e}"))?;
+    Ok(Done { record: all.record, folder })
 }
 
 /// Runs some seeds again in a fresh process and compares digests.
@@ -290,9 +432,9 @@ fn check_again(
     plan: &Plan,
     digests: &[(usize, Seed, u64)],
     aggregates: &mut [Aggregate],
-    stop: &AtomicBool,
+    interrupt: &Interrupt,
 ) -> miette::Result<Option<(u64, u64)>> {
-    if plan.recheck_ppm == 0 || stop.load(Ordering::Relaxed) {
+    if plan.recheck_ppm == 0 || interrupt.stops() {
         return Ok(None);
     }
     let mut seen = vec![false; plan.scenarios.len()];
@@ -303,25 +445,13 @@ fn check_again(
         let first = !std::mem::replace(&mut seen[*s], true);
         first || seed.0 % 1_000_000 < u64::from(plan.recheck_ppm)
     });
-    let same = recheck::compare(plan, &chosen)?;
+    let Some(same) = recheck::compare(plan, &chosen, interrupt)? else { return Ok(None) };
     for ((scenario, ..), same) in chosen.iter().zip(&same) {
         if !same {
             aggregates[*scenario].differed();
         }
     }
     Ok(Some((same.len() as u64, same.iter().filter(|s| **s).count() as u64)))
-}
-
-/// What a run's verdict means to a shell.
-pub fn exit_code(record: &RunRecord) -> u8 {
-    match record.verdict() {
-        Verdict::Held => 0,
-        Verdict::Violated => 1,
-        Verdict::Nondeterministic => 3,
-        // A run cut short, or a shard, has not had the chance to see everything.
-        Verdict::Unseen if record.cut_short || record.shard.is_some() => 0,
-        Verdict::Unseen => 4,
-    }
 }
 
 /// Where a failure's folder lies, relative to where the command was run.

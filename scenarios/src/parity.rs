@@ -4,7 +4,7 @@
 use crate::refusals::refusals;
 use crate::run::WorldKind;
 use crate::schema::Scenario;
-use klamm_reports::record::ScenarioRecord;
+use klamm_reports::record::{ScenarioRecord, Verdict};
 use std::collections::BTreeSet;
 
 /// What a scenario came to in one world.
@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 pub struct Came {
     /// Seeds run.
     pub seeds: u64,
+    /// Its verdict there.
+    pub verdict: Verdict,
     /// Violations seen, by check: those that the scenario expects, and those that nothing permits; what it merely
     /// tolerates is left out.
     pub names: BTreeSet<String>,
@@ -25,22 +27,33 @@ impl Came {
             // What a hazard is about may well be permitted by what happened, and is there all the same.
             e.violations.contains(check) || count.violations > 0 && !e.permits.contains(check)
         });
-        Came { seeds: record.seeds.len() as u64, names: counts.map(|(check, _)| check.clone()).collect() }
+        Came {
+            seeds: record.seeds.len() as u64,
+            verdict: record.verdict,
+            names: counts.map(|(check, _)| check.clone()).collect(),
+        }
     }
 
     /// In words.
     pub fn words(&self) -> String {
+        let word = self.verdict.word();
         if self.names.is_empty() {
-            return "held".to_owned();
+            return word.to_owned();
         }
-        self.names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+        format!("{word}, {}", self.names.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
     }
 }
 
 /// Whether what came in two worlds is one promise kept: nothing beyond what the scenario expects, and the same of that.
 pub fn agrees(scenario: &Scenario, a: &Came, b: &Came) -> bool {
     let expected = |name: &String| scenario.expect.violations.contains(name);
-    a.names == b.names && a.names.iter().all(expected)
+    a.verdict == b.verdict && a.names == b.names && a.names.iter().all(expected)
+}
+
+/// The verdict of a comparison: a difference is a violation of the one promise, and nothing is better than its worlds.
+pub fn verdict(scenario: &Scenario, a: &Came, b: &Came) -> Verdict {
+    let same = if agrees(scenario, a, b) { Verdict::Held } else { Verdict::Violated };
+    Verdict::worst([same, a.verdict, b.verdict])
 }
 
 /// Those that every world can run, and why the others cannot be.
@@ -62,7 +75,7 @@ mod tests {
     use klamm_reports::record::FindingCount;
 
     fn came(names: &[&str]) -> Came {
-        Came { seeds: 1, names: names.iter().map(|n| (*n).to_owned()).collect() }
+        Came { seeds: 1, verdict: Verdict::Held, names: names.iter().map(|n| (*n).to_owned()).collect() }
     }
 
     #[test]
@@ -74,6 +87,12 @@ mod tests {
         assert!(agrees(&scenario, &came(&["lost-write"]), &came(&["lost-write"])));
         assert!(!agrees(&scenario, &came(&["lost-write"]), &came(&[])));
         assert!(!agrees(&scenario, &came(&["lost-write", "duplicate"]), &came(&["lost-write", "duplicate"])));
+        // What neither world has shown is the same in both, and shows nothing.
+        let not_shown = Came { verdict: Verdict::NotShown, ..came(&[]) };
+        assert!(agrees(&scenario, &not_shown, &not_shown));
+        assert_eq!(verdict(&scenario, &not_shown, &not_shown), Verdict::NotShown);
+        assert_eq!(verdict(&scenario, &not_shown, &came(&[])), Verdict::Violated);
+        assert_eq!(not_shown.words(), "not shown");
     }
 
     #[test]

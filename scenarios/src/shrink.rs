@@ -19,9 +19,12 @@ pub struct Shrunk {
     pub attempts: usize,
     /// The run of that schedule.
     pub outcome: SeedOutcome,
+    /// It was interrupted: a smaller one may exist.
+    pub interrupted: bool,
 }
 
-/// Shrinks a schedule under which `check` was violated. `None` if even the whole schedule does not fail again.
+/// Shrinks a schedule under which `check` was violated. `None` if even the whole schedule does not fail again. Once it is
+/// interrupted the smallest schedule so far is what comes of it.
 pub fn shrink(
     scenario: &Scenario,
     resolved: &Scenario,
@@ -34,17 +37,19 @@ pub fn shrink(
     let mut fails = |schedule: &[Planned]| {
         attempts += 1;
         let outcome = run_resolved(resolved.clone(), schedule.to_vec(), seed, options);
-        let same = outcome.violations(scenario).any(|f| f.check == check);
+        // What was given up proves nothing.
+        let same = !outcome.given_up && outcome.violations(scenario).any(|f| f.check == check);
         tracing::debug!(attempts, faults = schedule.len(), same, "shrinking");
         (same && attempts <= MAX_ATTEMPTS).then_some(outcome)
     };
+    let interrupted = || options.interrupt.as_ref().is_some_and(|i| i.gives_up());
     let mut best = fails(fired)?;
     let mut current = fired.to_vec();
     let mut chunk = current.len().div_ceil(2).max(1);
-    while !current.is_empty() {
+    while !current.is_empty() && !interrupted() {
         let mut shrunk = false;
         let mut from = 0;
-        while from < current.len() {
+        while from < current.len() && !interrupted() {
             let to = (from + chunk).min(current.len());
             let without: Vec<Planned> = current[..from].iter().chain(&current[to..]).cloned().collect();
             match fails(&without) {
@@ -59,5 +64,5 @@ pub fn shrink(
         }
         chunk = (chunk / 2).max(1);
     }
-    Some(Shrunk { schedule: current, attempts, outcome: best })
+    Some(Shrunk { schedule: current, attempts, outcome: best, interrupted: interrupted() })
 }

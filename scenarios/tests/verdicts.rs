@@ -9,7 +9,7 @@ use std::fs;
 fn the_exit_code_says_what_came_of_it() {
     let place = Place::new();
     place.put("tiny.toml", TINY);
-    place.put("unseen.toml", format!("{TINY}\n[expect]\nsometimes = [\"pigs-fly\"]\n"));
+    place.put("unseen.toml", format!("{TINY}\n[expect]\nsometimes = [\"broker-fenced\"]\n"));
     let code = |args: &[&str]| {
         let said = place.klamm(&[&["run", "--out", "out"], args].concat());
         assert!(!said.err.contains("panicked"), "{said:?}");
@@ -20,6 +20,171 @@ fn the_exit_code_says_what_came_of_it() {
     assert_eq!(code(&["tiny.toml", "--seeds", "many"]), 2);
     assert_eq!(code(&["canary", "--seeds", "2"]), 3);
     assert_eq!(code(&["unseen.toml", "--seeds", "2"]), 4);
+}
+
+/// A producer with acks=1, and a leader that dies with records that only it has: they are lost, and a cause permits it.
+const LOSSY: &str = r#"
+name = "lossy"
+summary = "The leader dies with records that only it has."
+duration = "8s"
+converge-within = "40s"
+
+[broker]
+"broker.session.timeout.ms" = 1500
+"broker.heartbeat.interval.ms" = 300
+
+[[topic]]
+name = "orders"
+
+[[clients]]
+kind = "producer"
+load = { rate = 80 }
+config = { "acks" = "1", "delivery.timeout.ms" = 8000, "request.timeout.ms" = 1500 }
+
+[[fault]]
+kind = "hold"
+api = "Fetch"
+responses = true
+between = ["leader(orders-0)", "brokers"]
+at = "2s"
+for = "2s"
+
+[[fault]]
+kind = "kill"
+who = "leader(orders-0)"
+at = "3s"
+for = "3s"
+"#;
+
+/// What no reader can know: the codes of causes in the table of permissions.
+fn codes_in(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let codes = ["a0", "a1", "ND", "ND5", "NI", "RU", "V1", "AL", "CB", "NT"];
+    words.filter(|w| codes.contains(w)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_permitted_loss_is_told_in_words_and_can_be_forbidden() {
+    let place = Place::new();
+    place.put("lossy.toml", LOSSY);
+    let run = |file: &str, more: &[&str], out: &str| {
+        place.klamm(&[&["run", file, "--seeds", "6", "--recheck", "0", "--out", out][..], more].concat())
+    };
+    let said = run("lossy.toml", &[], "plain");
+    assert_eq!(said.code, 0, "{said:?}");
+    let row = said.out.lines().find(|l| l.contains(" lossy ")).unwrap();
+    assert!(row.starts_with("  held") && row.contains(" acknowledged records lost (acks=1"), "{row}");
+    let folder = place.run_folder("plain");
+    for name in ["summary.md", "index.html", "run.json", "junit.xml"] {
+        let text = fs::read_to_string(folder.join(name)).unwrap();
+        assert!(text.contains("acknowledged records lost (acks=1"), "{name}: {text}");
+        // Charts are drawn of numbers, and digests are no words.
+        let words = text.split("<figure>").next().unwrap();
+        let words: Vec<&str> = words.lines().filter(|l| !l.contains("digest") && !l.contains("\"seed\"")).collect();
+        assert_eq!(codes_in(&words.join("\n")), Vec::<String>::new(), "{name}");
+    }
+    // The same seeds, and no loss is accepted: in this scenario, or in the whole run.
+    place.put("forbidden.toml", format!("{LOSSY}\n[expect]\nforbid = [\"lost-write\", \"unseen\"]\n"));
+    let said = run("forbidden.toml", &[], "forbid");
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("  violated  lossy"), "{}", said.out);
+    assert!(!said.out.contains("acknowledged records lost (acks=1"), "no longer permitted: {}", said.out);
+    let failure = failures(&place.run_folder("forbid"))[0].display().to_string();
+    assert_eq!(place.klamm(&["replay", &failure]).code, 1, "its folder knows that it is forbidden");
+    let said = run("lossy.toml", &["--strict"], "strict");
+    assert_eq!(said.code, 1, "{said:?}");
+    let again = said.out.lines().find_map(|l| l.trim().strip_prefix("again: klamm ")).unwrap();
+    assert!(again.contains(" --strict"), "{again}");
+    // What a scenario names is no violation, strict or not.
+    let names = "violations = [\"lost-write\"]\npermits = [\"unseen\", \"inconsistent-offsets\", \"realtime-order\", \"nonmonotonic-send\", \"int-nonmonotonic-send\", \"duplicate\"]";
+    place.put("named.toml", format!("{LOSSY}\n[expect]\n{names}\n"));
+    assert_eq!(run("named.toml", &["--strict"], "named").code, 0);
+    place.put("slip.toml", format!("{LOSSY}\n[expect]\nforbid = [\"lost-writes\"]\n"));
+    run("slip.toml", &[], "slip").refused(&[
+        "there is no check `lost-writes`",
+        "did you mean `lost-write`",
+        "slip.toml:",
+    ]);
+}
+
+#[test]
+fn nothing_judged_is_nothing_green() {
+    let place = Place::new();
+    let refused = TINY.replace("\"enable.idempotence\" = true", "\"max.request.size\" = 10");
+    place.put("refused.toml", &refused);
+    let said = place.klamm(&["run", "refused.toml", "--seeds", "2", "--recheck", "0", "--out", "out"]);
+    assert_eq!(said.code, 4, "{said:?}");
+    assert!(said.out.contains("not shown: nothing was acknowledged in 2 seeds ("), "{}", said.out);
+    assert!(said.out.contains("were refused or given up): nothing was judged"), "{}", said.out);
+    // Alone a seed is a replay, and not blamed.
+    assert_eq!(place.klamm(&["run", "refused.toml", "--seed", "1", "--recheck", "0", "--out", "one"]).code, 0);
+    place.put("p", "max.request.size=100\n");
+    let audit = ["audit", "--producer", "p", "--seeds", "1", "--no-changes", "--fault", "quiet", "--out", "audit"];
+    let said = place.klamm(&audit);
+    assert_eq!(said.code, 4, "{said:?}");
+    let first = said.out.lines().map(str::trim).find(|l| l.ends_with('.')).unwrap();
+    assert!(first.starts_with("Every send is refused while nothing is wrong: "), "{first}");
+}
+
+#[test]
+fn what_was_not_shown_says_what_would_help() {
+    let place = Place::new();
+    place.put("unseen.toml", format!("{TINY}\n[expect]\nsometimes = [\"leader-elected\", \"broker-fenced\"]\n"));
+    let said = place.klamm(&["run", "unseen.toml", "--seeds", "1", "--recheck", "0", "--out", "out"]);
+    assert_eq!(said.code, 4, "{said:?}");
+    assert!(said.out.contains("mark `broker-fenced` was seen in 0 of 1 seed; raise --seeds"), "{}", said.out);
+    assert!(said.out.contains("  not shown tiny") && said.out.contains("    1 seed "), "{}", said.out);
+}
+
+#[test]
+fn a_run_that_fails_ends_in_one_recap_and_names_its_defect_everywhere() {
+    let place = Place::new();
+    place.put("tiny.toml", TINY);
+    let said = place.klamm(&["run", "tiny.toml", "--seeds", "20", "--defect", DEFECT, "--out", "out"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let run = place.run_folder("out");
+    let at = said.out.find(" of 20 seeds failed, for ").expect("a recap");
+    let recap = &said.out[at..];
+    let kept: Vec<&str> = recap.lines().filter_map(|l| l.trim().strip_prefix("kept: ")).collect();
+    assert!(!kept.is_empty() && kept.iter().all(|k| place.path().join(k).join("verdict.json").is_file()), "{recap}");
+    // Every check that was violated in any seed is shown by a folder.
+    let record: serde_json::Value = serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap();
+    let list = |v: &serde_json::Value| -> Vec<String> {
+        v.as_array().into_iter().flatten().map(|c| c.as_str().unwrap().to_owned()).collect()
+    };
+    let scenario = &record["scenarios"][0];
+    let shown: Vec<String> = scenario["failures"].as_array().unwrap().iter().flat_map(|f| list(&f["checks"])).collect();
+    let violated = scenario["seeds"].as_array().unwrap().iter().flat_map(|s| list(&s["violated"]));
+    for check in violated {
+        assert!(shown.contains(&check), "{check}: {shown:?}");
+    }
+    let failure = &failures(&run)[0];
+    for file in [run.join("index.html"), run.join("summary.md"), run.join("junit.xml"), run.join("run.json")]
+        .into_iter()
+        .chain([failure.join("index.html"), failure.join("verdict.json")])
+    {
+        assert!(fs::read_to_string(&file).unwrap().contains(DEFECT), "{}", file.display());
+    }
+    assert!(said.out[..at].contains(&format!("defect: {DEFECT}")) && recap.contains(DEFECT), "{}", said.out);
+    let json = place.klamm(&[
+        "run",
+        "tiny.toml",
+        "--seeds",
+        "2",
+        "--defect",
+        DEFECT,
+        "--recheck",
+        "0",
+        "--out",
+        "json",
+        "--format",
+        "json",
+    ]);
+    let lines: Vec<serde_json::Value> = json.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines[0]["defects"][0], DEFECT);
+    let last = lines.last().unwrap();
+    assert_eq!(last["verdicts"][0]["scenario"], "tiny");
+    assert_eq!(last["exit"], json.code);
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub use show::{console, markdown, page};
 use crate::compare::{disorder, goodput};
 use crate::figures::ScenarioFigures;
 use crate::merge::Part;
-use crate::record::{Latency, RunRecord, ScenarioRecord};
+use crate::record::{Latency, RunRecord, ScenarioRecord, Verdict};
 use serde::Serialize;
 use wall::Wall;
 
@@ -129,6 +129,10 @@ pub struct Scenario {
     pub seeds: usize,
     /// How many of them went exactly the same way, event for event.
     pub same: usize,
+    /// What it came to in the base, and in the other.
+    pub verdicts: (Verdict, Verdict),
+    /// The other's verdict as a sentence.
+    pub sentence: String,
     /// Every figure.
     pub changes: Vec<Change>,
     /// Time on the wall, if both runs tell of it.
@@ -138,7 +142,11 @@ pub struct Scenario {
 impl Scenario {
     /// Whether any figure differs.
     pub fn differs(&self) -> bool {
-        self.same < self.seeds || self.changes.iter().any(Change::differs)
+        self.same < self.seeds || self.verdicts.0 != self.verdicts.1 || self.changes.iter().any(Change::differs)
+    }
+    /// The other's verdict, if it is worse than the base's.
+    pub fn worse(&self) -> Option<Verdict> {
+        (self.verdicts.1 > self.verdicts.0).then_some(self.verdicts.1)
     }
 }
 
@@ -166,6 +174,17 @@ pub struct Versus {
     pub scenarios: Vec<Scenario>,
     /// Scenarios that are in one of them only, and in which.
     pub alone: Vec<String>,
+}
+
+impl Versus {
+    /// What the comparison means to a shell: what the worst scenario that got a worse verdict means, and then the gate.
+    pub fn exit_code(&self, exceeded: bool) -> u8 {
+        match self.scenarios.iter().filter_map(Scenario::worse).max() {
+            Some(worse) => worse.code(),
+            None if exceeded => crate::verdict::GATE,
+            None => Verdict::Held.code(),
+        }
+    }
 }
 
 /// Runs of one build: the first, and repetitions of it, for time on the wall.
@@ -292,6 +311,8 @@ fn scenario(base: &Runs, other: &Runs, (i, j): (usize, usize), force: bool) -> R
         setting: x.setting.clone(),
         seeds: x.seeds.len(),
         same: x.seeds.iter().zip(&y.seeds).filter(|(p, q)| p.digest == q.digest).count(),
+        verdicts: (x.verdict, y.verdict),
+        sentence: crate::verdict::sentence(y),
         changes: FIGURES.iter().map(change).collect(),
         wall: wall::compare(&walls(base, i), &walls(other, j)),
     })

@@ -60,11 +60,19 @@ fn wall(s: &Scenario) -> String {
     }
 }
 
+/// What it came to in both, and how many seeds went another way.
 fn same(s: &Scenario) -> String {
-    if s.differs() {
-        format!("{} of {} seeds went another way", s.seeds - s.same, s.seeds)
+    let (base, other) = s.verdicts;
+    let verdict = if base == other {
+        format!("{} in both", base.word())
     } else {
-        format!("all {} seeds went the same way, event for event", s.seeds)
+        format!("was {}, is now {}", base.word(), s.sentence)
+    };
+    let seeds = crate::text::count(s.seeds as u64, "seed");
+    if s.same < s.seeds {
+        format!("{verdict}; {} of {seeds} went another way", s.seeds - s.same)
+    } else {
+        format!("{verdict}; all {seeds} went the same way, event for event")
     }
 }
 

@@ -1,12 +1,11 @@
 use super::*;
 use crate::figures::RunFigures;
 use crate::record::{Operations, SeedRecord};
-use std::collections::BTreeMap;
 
 fn run(name: &str, build: &str, p99: u64, digest: &str) -> Part {
     let latency = Latency { count: 10, p50: 1_000_000, p90: 2_000_000, p99, p999: p99, max: p99 };
     let seed =
-        |n: u64| SeedRecord { seed: format!("{n:#x}"), digest: digest.to_owned(), events: 5, knobs: BTreeMap::new() };
+        |n: u64| SeedRecord { seed: format!("{n:#x}"), digest: digest.to_owned(), events: 5, ..SeedRecord::default() };
     let scenario = ScenarioRecord {
         name: "orders".into(),
         setting: "acks=all\nnvme".into(),
@@ -34,6 +33,22 @@ fn every_figure_that_differs_is_a_change_and_others_are_none() {
     assert_eq!((changed, v.scenarios[0].same), (vec!["p99", "p99.9", "max"], 0));
     assert!(console(&v).contains("3 of 3 seeds went another way"));
     assert!(markdown(&v, &[]).contains("| p99 | 5.00ms | 6.00ms | +20.0% worse |"));
+}
+
+#[test]
+fn a_worse_verdict_is_told_and_comes_before_a_gate() {
+    let verdict = |base, other| {
+        let (mut a, mut b) = (run("a", "1", 5, "d"), run("b", "2", 5, "d"));
+        (a.record.scenarios[0].verdict, b.record.scenarios[0].verdict) = (base, other);
+        against(a, b).unwrap()
+    };
+    let v = verdict(Verdict::Held, Verdict::NotShown);
+    assert_eq!((v.exit_code(true), v.exit_code(false)), (4, 4));
+    assert!(console(&v).contains("was held, is now not shown"), "{}", console(&v));
+    let v = verdict(Verdict::Violated, Verdict::Held);
+    assert_eq!((v.exit_code(true), v.exit_code(false)), (5, 0));
+    assert!(markdown(&v, &[]).contains("was violated, is now held"));
+    assert!(console(&verdict(Verdict::Held, Verdict::Held)).contains("held in both; all 3 seeds went the same way"));
 }
 
 #[test]

@@ -14,13 +14,15 @@ pub use hazards::hazards;
 pub use subject::{Place, Subject};
 
 use crate::catalog;
+use crate::interrupt::Interrupt;
 use crate::run::{Options, SeedOutcome, run_seed};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use klamm_reports::audit::{Cell, ChangeRecord, ClassRecord};
 use klamm_reports::histogram::Latencies;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use klamm_reports::record::{FaultRecord, Judged};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Changes of one setting that make losses, repetitions or disorder less likely, and why.
 const CHANGES: &[(Place, &str, &str, &str)] = &[
@@ -54,8 +56,8 @@ pub struct Sweep<'a> {
     pub seeds: u64,
     /// Threads.
     pub jobs: usize,
-    /// Raised from elsewhere to stop.
-    pub stop: &'a AtomicBool,
+    /// What may end it early.
+    pub interrupt: &'a Arc<Interrupt>,
 }
 
 /// The classes of fault.
@@ -90,6 +92,9 @@ impl Tally {
             }
         };
         r.seeds += 1;
+        r.judged.get_or_insert_with(Judged::default).add(&outcome.judged);
+        r.faults.resize_with(r.faults.len().max(outcome.faults.len()), FaultRecord::default);
+        r.faults.iter_mut().zip(&outcome.faults).for_each(|(all, seed)| all.add(seed));
         r.sends += s.sends;
         r.acknowledged += s.acknowledged;
         add(&mut r.lost, s.lost() + s.acks0_missing);
@@ -116,24 +121,29 @@ impl Tally {
     }
 }
 
-/// Every class under these settings; `None` if it was stopped. `done` is told of each seed.
-pub fn sweep(subject: &Subject, how: &Sweep<'_>, done: &(dyn Fn() + Sync)) -> Option<Vec<ClassRecord>> {
+/// Every class under these settings. If it was interrupted, classes have fewer seeds than were planned. `done` is told of
+/// each seed.
+pub fn sweep(subject: &Subject, how: &Sweep<'_>, done: &(dyn Fn() + Sync)) -> Vec<ClassRecord> {
     let classes = how.classes;
     let scenarios: Vec<Scenario> = classes.iter().map(|c| subject.onto(c)).collect();
     let total = scenarios.len() * how.seeds as usize;
     let next = AtomicUsize::new(0);
     let outcomes: Mutex<Vec<Option<(Seed, SeedOutcome)>>> = Mutex::new((0..total).map(|_| None).collect());
+    let options = Options { interrupt: Some(how.interrupt.clone()), ..Options::default() };
     std::thread::scope(|scope| {
         for _ in 0..how.jobs {
             scope.spawn(|| {
-                while !how.stop.load(Ordering::Relaxed) {
+                while !how.interrupt.stops() {
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     if n >= total {
                         break;
                     }
                     let (class, index) = (n / how.seeds as usize, n as u64 % how.seeds);
                     let seed = how.master.derive(&scenarios[class].name, index);
-                    let outcome = run_seed(&scenarios[class], seed.0, &Options::default());
+                    let outcome = run_seed(&scenarios[class], seed.0, &options);
+                    if outcome.given_up {
+                        break;
+                    }
                     outcomes.lock().expect("no thread panics while it holds this")[n] = Some((seed, outcome));
                     done();
                 }
@@ -144,7 +154,7 @@ pub fn sweep(subject: &Subject, how: &Sweep<'_>, done: &(dyn Fn() + Sync)) -> Op
     let mut tallies: Vec<Tally> = classes.iter().map(|_| Tally::default()).collect();
     // In order of seeds, whatever thread was faster: which seed shows a cell is part of the answer.
     for (n, outcome) in outcomes.into_iter().enumerate() {
-        let (seed, outcome) = outcome?;
+        let Some((seed, outcome)) = outcome else { continue };
         tallies[n / how.seeds as usize].add(seed, &outcome);
     }
     let record = |(class, t): (&Scenario, Tally)| ClassRecord {
@@ -152,10 +162,11 @@ pub fn sweep(subject: &Subject, how: &Sweep<'_>, done: &(dyn Fn() + Sync)) -> Op
         summary: class.summary.clone(),
         consumers: class.tags.iter().any(|t| t == "consumers"),
         habit: is_habit(class),
+        planned: how.seeds,
         response: t.response.figures(),
         ..t.record
     };
-    Some(classes.iter().zip(tallies).map(record).collect())
+    classes.iter().zip(tallies).map(record).collect()
 }
 
 /// The changes worth trying with these settings: each with what is set now.

@@ -2,6 +2,7 @@
 
 use super::run;
 use crate::audit::{self, Place, Subject, Sweep};
+use crate::interrupt::interrupt;
 use crate::schema::{Scenario, to_toml};
 use crate::{artefacts, campaign, suggest};
 use indicatif::{ProgressBar, ProgressDrawTarget};
@@ -79,16 +80,17 @@ pub fn audit(args: &Args) -> miette::Result<u8> {
         return Err(miette::miette!("--seeds 0 runs nothing"));
     }
     let master = run::master(args.master.as_deref())?;
-    let stop = run::stop_on_ctrl_c("stopping; an audit cut short says nothing");
+    interrupt().cooperate();
     let classes = classes(&args.fault)?;
-    let how = Sweep { classes: &classes, master, seeds: args.seeds, jobs: run::threads(args.jobs), stop: &stop };
+    let how =
+        Sweep { classes: &classes, master, seeds: args.seeds, jobs: run::threads(args.jobs), interrupt: interrupt() };
     let mut changes = if args.no_changes { Vec::new() } else { audit::changes(&subject) };
     let all = (1 + changes.len() as u64) * classes.len() as u64 * args.seeds;
     println!(
-        "klamm {} · audit · {} classes of fault x {} seeds, {} changes · master {master} · des · -j {}",
+        "klamm {} · audit · {} classes of fault x {}, {} changes · master {master} · des · -j {}",
         env!("CARGO_PKG_VERSION"),
         classes.len(),
-        args.seeds,
+        klamm_reports::text::count(args.seeds, "seed"),
         changes.len(),
         how.jobs
     );
@@ -97,16 +99,18 @@ pub fn audit(args: &Args) -> miette::Result<u8> {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
     let done = || bar.inc(1);
-    let cut_short = || miette::miette!("the audit was cut short, and nothing is left of it");
-    let found = audit::sweep(&subject, &how, &done).ok_or_else(cut_short)?;
+    let found = audit::sweep(&subject, &how, &done);
     for (record, changed) in &mut changes {
-        record.classes = audit::sweep(changed, &how, &done).ok_or_else(cut_short)?;
+        record.classes = audit::sweep(changed, &how, &done);
     }
+    // Of a change only the whole is compared with the whole.
+    changes.retain(|(record, _)| record.classes.iter().all(|c| c.seeds == c.planned));
     bar.finish_and_clear();
     let settings = [Place::Producer, Place::Consumer, Place::Topic, Place::Broker]
         .map(|p| (p.name().to_owned(), subject.of(p).clone()));
     let record = AuditRecord {
         schema: SCHEMA,
+        interrupted: interrupt().code(),
         klamm: env!("CARGO_PKG_VERSION").to_owned(),
         master: master.to_string(),
         settings: settings.into_iter().filter(|(_, s)| !s.is_empty()).collect::<BTreeMap<_, _>>(),
@@ -134,5 +138,5 @@ pub fn audit(args: &Args) -> miette::Result<u8> {
     print!("{}", klamm_reports::audit::console(&record));
     println!("  report: {}/index.html", campaign::shown(&folder));
     println!("  replay: klamm replay {}/scenarios/<fault>.toml --seed <seed>", campaign::shown(&folder));
-    Ok(if record.is_safe() { super::HELD } else { super::VIOLATED })
+    Ok(record.exit_code())
 }

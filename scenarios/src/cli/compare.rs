@@ -1,7 +1,7 @@
 //! `klamm compare`: the variants of one scenario, run under the same seeds; or runs against each other.
 
 use super::run;
-use crate::campaign::{self, Paired, Plan};
+use crate::campaign::{Paired, Plan};
 use crate::run::WorldKind;
 use crate::{catalog, schema};
 use klamm_model::defects::Defects;
@@ -32,6 +32,9 @@ pub struct Args {
     /// The k-th of n shards, written k/n; `klamm report` puts them together.
     #[arg(long, value_name = "k/n", default_value = "1/1")]
     shard: String,
+    /// Go on with a comparison of this very command that was interrupted: its folder.
+    #[arg(long, value_name = "RUN DIR")]
+    resume: Option<PathBuf>,
     /// How many seeds in a million are run again in a fresh process; at least one per variant, unless 0.
     #[arg(long, value_name = "PPM", default_value_t = 20_000)]
     recheck: u32,
@@ -100,6 +103,8 @@ pub fn compare(args: &Args) -> miette::Result<u8> {
         jobs: run::threads(args.jobs),
         shard: run::shard(&args.shard)?,
         fail_fast: false,
+        strict: false,
+        resume: args.resume.clone(),
         recheck_ppm: args.recheck,
         world: WorldKind::Des,
         defects: Defects::NONE,
@@ -109,5 +114,5 @@ pub fn compare(args: &Args) -> miette::Result<u8> {
     };
     let done = run::carry_out(&plan, false)?;
     println!("\n{}", klamm_reports::compare::console(&done.record));
-    Ok(campaign::exit_code(&done.record))
+    Ok(klamm_reports::verdict::exit_code(&done.record))
 }

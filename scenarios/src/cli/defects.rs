@@ -98,7 +98,7 @@ fn hunt(args: &HuntArgs) -> miette::Result<u8> {
             );
         }
     }
-    Ok(if missed { super::UNSEEN } else { super::HELD })
+    Ok(if missed { super::NOT_SHOWN } else { super::HELD })
 }
 
 /// A line for the catch, and one for each thing that proves it.
@@ -107,8 +107,12 @@ fn tell(hunt: &Hunt, hunted: &Hunted, scenarios: &[Scenario]) {
     let line = |s: &Sighting| {
         let (scenario, at) = (&scenarios[s.scenario].name, s.at as f64 / 1e9);
         format!(
-            "{scenario} {} after {} seeds: {} at {at:.3}s ({} pieces): {}",
-            s.seed, s.seeds, s.check, s.evidence, s.detail
+            "{scenario} {} after {}: {} at {at:.3}s ({} pieces): {}",
+            s.seed,
+            klamm_reports::text::count(s.seeds, "seed"),
+            s.check,
+            s.evidence,
+            s.detail
         )
     };
     match hunted.caught() {

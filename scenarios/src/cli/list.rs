@@ -1,7 +1,7 @@
 //! `klamm list`.
 
-use crate::catalog;
-use crate::suggest;
+use crate::{catalog, seen, suggest};
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -10,6 +10,9 @@ pub struct Args {
     /// Print the JSON Schema of scenario files instead.
     #[arg(long, conflicts_with = "suite")]
     schema: bool,
+    /// Print how often the shipped scenarios showed what they must, as these runs found: what `scenarios/seen.toml` holds.
+    #[arg(long, value_name = "RUN DIR", num_args = 1.., conflicts_with_all = ["suite", "schema"])]
+    seen: Vec<PathBuf>,
 }
 
 /// Lists suites and scenarios.
@@ -19,6 +22,11 @@ pub struct Args {
 pub fn list(args: &Args) -> miette::Result<u8> {
     if args.schema {
         print!("{}", crate::schema::json_schema());
+        return Ok(super::HELD);
+    }
+    if !args.seen.is_empty() {
+        let runs = args.seen.iter().map(|run| super::report::read(run).map(|part| part.record));
+        print!("{}", seen::with(&runs.collect::<miette::Result<Vec<_>>>()?));
         return Ok(super::HELD);
     }
     if args.suite.as_deref() == Some("profiles") {

@@ -14,22 +14,21 @@ mod run;
 mod serve;
 mod versus;
 
-use crate::recheck;
+use crate::{interrupt, recheck};
 use clap::{Parser, Subcommand};
+use klamm_reports::verdict::Verdict;
 use std::process::ExitCode;
 
+pub use klamm_reports::verdict::{BAD_INPUT, GATE};
+
 /// Everything held.
-pub const HELD: u8 = 0;
+pub const HELD: u8 = Verdict::Held.code();
 /// A guarantee was violated.
-pub const VIOLATED: u8 = 1;
-/// Usage or bad input.
-pub const BAD_INPUT: u8 = 2;
+pub const VIOLATED: u8 = Verdict::Violated.code();
 /// Two runs of one seed differed.
-pub const NONDETERMINISTIC: u8 = 3;
-/// Something required was never seen.
-pub const UNSEEN: u8 = 4;
-/// A figure got worse than a gate allows.
-pub const GATE: u8 = 5;
+pub const NONDETERMINISTIC: u8 = Verdict::Nondeterministic.code();
+/// Something that must happen did not.
+pub const NOT_SHOWN: u8 = Verdict::NotShown.code();
 
 const AFTER_HELP: &str = "\
 Begin with:
@@ -37,9 +36,10 @@ Begin with:
   klamm run smoke                       run it, and see target/klamm/<run>/index.html
   klamm replay target/klamm/<run>/<id>  one of its failures again, exactly
 
-Exit codes: 0 held · 1 a guarantee was violated · 2 usage or bad input · 3 nondeterminism ·
-            4 something required was never seen (for `defects hunt`: a defect was not caught) ·
-            5 a figure got worse than --gate allows
+Exit codes: 0 held · 1 a guarantee was violated · 2 usage or bad input, nothing was run · 3 nondeterminism ·
+            4 not shown: a mark, a hazard, a fault's effect, or anything to judge (for `defects hunt`: a defect was
+            not caught) · 5 a figure got worse than --gate allows · 130, 143 interrupted
+            Of several the first of 130, 143, 3, 1, 4, 5.
 KLAMM_LOG=debug shows the harness's own log; NO_COLOR is honoured.";
 
 #[derive(Parser)]
@@ -88,7 +88,12 @@ pub fn main() -> ExitCode {
     init_tracing();
     init_errors();
     end_with_the_reader();
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // A server ends in order by itself.
+    if !matches!(command, Command::Serve(_)) {
+        interrupt::listen();
+    }
+    let done = match command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Compare(args) => compare::compare(&args),

@@ -1,11 +1,12 @@
 //! `klamm parity`.
 
 use super::run;
-use crate::campaign::{self, Plan};
-use crate::parity::{Came, agrees, expressible};
+use crate::campaign::Plan;
+use crate::parity::{Came, agrees, expressible, verdict};
 use crate::run::WorldKind;
 use crate::schema::Scenario;
 use klamm_model::defects::Defects;
+use klamm_reports::verdict::Verdict;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -46,7 +47,6 @@ pub fn parity(args: &Args) -> miette::Result<u8> {
         return Err(miette::miette!("--seeds 0 runs nothing"));
     }
     let mut came: Vec<Vec<Came>> = Vec::new();
-    let mut worst = super::HELD;
     for world in WorldKind::ALL {
         let plan = Plan {
             suite: args.what.join(" "),
@@ -59,6 +59,8 @@ pub fn parity(args: &Args) -> miette::Result<u8> {
             jobs: run::threads(args.jobs),
             shard: (1, 1),
             fail_fast: false,
+            strict: false,
+            resume: None,
             recheck_ppm: 1,
             world,
             defects: Defects::NONE,
@@ -67,17 +69,16 @@ pub fn parity(args: &Args) -> miette::Result<u8> {
             out: args.out.clone(),
         };
         let done = run::carry_out(&plan, false)?;
-        if done.record.cut_short {
-            return Err(miette::miette!("cut short: nothing to compare"));
-        }
-        if campaign::exit_code(&done.record) == super::NONDETERMINISTIC {
-            worst = super::NONDETERMINISTIC;
+        if let Some(code) = done.record.interrupted {
+            println!("  interrupted: nothing to compare");
+            return Ok(code);
         }
         came.push(scenarios.iter().zip(&done.record.scenarios).map(|(s, r)| Came::of(s, r)).collect());
     }
     let agreed = table(&scenarios, &came[0], &came[1]);
     println!("  {agreed}/{} scenarios promise the same in both worlds", scenarios.len());
-    Ok(if agreed == scenarios.len() { worst } else { super::VIOLATED.max(worst) })
+    let each = scenarios.iter().zip(came[0].iter().zip(&came[1]));
+    Ok(Verdict::worst(each.map(|(scenario, (a, b))| verdict(scenario, a, b))).code())
 }
 
 /// Prints a line for each scenario; returns how many agree.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// The command line that runs the same seeds again.
-fn again(plan: &Plan) -> String {
+pub(super) fn again(plan: &Plan) -> String {
     match plan.shard {
         (1, 1) => plan.again(),
         (k, n) => format!("{} --shard {k}/{n}", plan.again()),
@@ -29,6 +29,7 @@ pub struct Console {
     started: Instant,
     last_line: Instant,
     folder: PathBuf,
+    whole: bool,
 }
 
 impl Console {
@@ -58,7 +59,7 @@ impl Console {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         let now = Instant::now();
-        Console { bar, paint, terminal, started: now, last_line: now, folder: PathBuf::new() }
+        Console { bar, paint, terminal, started: now, last_line: now, folder: PathBuf::new(), whole: plan.is_whole() }
     }
 
     fn line(&self, text: &str) {
@@ -88,10 +89,15 @@ impl Progress for Console {
     fn scenario(&mut self, record: &ScenarioRecord) {
         // The record names folders from the run's own; who reads a console stands where the command was run.
         let record = with_paths(record, &self.folder);
-        self.line(&console::scenario(&record, self.paint));
+        self.line(&console::scenario(&record, self.whole, self.paint));
     }
     fn failing(&mut self, scenario: &str, seed: Seed, check: &str) {
         self.line(&format!("  ... {scenario}, seed {seed}: {check}; recording and shrinking\n"));
+    }
+    fn given_up(&mut self, scenario: &str, seed: Seed, check: &str) {
+        self.line(&format!(
+            "  {scenario}, seed {seed}: {check}; its folder could not be finished: the seed counts as not run\n"
+        ));
     }
 }
 
@@ -102,7 +108,16 @@ impl Drop for Console {
 }
 
 /// For programs: one object per line.
-pub struct Json;
+pub struct Json(());
+
+impl Json {
+    /// Prints the head of the run.
+    pub fn new(plan: &Plan) -> Json {
+        let defects: Vec<&str> = plan.defects.iter().map(|d| d.id()).collect();
+        println!("{}", serde_json::json!({ "again": again(plan), "defects": defects }));
+        Json(())
+    }
+}
 
 impl Progress for Json {
     fn begun(&mut self, folder: &Path) {
@@ -110,9 +125,13 @@ impl Progress for Json {
     }
     fn seed(&mut self, _done: u64, _total: u64, _failures: u64, _virtual_ns: u64) {}
     fn scenario(&mut self, record: &ScenarioRecord) {
-        println!("{}", serde_json::json!({ "scenario": record }));
+        let sentence = klamm_reports::verdict::sentence(record);
+        println!("{}", serde_json::json!({ "scenario": record, "sentence": sentence }));
     }
     fn failing(&mut self, scenario: &str, seed: Seed, check: &str) {
         println!("{}", serde_json::json!({ "failing": scenario, "seed": seed.to_string(), "check": check }));
+    }
+    fn given_up(&mut self, scenario: &str, seed: Seed, check: &str) {
+        println!("{}", serde_json::json!({ "given-up": scenario, "seed": seed.to_string(), "check": check }));
     }
 }

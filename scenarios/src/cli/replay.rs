@@ -1,8 +1,9 @@
 //! `klamm replay` and `klamm shrink`.
 
 use crate::artefacts::{VerdictFile, in_words, read_verdict, witness_lines};
+use crate::interrupt::interrupt;
 use crate::refusals::refuses;
-use crate::run::{Options, SeedOutcome, WorldKind, run_resolved};
+use crate::run::{Found, Options, SeedOutcome, WorldKind, run_resolved};
 use crate::schema::{self, Scenario, Span};
 use crate::seeds::Seed;
 use crate::{catalog, shrink as shrinking};
@@ -115,14 +116,20 @@ fn read_failure(folder: &Path) -> miette::Result<Failure> {
 
 fn print_findings(outcome: &SeedOutcome, scenario: &Scenario) {
     let trace = outcome.recording.as_ref().map_or(&[][..], |r| &r.trace);
-    for found in outcome.violations(scenario) {
+    for found in outcome.violations(scenario).map(Found::as_violation) {
         println!("{}  {}  at {:.9}s", found.check, found.detail, found.at as f64 / 1e9);
         for (at, place, what) in witness_lines(&found.witness, trace) {
             println!("    {:.9}s  {place:<12} {what}", at as f64 / 1e9);
         }
     }
-    let permitted = outcome.findings.iter().filter(|f| f.permitted.is_some()).count();
-    println!("{} events, digest {:016x}, {permitted} permitted findings", outcome.events, outcome.digest);
+    let permitted: Vec<_> = outcome.findings.iter().filter_map(|f| Some((&f.check, f.permitted?.meaning()))).collect();
+    let count = klamm_reports::text::count(permitted.len() as u64, "permitted finding");
+    println!("{} events, digest {:016x}, {count}", outcome.events, outcome.digest);
+    let mut by_cause: std::collections::BTreeMap<_, u64> = std::collections::BTreeMap::new();
+    permitted.into_iter().for_each(|found| *by_cause.entry(found).or_default() += 1);
+    for ((check, cause), n) in by_cause {
+        println!("  permitted: {n} of {check} ({cause})");
+    }
 }
 
 fn print_trace(outcome: &SeedOutcome, until: Option<&String>) -> miette::Result<()> {
@@ -186,6 +193,9 @@ fn replay_failure(folder: &Path, args: &Args) -> miette::Result<u8> {
         _ => (f.schedule, Some(&f.verdict.digest)),
     };
     println!("{} · {} · seed {} · faults: {}", f.verdict.id, f.scenario.name, f.seed, in_words(&schedule));
+    if !f.verdict.defects.is_empty() {
+        println!("defects switched on: {}", f.verdict.defects.join(", "));
+    }
     let outcome = run_resolved(f.scenario.clone(), schedule, f.seed.0, &options);
     if args.trace {
         print_trace(&outcome, args.until.as_ref())?;
@@ -218,9 +228,19 @@ fn replay_failure(folder: &Path, args: &Args) -> miette::Result<u8> {
 /// Bad input, or if the failure does not happen again.
 pub fn shrink(args: &ShrinkArgs) -> miette::Result<u8> {
     let f = read_failure(&args.folder)?;
-    let options = Options { world: f.verdict.world, defects: f.verdict.defects()?, ..Options::default() };
+    interrupt().cooperate();
+    let options = Options {
+        world: f.verdict.world,
+        defects: f.verdict.defects()?,
+        interrupt: Some(interrupt().clone()),
+        ..Options::default()
+    };
     let check = &f.verdict.findings[0].check;
     let Some(shrunk) = shrinking::shrink(&f.scenario, &f.scenario, &f.fired, f.seed.0, check, &options) else {
+        if let Some(code) = interrupt().code() {
+            println!("interrupted before the failure had happened again: nothing was saved");
+            return Ok(code);
+        }
         return Err(miette::miette!(
             help = format!("does `klamm replay {}` still show the failure?", args.folder.display()),
             "`{check}` was not violated again under fired.toml: nothing to shrink"
@@ -235,5 +255,8 @@ pub fn shrink(args: &ShrinkArgs) -> miette::Result<u8> {
     let path = args.folder.join("shrunk.toml");
     klamm_reports::write_whole(&path, text.as_bytes()).map_err(|e| miette::miette!("{e}"))?;
     println!("saved as {}", path.display());
-    Ok(super::HELD)
+    if shrunk.interrupted {
+        println!("interrupted: a smaller schedule may exist");
+    }
+    Ok(interrupt().code().unwrap_or(super::HELD))
 }

@@ -37,7 +37,8 @@ pub fn report(args: &Args) -> miette::Result<u8> {
         join(args, merged)?
     };
     for s in &record.scenarios {
-        print!("{}", klamm_reports::console::scenario(&artefacts::with_paths(s, &folder), super::paint()));
+        let s = artefacts::with_paths(s, &folder);
+        print!("{}", klamm_reports::console::scenario(&s, record.is_whole(), super::paint()));
     }
     if !record.variants.is_empty() {
         println!("\n{}", klamm_reports::compare::console(&record));
@@ -47,7 +48,7 @@ pub fn report(args: &Args) -> miette::Result<u8> {
         let xml = klamm_reports::junit::to_xml(&record).map_err(|e| miette::miette!("{e}"))?;
         klamm_reports::write_whole(path, xml.as_bytes()).map_err(say)?;
     }
-    Ok(campaign::exit_code(&record))
+    Ok(klamm_reports::verdict::exit_code(&record))
 }
 
 /// Reads a run's folder for reports and comparisons.
@@ -74,7 +75,7 @@ pub(super) fn read(run: &Path) -> miette::Result<Part> {
 
 fn redraw(folder: &Path, part: &Part) -> miette::Result<PathBuf> {
     std::fs::create_dir_all(folder.join("charts")).map_err(|e| miette::miette!("{}: {e}", folder.display()))?;
-    write_run(folder, &part.record, &part.figures).map_err(|e| miette::miette!("{e}"))?;
+    write_run(folder, &part.record, &part.figures, true).map_err(|e| miette::miette!("{e}"))?;
     Ok(folder.to_owned())
 }
 
@@ -108,6 +109,6 @@ fn join(args: &Args, mut merged: Part) -> miette::Result<(RunRecord, PathBuf)> {
             artefacts::adopt(&from, &folder, failure)?;
         }
     }
-    write_run(&folder, &merged.record, &merged.figures).map_err(|e| miette::miette!("{e}"))?;
+    write_run(&folder, &merged.record, &merged.figures, true).map_err(|e| miette::miette!("{e}"))?;
     Ok((merged.record, folder))
 }

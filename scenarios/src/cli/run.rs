@@ -3,15 +3,15 @@
 use super::memory;
 use super::progress::{Console, Json};
 use crate::campaign::{self, Done, Plan, Progress};
+use crate::interrupt::interrupt;
 use crate::refusals::refusals;
 use crate::run::WorldKind;
 use crate::schema::{Scenario, Span};
 use crate::seeds::Seed;
 use crate::{catalog, schema};
 use klamm_model::defects::{Defect, Defects};
+use klamm_reports::verdict;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The master seed if none is given. Fixed, so that a run that is not told otherwise is the same everywhere.
@@ -46,6 +46,12 @@ pub struct Args {
     /// Stop at the first failure.
     #[arg(long)]
     fail_fast: bool,
+    /// What a cause permits is a violation all the same, unless a scenario names it in `violations` or `permits`.
+    #[arg(long)]
+    strict: bool,
+    /// Go on with a run of this very command that was interrupted: its folder.
+    #[arg(long, value_name = "RUN DIR")]
+    resume: Option<PathBuf>,
     /// How many seeds in a million are run again in a fresh process; at least one per scenario, unless 0.
     #[arg(long, value_name = "PPM", default_value_t = 20_000)]
     recheck: u32,
@@ -92,6 +98,7 @@ impl Args {
         }
         let mut scenarios = scenarios(&self.what, self.filter.as_deref())?;
         let mut warnings = refuse(&mut scenarios, self.world, self.skip_refused)?;
+        scenarios.iter_mut().for_each(|s| s.expect.strict |= self.strict);
         if self.encode && self.world != WorldKind::Des {
             return Err(miette::miette!("--encode is for the des world: in {} messages always are bytes", self.world));
         }
@@ -118,6 +125,8 @@ impl Args {
             jobs: threads(self.jobs),
             shard: shard(&self.shard)?,
             fail_fast: self.fail_fast,
+            strict: self.strict,
+            resume: self.resume.clone(),
             recheck_ppm: self.recheck,
             world: self.world,
             defects: defects(&self.defect)?,
@@ -232,41 +241,45 @@ pub fn run(args: &Args) -> miette::Result<u8> {
         let xml = klamm_reports::junit::to_xml(&done.record).map_err(|e| miette::miette!("{e}"))?;
         klamm_reports::write_whole(path, xml.as_bytes()).map_err(|e| miette::miette!("{e}"))?;
     }
-    let code = campaign::exit_code(&done.record);
+    let code = verdict::exit_code(&done.record);
     if args.format == "json" {
-        println!("{}", serde_json::json!({ "done": done.folder.display().to_string(), "exit": code }));
+        let run = &done.record;
+        let each = run.scenarios.iter().map(|s| {
+            serde_json::json!({ "scenario": s.name, "verdict": s.verdict.word(), "sentence": verdict::sentence(s) })
+        });
+        let told = serde_json::json!({
+            "done": done.folder.display().to_string(),
+            "exit": code,
+            "verdict": run.verdict().word(),
+            "verdicts": each.collect::<Vec<_>>(),
+            "defects": run.defects,
+        });
+        println!("{told}");
     }
     Ok(code)
 }
 
-/// Raised by Ctrl-C, which also says `what` happens then.
-pub(super) fn stop_on_ctrl_c(what: &'static str) -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let raised = stop.clone();
-    // A second Ctrl-C ends at once, as ever.
-    let _ = ctrlc::set_handler(move || {
-        if raised.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("{what}");
-    });
-    stop
-}
-
-/// Carries a plan out and shows how it goes. Ctrl-C finishes the seeds in flight.
+/// Carries a plan out and shows how it goes. A signal ends it in order: what is known is written.
 ///
 /// # Errors
 /// A folder that cannot be written.
 pub(super) fn carry_out(plan: &Plan, json: bool) -> miette::Result<Done> {
-    let stop = stop_on_ctrl_c("finishing the seeds in flight; Ctrl-C again ends at once");
+    interrupt().cooperate();
     let mut progress: Box<dyn Progress> =
-        if json { Box::new(Json) } else { Box::new(Console::new(plan, super::paint())) };
-    let done = campaign::run(plan, &stop, progress.as_mut())?;
+        if json { Box::new(Json::new(plan)) } else { Box::new(Console::new(plan, super::paint())) };
+    let done = campaign::run(plan, interrupt(), progress.as_mut())?;
     drop(progress);
     if !json {
-        print!("{}", klamm_reports::console::closing(&done.record, &campaign::shown(&done.folder), super::paint()));
+        let folder = campaign::shown(&done.folder);
+        print!("{}", klamm_reports::console::closing(&done.record, &folder, super::paint()));
         if done.record.cut_short {
             println!("  cut short: what is known was written");
+        }
+        if done.record.interrupted.is_some() {
+            println!("  interrupted: no charts were drawn; `klamm report {folder}` draws them");
+            if plan.time.is_none() {
+                println!("  go on: {} --resume {folder}", super::progress::again(plan));
+            }
         }
     }
     Ok(done)

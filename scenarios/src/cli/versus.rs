@@ -1,6 +1,6 @@
 //! `klamm compare <run dir> <run dir>...`: runs of the same seeds against each other.
 
-use super::{GATE, HELD, report};
+use super::report;
 use crate::{artefacts, campaign};
 use klamm_reports::charts::{PercentileChart, PercentileSeries, svg, write};
 use klamm_reports::html::Charts;
@@ -17,7 +17,7 @@ pub fn compare(folders: &[String], gate: Option<&str>, force: bool, out: &Path) 
     let parts = folders.iter().map(|f| report::read(Path::new(f))).collect::<miette::Result<Vec<_>>>()?;
     let groups = versus::by_build(parts);
     let (base, others) = groups.split_first().expect("two folders at least");
-    let mut code = HELD;
+    let mut codes = Vec::new();
     for other in others {
         let compared = versus::versus(base, other, force).map_err(|m| miette::miette!("{m}"))?;
         let exceeded = gate.as_ref().map_or(Ok(Vec::new()), |g| g.exceeded(&compared));
@@ -28,11 +28,9 @@ pub fn compare(folders: &[String], gate: Option<&str>, force: bool, out: &Path) 
             println!("  gate: {line}");
         }
         println!("  report: {}/index.html", campaign::shown(&folder));
-        if !exceeded.is_empty() {
-            code = GATE;
-        }
+        codes.push(compared.exit_code(!exceeded.is_empty()));
     }
-    Ok(code)
+    Ok(klamm_reports::verdict::worst_code(&codes))
 }
 
 /// Writes the comparison's folder.

@@ -1,6 +1,7 @@
 //! Builds a world from a settled scenario: hosts, brokers, controllers, client applications.
 
 use super::kinds::WorldKind;
+use crate::interrupt::Interrupt;
 use crate::schema::{ClientKind, ClientSpec, Draw, LoadSpec, Scenario, Settings, Size, Span, keyed};
 use klamm_model::broker::{Broker, BrokerSpec, Truncation};
 use klamm_model::client::admin::NewTopic;
@@ -64,6 +65,8 @@ pub struct Options {
     pub timeline: bool,
     /// Called at every virtual minute of hardship and at its end, with how far it is, in nanoseconds. Changes nothing.
     pub each_minute: Option<fn(u64)>,
+    /// What may give the run up; without it a run goes on to its end.
+    pub interrupt: Option<Arc<Interrupt>>,
 }
 
 /// A world, ready to be started.

@@ -1,7 +1,7 @@
 //! One seed: settle the scenario, build the world, run the phases, judge.
 //!
 //! Nothing here reads a clock or shares state: one seed, one thread, and the outcome is a function of scenario,
-//! seed and options alone.
+//! seed and options alone. A run may be given up from outside; what is left of it then says so, and counts nowhere.
 
 mod build;
 mod declare;
@@ -28,7 +28,8 @@ use klamm_model::ids::ClientId;
 use klamm_model::inspect::Inspection;
 use klamm_model::units::{Duration, Instant};
 use klamm_reports::figures::Timeline;
-use klamm_reports::record::FaultRecord;
+use klamm_reports::record::{FaultRecord, Judged};
+use klamm_reports::severity::severity;
 use klamm_workloads::apps::FinalPartition;
 use klamm_workloads::oracles::{Judge, JudgeConfig, Summary};
 use klamm_workloads::permission::{Cause, Declared};
@@ -70,6 +71,22 @@ pub struct Found {
     pub witness: Vec<Witness>,
 }
 
+impl Found {
+    /// As it is told where it is a violation: a cause that would permit it elsewhere is named in words, and permits
+    /// nothing here.
+    pub fn as_violation(&self) -> Found {
+        let mut found = self.clone();
+        if let Some(cause) = found.permitted.take() {
+            if !found.detail.is_empty() {
+                found.detail.push_str("; ");
+            }
+            found.detail.push_str("forbidden here, though it comes of ");
+            found.detail.push_str(cause.meaning());
+        }
+        found
+    }
+}
+
 /// One piece of evidence: an event of the trace, or an operation of the history.
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,8 +110,12 @@ pub struct SeedOutcome {
     pub events: u64,
     /// Virtual time, nanoseconds.
     pub virtual_ns: u64,
+    /// The run was given up on the way: nothing else here counts.
+    pub given_up: bool,
     /// Findings in order of time, permitted ones included.
     pub findings: Vec<Found>,
+    /// What the load's clients gave the judge.
+    pub judged: Judged,
     /// How many operations or events each check could have judged.
     pub armed: BTreeMap<String, u64>,
     /// What became of each `[[fault]]`, in the order of the scenario file.
@@ -132,13 +153,19 @@ pub struct SeedOutcome {
 }
 
 impl SeedOutcome {
-    /// The findings that nothing permits and the scenario does not tolerate: the first is the verdict.
+    /// The findings that nothing permits, or whose check the scenario forbids, and that it does not tolerate: the first
+    /// is the verdict.
     pub fn violations<'a>(&'a self, scenario: &'a Scenario) -> impl Iterator<Item = &'a Found> {
-        let tolerated = move |check: &str| {
-            let e = &scenario.expect;
-            e.violations.iter().chain(&e.permits).any(|c| c == check)
-        };
-        self.findings.iter().filter(move |f| f.permitted.is_none() && !tolerated(&f.check))
+        let e = &scenario.expect;
+        self.findings.iter().filter(move |f| (f.permitted.is_none() || e.forbids(&f.check)) && !e.tolerates(&f.check))
+    }
+
+    /// The checks that were violated, each once, the worst first.
+    pub fn violated(&self, scenario: &Scenario) -> Vec<String> {
+        let mut checks: Vec<String> = self.violations(scenario).map(|f| f.check.clone()).collect();
+        checks.sort_by(|a, b| (severity(a), a).cmp(&(severity(b), b)));
+        checks.dedup();
+        checks
     }
 }
 
@@ -176,6 +203,7 @@ pub fn run_resolved(resolved: Scenario, schedule: Vec<Planned>, seed: u64, optio
         scenario: &resolved,
         hardship: (Instant::ZERO, Instant::ZERO),
         broken: Vec::new(),
+        given_up: false,
     };
     let mut outcome = run.through(seed);
     outcome.schedule = schedule;
@@ -192,6 +220,8 @@ struct Run<'a> {
     hardship: (Instant, Instant),
     /// Why the run could not go on, as findings.
     broken: Vec<Found>,
+    /// It was given up on the way.
+    given_up: bool,
 }
 
 impl Run<'_> {
@@ -207,6 +237,10 @@ impl Run<'_> {
     fn until(&mut self, until: Instant) -> bool {
         match self.built.sim.drive(until, &mut self.watch) {
             Stop::Reached => true,
+            Stop::GivenUp => {
+                self.given_up = true;
+                false
+            }
             Stop::Crashed { node, message } => {
                 let name = self.built.sim.node_name(node).to_owned();
                 self.break_off("crash", format!("{name} panicked: {message}"));
@@ -490,7 +524,9 @@ impl Run<'_> {
             message_digest: self.built.sim.message_digest(),
             events: self.built.sim.events(),
             virtual_ns: now.as_nanos(),
+            given_up: self.given_up,
             findings,
+            judged: watch.judged,
             armed,
             faults: Vec::new(),
             marks: watch.marks,

@@ -1,22 +1,25 @@
 //! Everybody who watches one seed, as one: faults, invariants, oracles, measures, the recorder.
 
-use super::build::Options;
+use super::build::{Options, is_load};
 use super::flows::Flows;
 use super::measure::Measure;
 use super::moves::Moves;
 use super::rebalances::Rebalances;
 use super::story;
+use crate::interrupt::Interrupt;
 use crate::schema::Scenario;
-use klamm_model::history::{Entry, Op, TopicPartition};
+use klamm_model::history::{Acks, Entry, Op, Outcome, ReadRecord, TopicPartition};
 use klamm_model::ids::{ClientId, Incarnation, TopicIdPartition};
 use klamm_model::trace::TraceEvent;
-use klamm_workloads::oracles::Judge;
+use klamm_reports::record::Judged;
+use klamm_workloads::oracles::{Judge, UNDECODABLE};
 use klamm_world::event::{ConnEnd, Event, NodeRef, Observer, Ordinal, What};
 use klamm_world::faults::Injector;
 use klamm_world::invariants::Invariants;
 use klamm_world::world::{Driver, World};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One line of `trace.jsonl`.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -73,10 +76,18 @@ pub struct Watch {
     compactions: usize,
     /// The last event.
     pub last: Ordinal,
+    /// What the load's clients gave the judge.
+    pub judged: Judged,
+    /// Whether the run is given up, and how often that was asked.
+    interrupt: Option<Arc<Interrupt>>,
+    asked: u32,
     incarnations: Vec<Incarnation>,
     clients: Vec<Option<ClientId>>,
     recorder: Option<Recorder>,
 }
+
+/// How many steps pass between two looks at whether the run is given up.
+const STEPS: u32 = 1 << 10;
 
 impl Watch {
     /// Watches a world about to start.
@@ -112,6 +123,9 @@ impl Watch {
             moves: Moves::default(),
             compactions: 0,
             last: Ordinal(0),
+            judged: Judged::default(),
+            interrupt: options.interrupt.clone(),
+            asked: 0,
             incarnations: vec![Incarnation(0); clients.len()],
             clients,
             recorder,
@@ -134,6 +148,7 @@ impl Watch {
         let Some(client) = self.clients[place] else { return };
         let entry = Entry { at: event.at.as_nanos(), client, incarnation: self.incarnations[place], op: op.clone() };
         self.judge.entry(&entry);
+        self.judged(&entry);
         if matches!(op, Op::ReadModel { .. }) && entry.incarnation.0 > 1 && self.injector.is_under_way() {
             *self.marks.entry("rebuilt-during-a-fault").or_default() += 1;
         }
@@ -142,6 +157,22 @@ impl Watch {
         self.flows.entry(&entry);
         if let Some(r) = &mut self.recorder {
             r.recording.history.push(entry);
+        }
+    }
+
+    /// Counts what there is to judge: acknowledgements that the load's clients got, and whether anything of theirs was
+    /// read. What the harness's own clients send proves nothing about the load.
+    fn judged(&mut self, entry: &Entry) {
+        match &entry.op {
+            Op::Producer { facts } if is_load(entry.client) => self.judged.asks |= facts.acks != Acks::None,
+            Op::Send { .. } if is_load(entry.client) => self.judged.sends += 1,
+            Op::Sent { outcome: Outcome::Ok, .. } if is_load(entry.client) => self.judged.acknowledged += 1,
+            Op::Sent { outcome: Outcome::Fail, .. } if is_load(entry.client) => self.judged.refused += 1,
+            Op::Poll { records, .. } if self.judged.read == 0 => {
+                let of_load = |r: &ReadRecord| r.value != UNDECODABLE && is_load(r.value.client());
+                self.judged.read = u64::from(records.iter().any(of_load));
+            }
+            _ => {}
         }
     }
 
@@ -228,5 +259,9 @@ impl Driver for Watch {
     }
     fn act(&mut self, sim: &mut dyn World) {
         self.injector.act(sim);
+    }
+    fn gives_up(&mut self) -> bool {
+        self.asked = self.asked.wrapping_add(1);
+        self.asked % STEPS == 0 && self.interrupt.as_ref().is_some_and(|i| i.gives_up())
     }
 }

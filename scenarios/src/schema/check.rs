@@ -19,7 +19,7 @@ pub struct Notice {
     pub help: Option<String>,
 }
 
-fn notice(message: impl Into<String>, near: &[&str]) -> Notice {
+pub(super) fn notice(message: impl Into<String>, near: &[&str]) -> Notice {
     Notice { message: message.into(), near: near.iter().map(|s| (*s).to_owned()).collect(), help: None }
 }
 
@@ -48,6 +48,7 @@ pub fn check(s: &Scenario) -> Result<Vec<String>, Vec<Notice>> {
     sizes(s, &mut problems);
     faults(s, &mut problems);
     convergence(s, &mut problems);
+    super::expect::check(s, &mut problems);
     if problems.is_empty() { Ok(warnings) } else { Err(problems) }
 }
 

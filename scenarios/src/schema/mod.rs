@@ -6,6 +6,7 @@
 
 mod check;
 mod draw;
+mod expect;
 mod fault;
 mod load;
 mod machines;
@@ -367,8 +368,25 @@ pub struct Expect {
     pub violations: Vec<String>,
     /// Violations that are tolerated, not demanded.
     pub permits: Vec<String>,
+    /// Checks of which no finding is permitted here, whatever its cause: each is a violation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forbid: Vec<String>,
+    /// Every check is forbidden that is neither in `violations` nor in `permits`. `--strict` sets it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
     /// Whether the schedule may go beyond the fault budget.
     pub beyond_budget: bool,
     /// Convergence is not demanded (data was declared lost and a partition may stay without a leader).
     pub unavailable: bool,
+}
+
+impl Expect {
+    /// Whether findings of a check are violations although something permits them.
+    pub fn forbids(&self, check: &str) -> bool {
+        self.strict || self.forbid.iter().any(|c| c == check)
+    }
+    /// Whether violations of a check do not fail a seed.
+    pub fn tolerates(&self, check: &str) -> bool {
+        self.violations.iter().chain(&self.permits).any(|c| c == check)
+    }
 }

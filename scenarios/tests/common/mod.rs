@@ -130,3 +130,28 @@ pub fn digests(run: &Path) -> Vec<(String, String, String)> {
     }
     all
 }
+
+/// A file of a run without what honestly differs: time on the wall, threads, and where it lies.
+pub fn content(run: &Path, name: &str, out: &str) -> String {
+    let text = std::fs::read_to_string(run.join(name)).unwrap().replace(&format!("{out}/"), "OUT/");
+    let cut = |text: String, from: &str, to: &str| {
+        let mut parts = text.split(from);
+        let mut kept = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            kept.push_str(from);
+            kept.push_str(&part[part.find(to).unwrap_or(0)..]);
+        }
+        kept
+    };
+    let text = cut(text, "\"wall_seconds\": ", ",");
+    let text = cut(text, "\"wall_ns\": ", ",");
+    let text = cut(text, "\"jobs\": ", ",");
+    let text = cut(text, "time=\"", "\"");
+    match text.split_once(" s on the wall") {
+        Some((before, after)) => {
+            let before = before.rsplit_once(", ").unwrap().0;
+            format!("{before}, - s on the wall{}", &after[after.find(['.', ',']).unwrap()..])
+        }
+        None => text,
+    }
+}

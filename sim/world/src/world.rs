@@ -43,6 +43,8 @@ pub enum Stop {
     },
     /// A budget was exceeded: the verdict `runaway`. The run must not go on.
     Runaway(Runaway),
+    /// The driver gave the run up. Nothing can be said of it.
+    GivenUp,
 }
 
 /// A budget that was exceeded, with what happened most of late.
@@ -67,6 +69,11 @@ pub trait Driver: Observer {
     fn wants_to_act(&self) -> bool;
     /// Acts on the world. What follows is observed before the next event.
     fn act(&mut self, world: &mut dyn World);
+    /// Whether the run is to be given up here and now. Asked at each step, so the answer must be cheap; what it depends
+    /// on is outside of the world, and nothing that a run given up leaves may count.
+    fn gives_up(&mut self) -> bool {
+        false
+    }
 }
 
 /// Somebody who only watches.

@@ -217,6 +217,9 @@ impl Sim {
     pub fn drive(&mut self, until: Instant, driver: &mut dyn Driver) -> Stop {
         self.settle(driver);
         loop {
+            if driver.gives_up() {
+                return Stop::GivenUp;
+            }
             let acts = if driver.wants_to_act() {
                 Some(self.now)
             } else if let Some(at) = driver.next_action_at() {

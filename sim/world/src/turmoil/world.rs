@@ -128,6 +128,9 @@ impl World for Turmoil {
             if let Some(stop) = self.verdict() {
                 return stop;
             }
+            if driver.gives_up() {
+                return Stop::GivenUp;
+            }
             let now = self.time();
             if driver.wants_to_act() || driver.next_action_at().is_some_and(|at| at <= now) {
                 self.cause = Ticket::default();
