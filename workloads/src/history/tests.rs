@@ -217,9 +217,9 @@ fn the_contract_between_lines_is_kept() {
     let cases: &[(&[String], &str)] = &[
         (
             &[l(5, 1, 1, &send(1)), l(5, 1, 1, &send(1))],
-            "line 3, column 57: value 1 is sent a second time; line 2 sent it",
+            "line 3, column 56: value 1 is sent a second time; line 2 sent it",
         ),
-        (&[l(5, 1, 1, &sent(1, "\"ok\""))], "line 2, column 57: value 1 resolves, but no line before sends it"),
+        (&[l(5, 1, 1, &sent(1, "\"ok\""))], "line 2, column 56: value 1 resolves, but no line before sends it"),
         (&[l(5, 1, 1, &send(1)), l(5, 2, 1, &sent(1, "\"ok\""))], "was sent by client 1 (line 2), not by client 2"),
         (
             &[l(5, 1, 1, &send(1)), l(5, 1, 1, &sent(1, "\"ok\"")), l(5, 1, 1, &sent(1, "\"info\""))],
@@ -231,10 +231,7 @@ fn the_contract_between_lines_is_kept() {
             &[l(5, 1, 1, &send(1)), l(5, 1, 1, &sent(1, r#""ok","offset":-1"#))],
             "field `offset`: `-1` is out of place; expected a whole number from 0",
         ),
-        (
-            &[l(5, 1, 2, &send(1)), l(5, 1, 1, &send(2))],
-            "line 3, column 32: incarnation 1 of client 1 after its incarnation 2",
-        ),
+        (&[l(5, 1, 2, &send(1)), l(5, 1, 1, &send(2))], "incarnation 1 of client 1 after its incarnation 2"),
         (&[l(5, 1, 0, &send(1))], "field `incarnation`: `0` is out of place; expected a whole number from 1"),
         (&[l(5, 1_048_576, 1, &send(1))], "field `client`: `1048576` is out of place"),
         (
@@ -267,7 +264,7 @@ fn the_contract_between_lines_is_kept() {
         (&[l(5, 1, 1, r#""ask_offset","ask":1"#), l(5, 1, 1, r#""ask_offset","ask":1"#)], "question 1 is open already"),
         (
             &[l(5, 1, 1, r#""final_read","source":{"topic":"t","partition":0},"from":9,"to":3"#)],
-            "line 2, column 111: the range ends at 3, before it begins at 9",
+            "the range ends at 3, before it begins at 9",
         ),
         (
             &[l(5, 1, 1, r#""send","value":true,"topic":"t""#)],
@@ -278,7 +275,7 @@ fn the_contract_between_lines_is_kept() {
         (&[l(5, 1, 1, r#""sent","value":1,"outcome":"okay""#)], "did you mean `ok`"),
         (
             &[l(5, 1, 1, r#""final_read","source":{"topic":"t","partion":0},"from":0,"to":3"#)],
-            "column 91: unknown field `partion` of `source` of operation `final_read`; expected topic, partition; did you mean `partition`",
+            "unknown field `partion` of `source` of operation `final_read`; expected topic, partition; did you mean `partition`",
         ),
         (
             &[l(
@@ -313,7 +310,7 @@ fn mistakes_are_named_with_place_and_suggestion() {
         (format!("{{{common},\"op\":\"ask_offset\"}}"), "operation `ask_offset` lacks the field `ask`"),
         (
             format!("{{{common},\"op\":\"ask_offset\",\"ask\":-1}}"),
-            "column 61: field `ask`: `-1` is out of place; expected a whole number from 0",
+            "column 60: field `ask`: `-1` is out of place; expected a whole number from 0",
         ),
         (format!("{{{common},\"op\":\"ask_offset\",\"ask\":1,\"ask\":2}}"), "field `ask` appears twice"),
         (format!("{{{common}}}"), "the field `op` is missing; expected one of producer, send"),
@@ -352,7 +349,7 @@ fn wrong_headers_are_refused() {
             .contains("unknown field `x` of the header; expected klamm-history, declared, settings")
     );
     let misspelt = b"{\"klamm-history\":1,\"declared\":{\"recorded\":true,\"configured\":{\"deletions\":true}}}";
-    assert!(refused(misspelt).contains("column 67: unknown field `deletions`"), "{}", refused(misspelt));
+    assert!(refused(misspelt).contains("column 62: unknown field `deletions`"), "{}", refused(misspelt));
     assert!(refused(misspelt).contains("did you mean `deletion`"));
     assert!(refused(b"{\"klamm-history\":1,\"settings\":{\"a\":1}}").contains("field `settings`: invalid type"));
     assert!(refused(b"\x1f\x8b\x08\x00junk").contains("binary data"));

@@ -86,7 +86,9 @@ fn skipping(between: &str) -> String {
 #[test]
 fn a_poll_that_skips_is_found() {
     let found = judged(&skipping(""));
-    assert!(!found.is_empty() && found.iter().all(|f| f.starts_with("poll-skip x")), "{found:?}");
+    // What all readers together saw contradicts it, too.
+    let of_it = |f: &String| f.starts_with("poll-skip x") || f.starts_with("next-offset-divergence x");
+    assert!(found.iter().any(|f| f.starts_with("poll-skip x")) && found.iter().all(of_it), "{found:?}");
     let kept = "{:process 0, :type :ok, :f :assign, :value [:x :y]}";
     assert_eq!(judged(&skipping(kept)), found);
 }
