@@ -1,4 +1,4 @@
-//! What an error says about a send: whether nothing was appended, or whether nobody knows.
+//! What an error says about a send: whether nothing was appended, or whether that is unknown.
 //!
 //! A send has *failed* only if every attempt was rejected before it was appended. Kafka's clients report one error for
 //! a send, and some of these errors say nothing about the append: the request may have been carried out, or carried out

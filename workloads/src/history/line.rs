@@ -1,7 +1,7 @@
 //! Reads one line along the table of [`super::shape`], and says where it is wrong.
 //!
 //! serde names no place inside of tagged enums, and skips or swallows what it does not know; here each field is met with
-//! its place, at every depth, and what nobody knows is an error with the nearest known name. That a line is JSON at all
+//! its place, at every depth, and what is unknown is an error with the nearest known name. That a line is JSON at all
 //! is checked by `serde_json` first, so the walk need not.
 
 use super::names::Name;

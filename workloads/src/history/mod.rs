@@ -5,7 +5,7 @@
 //!
 //! Reading is streaming: one line is held at a time, and never more than [`MAX_LINE`] bytes of it. What is wrong is
 //! told with line and column, what was expected, and the nearest known name ([`HistoryError`]); a wrong line is never
-//! skipped. A field that nobody knows is an error at every depth: a misspelt `leader_epoch` must not silently switch off
+//! skipped. An unknown field is an error at every depth: a misspelt `leader_epoch` must not silently switch off
 //! an oracle.
 //!
 //! The rooms: [`shape`] is the table of what lines hold, [`line`] reads along it, [`build`] makes the operation,
@@ -115,7 +115,7 @@ pub enum HistoryErrorKind {
     /// The `op` is not one of ours.
     #[error("unknown operation `{0}`; expected one of {known}", known = shape::op_names())]
     Op(String),
-    /// A field that nobody knows there.
+    /// An unknown field.
     #[error("unknown field `{field}` of {whose}; expected {known}")]
     Field {
         /// What it stands in.
