@@ -232,7 +232,7 @@ impl Session {
         let exit = match verdict {
             Verdict::Held => crate::cli::HELD,
             Verdict::Violated => crate::cli::VIOLATED,
-            Verdict::NothingJudged => crate::cli::UNSEEN,
+            Verdict::NothingJudged => crate::cli::NOT_SHOWN,
         };
         Report { schema: SCHEMA, verdict, exit, sentence, counts, groups, checks, not_judged, hints, notes: Vec::new() }
     }
