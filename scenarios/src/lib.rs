@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`schema`] (what a file says), [`catalog`] (where files are), [`run`] (one seed),
 //! [`campaign`] (many), [`profiles`] and [`capacity`] (what machines cost, and how much they bear),
-//! [`audit`] (settings on trial), [`serve`] (faults and control of a live cluster), [`shrink`], [`artefacts`] (what is left on disk), [`cli`].
+//! [`audit`] (settings on trial), [`serve`] (faults and control of a live cluster), [`shrink`], [`net`] (what each defect shows), [`artefacts`] (what is left on disk), [`cli`].
 
 pub mod aggregate;
 pub mod artefacts;
@@ -12,6 +12,7 @@ pub mod capacity;
 pub mod catalog;
 pub mod cli;
 pub mod hunt;
+pub mod net;
 pub mod parity;
 pub mod profiles;
 pub mod recheck;
