@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`schema`] (what a file says), [`catalog`] (where files are), [`run`] (one seed),
 //! [`campaign`] (many), [`profiles`] and [`capacity`] (what machines cost, and how much they bear),
-//! [`audit`] (settings on trial), [`check`] (recorded histories), [`serve`] (faults and control of a live cluster), [`shrink`], [`artefacts`] (what is left on disk), [`cli`].
+//! [`audit`] (settings on trial), [`check`] (recorded histories), [`serve`] (faults and control of a live cluster), [`shrink`],
+//! [`net`] (what each defect shows), [`artefacts`] (what is left on disk), [`cli`].
 
 pub mod aggregate;
 pub mod artefacts;
@@ -14,6 +15,7 @@ pub mod check;
 pub mod cli;
 pub mod hunt;
 pub mod interrupt;
+pub mod net;
 pub mod parity;
 pub mod profiles;
 pub mod recheck;

@@ -1,5 +1,6 @@
 //! `klamm defects`.
 
+use super::net;
 use crate::catalog;
 use crate::hunt::{self, Hunt, Hunted, Sighting};
 use crate::schema::Scenario;
@@ -18,6 +19,10 @@ enum What {
     List,
     /// Search seeds of a suite until each defect is caught by a check that is named for it.
     Hunt(HuntArgs),
+    /// Write down what the judge finds under each defect, over fixed seeds.
+    Record(net::RecordArgs),
+    /// Say what the judge finds otherwise than is written down; exit code 1 if anything.
+    Compare(net::CompareArgs),
 }
 
 #[derive(clap::Args)]
@@ -54,6 +59,8 @@ pub fn defects(args: &Args) -> miette::Result<u8> {
             Ok(super::HELD)
         }
         What::Hunt(args) => hunt(args),
+        What::Record(args) => net::write(args),
+        What::Compare(args) => net::compare(args),
     }
 }
 

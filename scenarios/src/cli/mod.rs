@@ -6,6 +6,7 @@ mod compare;
 mod defects;
 mod list;
 mod memory;
+mod net;
 mod parity;
 mod progress;
 mod replay;

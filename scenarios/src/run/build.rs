@@ -251,6 +251,10 @@ pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
         replication: scenario.topics.iter().map(|t| *t.replication.get()).max().unwrap_or(1) as i16,
         configs: Vec::new(),
     };
+    // It has the brokers' settings, like every topic of which nothing is said.
+    if broker_config.has_policy("compact") {
+        compacted.push(probe_topic.name.clone());
+    }
     let probe_spec = ProbeSpec {
         client: PROBE,
         reach: reach.clone(),

@@ -157,6 +157,14 @@ impl Part {
             _ => None,
         }
     }
+    /// A leader's log starts here: what lies below is gone for good.
+    pub(crate) fn trim(&mut self, below: Offset) {
+        self.ghost.trim(below.0);
+        self.identities.trim(below.0);
+        if let Some(contents) = &mut self.contents {
+            contents.trim(below.0);
+        }
+    }
     /// The node that leads in an epoch right now, by its own word and the controller's.
     pub(crate) fn leader_in(&self, epoch: LeaderEpoch) -> Option<(&Seat, &Leading)> {
         self.seats.iter().find_map(|s| match &s.doing {

@@ -96,6 +96,7 @@ impl Invariants {
             part.unclean = None;
             part.floor = epoch;
             self.unclean[at].lost = part.ghost.cut_to(replica).map(|(a, b)| (Offset(a), Offset(b)));
+            part.trim(log_start);
             return;
         }
         if epoch < part.floor {
@@ -123,6 +124,8 @@ impl Invariants {
             let witness = [part.identities.seen(&missing), election];
             self.findings.report(finding.offset(Offset(missing.base)).because(&witness));
         }
+        // It may have deleted as a follower what its predecessor still had.
+        part.trim(log_start);
     }
 
     fn check_single_leader(

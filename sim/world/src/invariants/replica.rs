@@ -4,12 +4,15 @@
 //! reached the file; it is remembered apart until the log is loaded again. Content is not kept, only identities:
 //! 24 bytes for each batch, for as long as its segment exists.
 
+mod undo;
+
 use super::batch::{Head, heads};
 use super::contents::Copy;
 use crate::event::{HostId, NodeRef, Ordinal};
 use klamm_model::disk::{DiskOp, Path};
 use klamm_model::ids::*;
 use std::collections::{BTreeMap, VecDeque};
+use undo::{Cuts, Removed};
 
 /// A replica by its place in [`Replicas`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -50,7 +53,7 @@ impl Batch {
 }
 
 /// One `.log` file.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Segment {
     pub(crate) base: i64,
     pub(crate) batches: Vec<Batch>,
@@ -64,11 +67,9 @@ pub(crate) struct Segment {
     /// How many of these were asked for before an earlier append failed: whatever becomes of them, they continue
     /// nothing.
     void: usize,
-    /// What each fsync asked for will make durable.
-    fsyncs: VecDeque<u64>,
-    /// What truncations cut off since an fsync last completed, from a place on: a power loss may undo them, and bring it
-    /// back.
-    undoable: Option<(u64, Vec<Batch>)>,
+    /// What each fsync asked for will make durable: bytes, and how many truncations.
+    fsyncs: VecDeque<(u64, u64)>,
+    cuts: Cuts,
 }
 
 impl Segment {
@@ -100,36 +101,17 @@ impl Segment {
         self.durable = self.durable.min(self.len);
     }
 
-    /// A truncation, which is not durable yet.
-    fn truncate(&mut self, len: u64, into: &mut Vec<Batch>) {
+    /// A truncation, which is not durable yet, nor is what an fsync that is under way covers beyond it. One by recovery
+    /// cuts what a power loss has damaged: that cannot come back.
+    fn truncate(&mut self, len: u64, into: &mut Vec<Batch>, recovery: bool) {
         let before = into.len();
         self.cut_bytes(len, into);
-        let mut cut: Vec<Batch> = into[before..].iter().rev().copied().collect();
-        if let Some((at, old)) = self.undoable.take() {
-            // What was appended since the first of several goes for good.
-            cut.retain(|b| old.first().is_none_or(|o| b.base < o.base));
-            let from = at.min(self.len);
-            cut.extend(old);
-            self.undoable = Some((from, cut));
-        } else if !cut.is_empty() {
-            self.undoable = Some((self.len, cut));
+        for (upto, _) in &mut self.fsyncs {
+            *upto = self.len.min(*upto);
         }
-    }
-
-    /// A power loss took what follows `from`, and the log is loaded up to `log_end`: where a truncation stood there, it
-    /// may have been undone.
-    fn undo_truncation(&mut self, from: u64, log_end: i64) {
-        let Some((at, old)) = self.undoable.take() else { return };
-        let back = old.iter().take_while(|b| b.next() <= log_end).count();
-        if at != from || back == 0 {
-            return;
+        if !recovery {
+            self.cuts.push(self.len, into[before..].iter().rev().copied().collect());
         }
-        self.cut_bytes(at, &mut Vec::new());
-        for batch in &old[..back] {
-            self.len += u64::from(batch.size);
-            self.batches.push(*batch);
-        }
-        self.durable = self.len;
     }
 }
 
@@ -160,8 +142,12 @@ pub(crate) struct Replica {
     seen: Vec<(i32, i64)>,
     /// By id.
     pub(crate) producers: BTreeMap<ProducerId, Producer>,
-    /// First byte lost by power loss since the log was last loaded, by segment.
+    /// Power was lost since the log was last loaded.
+    power_lost: bool,
+    /// First byte lost by that, by segment.
     lost: Vec<(i64, u64)>,
+    /// What a power loss may put back.
+    removed: Removed,
     /// A fault changed bytes that had been written (by segment, from this byte on): what they hold is not the node's
     /// doing.
     damage: Vec<(i64, u64)>,
@@ -349,6 +335,7 @@ impl Replica {
     /// The process died: what was in flight is uncertain.
     fn stopped(&mut self) {
         self.unsettled = true;
+        self.removed.stopped();
         for segment in &mut self.segments {
             self.uncertain.extend(segment.in_flight.drain(..));
             segment.appends.clear();
@@ -373,6 +360,7 @@ impl Replica {
             self.seen.clear();
             self.producers.clear();
             self.lost.clear();
+            self.removed.all_durable();
             self.damage.clear();
             self.stored.clear();
             self.empty_at = 0;
@@ -383,14 +371,15 @@ impl Replica {
         self.partition = Some(partition);
         self.unsettled = false;
         let mut phantom: Option<i64> = None;
-        for at in std::mem::take(&mut self.lost) {
-            if let Some(segment) = self.segments.iter_mut().find(|s| s.base == at.0) {
-                let before = segment.batches.last().copied();
-                segment.undo_truncation(at.1, log_end);
-                if segment.batches.last() != before.as_ref() {
-                    continue;
-                }
-            }
+        let mut lost = std::mem::take(&mut self.lost);
+        let power_lost = std::mem::take(&mut self.power_lost);
+        if power_lost {
+            self.bring_back(&mut lost, log_end);
+            // What a power loss left is durable.
+            self.removed.all_durable();
+            self.segments.iter_mut().for_each(|s| s.cuts.all_durable());
+        }
+        for at in lost {
             if let Some(batch) = self.first_from(at).filter(|b| b.last() < log_end && b.last() >= log_start) {
                 phantom = Some(phantom.map_or(batch.base, |p| p.min(batch.base)));
             }
@@ -400,13 +389,20 @@ impl Replica {
         self.damage = damage.into_iter().filter(|&at| self.first_from(at).is_some_and(|b| b.base < log_end)).collect();
         // What is at or above the end is gone.
         for segment in self.segments.iter_mut().rev() {
-            while let Some(batch) = segment.batches.last()
+            let mut gone = Vec::new();
+            while let Some(batch) = segment.batches.last().copied()
                 && batch.next() > log_end
             {
                 segment.len -= u64::from(batch.size);
                 segment.batches.pop();
+                gone.push(batch);
             }
             segment.durable = segment.durable.min(segment.len);
+            // A truncation whose process died before it completed may have been done, and may be undone.
+            if !power_lost && !gone.is_empty() {
+                gone.reverse();
+                segment.cuts.push(segment.len, gone);
+            }
         }
         let mut accepted = Vec::new();
         for batch in std::mem::take(&mut self.uncertain) {
@@ -490,7 +486,9 @@ impl Replicas {
             unsettled: false,
             seen: Vec::new(),
             producers: BTreeMap::new(),
+            power_lost: false,
             lost: Vec::new(),
+            removed: Removed::default(),
             damage: Vec::new(),
             empty_at: 0,
             compacted: false,
@@ -567,8 +565,13 @@ impl Replicas {
             DiskOp::Fsync { file } => {
                 let (ix, base) = self.known(host, file)?;
                 let segment = self.list[ix.0].segment(base);
-                segment.fsyncs.push_back(segment.len);
+                segment.fsyncs.push_back((segment.len, segment.cuts.made()));
                 Some(ix)
+            }
+            DiskOp::FsyncDir { dir } => {
+                let ix = self.find(host, dir.as_str())?;
+                self.list[ix.0].removed.fsync_asked();
+                None
             }
             _ => None,
         }
@@ -617,11 +620,16 @@ impl Replicas {
                 let (dir, base) = log_file(file)?;
                 let ix = self.find(host, dir)?;
                 let segment = self.list[ix.0].segments.iter_mut().find(|s| s.base == base)?;
-                let upto = segment.fsyncs.pop_front()?;
+                let (upto, cuts) = segment.fsyncs.pop_front()?;
                 if ok {
                     segment.durable = segment.durable.max(upto.min(segment.len));
-                    segment.undoable = None;
+                    segment.cuts.durable(cuts);
                 }
+                None
+            }
+            DiskOp::FsyncDir { dir } => {
+                let ix = self.find(host, dir.as_str())?;
+                self.list[ix.0].removed.fsync_done(ok);
                 None
             }
             DiskOp::Truncate { file, len } if ok => {
@@ -629,7 +637,7 @@ impl Replicas {
                 let ix = self.find(host, dir)?;
                 let replica = &mut self.list[ix.0];
                 let segment = replica.segments.iter_mut().find(|s| s.base == base)?;
-                segment.truncate(*len, &mut replica.last_cut);
+                segment.truncate(*len, &mut replica.last_cut, replica.power_lost);
                 replica.cut();
                 None
             }
@@ -664,7 +672,10 @@ impl Replicas {
             replica.last_cut.extend_from_slice(&segment.batches);
         }
         if segment.in_flight.is_empty() {
-            replica.segments.remove(at);
+            let segment = replica.segments.remove(at);
+            if !replica.power_lost {
+                replica.removed.push(segment);
+            }
         } else {
             segment.batches.clear();
             segment.len = 0;
@@ -707,6 +718,7 @@ impl Replicas {
     /// A host lost power: what it did not lose is durable now.
     pub(crate) fn power_lost<'a>(&mut self, host: HostId, lost: impl Iterator<Item = (&'a Path, u64)>) {
         for replica in self.list.iter_mut().filter(|r| r.host == host) {
+            replica.power_lost = true;
             for segment in &mut replica.segments {
                 segment.durable = segment.len;
             }

@@ -287,6 +287,97 @@ fn a_power_loss_brings_back_what_a_truncation_had_cut() {
     story(true).only("replay-equals-live");
 }
 
+/// Nothing was appended since, so that nothing is missing of what reads saw (seed 0x1d066772bac189f4 of
+/// power-loss-undoes-a-truncation).
+#[test]
+fn a_power_loss_that_takes_nothing_may_bring_something_back() {
+    let file = || Path::new("t-0/00000000000000000000.log");
+    let story = |flush: fn(&mut World, &DiskOp)| {
+        let mut w = World::new();
+        w.append(3, &batch(0, 1, 0, (5, 0, 0), b"old"));
+        let fsync = DiskOp::Fsync { file: file() };
+        w.disk(3, fsync.clone());
+        flush(&mut w, &fsync);
+        w.end_process(3, Ending::PowerLost);
+        w.event(3, What::PowerLost { lost: &[] });
+        w.load(3, 0, 1);
+        w
+    };
+    story(|w, _| w.cut(3, 0)).silent();
+    // An fsync covers what was there when it was asked for.
+    story(|w, fsync| {
+        w.asked(3, fsync);
+        w.cut(3, 0);
+        w.event(3, What::DiskDone { op: fsync, result: &Ok(DiskReply::Done) });
+    })
+    .silent();
+    story(|w, fsync| {
+        w.cut(3, 0);
+        w.disk(3, fsync.clone());
+    })
+    .only("trace-contradicted");
+    // A process that died during the truncation does not say that it was done; the log it loads next does.
+    let mut w = World::new();
+    w.append(3, &batch(0, 1, 0, (5, 0, 0), b"old"));
+    w.asked(3, &DiskOp::Truncate { file: file(), len: 0 });
+    w.end_process(3, Ending::Killed);
+    w.load(3, 0, 0);
+    w.end_process(3, Ending::PowerLost);
+    w.event(3, What::PowerLost { lost: &[] });
+    w.load(3, 0, 1);
+    w.silent();
+}
+
+#[test]
+fn a_power_loss_may_undo_the_later_of_two_truncations() {
+    let file = || Path::new("t-0/00000000000000000000.log");
+    let (one, two) = (batch(0, 1, 0, (5, 0, 0), b"one"), batch(0, 2, 1, (5, 0, 0), b"twofold"));
+    let mut w = World::new();
+    w.append(3, &one);
+    w.cut(3, 0);
+    w.append(3, &two);
+    w.cut(3, 0);
+    w.end_process(3, Ending::PowerLost);
+    w.event(3, What::PowerLost { lost: &[] });
+    w.load(3, 0, 2);
+    w.silent();
+    // It goes on behind what came back; another batch there is another log.
+    w.append(3, &batch(2, 1, 1, (5, 0, 2), b"next"));
+    w.silent();
+    // Of a truncation that took place before, nothing comes back beyond what was lost.
+    let mut w = World::new();
+    w.append(3, &two);
+    w.cut(3, 0);
+    w.append(3, &one);
+    w.end_process(3, Ending::PowerLost);
+    let lost = [LostData { file: file(), from: 7, to: one.len() as u64 }];
+    w.event(3, What::PowerLost { lost: &lost });
+    w.load(3, 0, 2);
+    w.fires("replay-equals-live");
+}
+
+#[test]
+fn a_segment_that_was_removed_is_back_until_its_directory_is_flushed() {
+    let second = || Path::new("t-0/00000000000000000003.log");
+    let story = |flushed: bool| {
+        let mut w = World::new();
+        let data = w.three_committed();
+        assert!(!data.is_empty());
+        let more = batch(3, 2, 0, (5, 0, 3), b"more");
+        w.disk(3, DiskOp::Append { file: second(), data: more.into() });
+        w.disk(3, DiskOp::Rename { from: second(), to: Path::new("t-0/00000000000000000003.log.deleted") });
+        if flushed {
+            w.disk(3, DiskOp::FsyncDir { dir: Path::new("t-0") });
+        }
+        w.end_process(3, Ending::PowerLost);
+        w.event(3, What::PowerLost { lost: &[] });
+        w.load(3, 0, 5);
+        w
+    };
+    story(false).silent();
+    story(true).only("trace-contradicted");
+}
+
 #[test]
 fn truncations() {
     // Of what the leader holds.

@@ -249,6 +249,25 @@ fn records_are_deleted_as_far_as_somebody_asked() {
     asked(None).only("deletion-legal");
 }
 
+/// A follower deletes by itself, and may then lead: what it has no more, nobody can be held to (seed
+/// 0xaf737daf482c37d3 of retention-and-truncation).
+#[test]
+fn a_follower_far_behind_gives_up_what_its_new_leader_deleted_while_it_followed() {
+    let story = |deleted: bool| {
+        let mut w = with_retention(0);
+        let second = batch(3, 1, 0, (5, 0, 3), b"second");
+        w.asked(2, &DiskOp::Append { file: Path::new("t-0/00000000000000000003.log"), data: second.into() });
+        if deleted {
+            start_moves(&mut w, 2, LogStartReason::Retention);
+        }
+        w.fail_over(3, 3);
+        w.truncated(3, 3, 3, TruncationReason::OutOfRange);
+        w
+    };
+    story(true).silent();
+    story(false).only("truncation-justified");
+}
+
 #[test]
 fn a_followers_log_start_moves_after_its_leaders() {
     let mut w = with_retention(0);
