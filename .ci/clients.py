@@ -12,8 +12,8 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from kafka import KafkaConsumer, KafkaProducer
 
-sys.path.insert(0, __file__.rsplit("/", 1)[0])
-from history import RESOLVES_WITHIN_MS, History, final_read, value_of  # noqa: E402
+sys.path.insert(0, __file__.rsplit("/", 2)[0] + "/docs/recorders")
+from recorder import RESOLVES_WITHIN_MS, History, final_read, value_of  # noqa: E402
 
 ready = json.load(open(sys.argv[1]))
 bootstrap, control = ready["bootstrap"], ready["control"]

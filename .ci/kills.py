@@ -12,8 +12,8 @@ import time
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-sys.path.insert(0, __file__.rsplit("/", 1)[0])
-from history import RESOLVES_WITHIN_MS, History, final_read, value_of  # noqa: E402
+sys.path.insert(0, __file__.rsplit("/", 2)[0] + "/docs/recorders")
+from recorder import RESOLVES_WITHIN_MS, History, final_read, value_of  # noqa: E402
 
 klamm, data, path, kills, seed = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
 draw = random.Random(seed)

@@ -321,15 +321,18 @@ pub struct FaultRecord {
     pub due: u64,
     /// How often it was applied to a target.
     pub fired: u64,
-    /// How often it changed something: a message dropped or delayed, a disk operation altered, a live process
-    /// stopped, a stepped clock read.
+    /// How many of these applications changed something: a message dropped or delayed, a disk operation altered, a live
+    /// process stopped, a stepped clock read.
     pub in_effect: u64,
     /// In how many seeds it changed something.
     pub seeds: u64,
-    /// The hosts that it changed something on, and how often.
+    /// The hosts that it changed something on, and how often; of a fault between two sides, those of the first.
     pub on: BTreeMap<String, u64>,
     /// Why it changed nothing, and how often: a condition that never held, a target that never existed, and the like.
     pub idle: BTreeMap<String, u64>,
+    /// How often its chance did not come: not idle, but not drawn.
+    #[serde(default)]
+    pub not_drawn: u64,
 }
 
 impl FaultRecord {
@@ -348,6 +351,7 @@ impl FaultRecord {
         for (why, n) in &other.idle {
             *self.idle.entry(why.clone()).or_default() += n;
         }
+        self.not_drawn += other.not_drawn;
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`schema`] (what a file says), [`catalog`] (where files are), [`run`] (one seed),
 //! [`campaign`] (many), [`profiles`] and [`capacity`] (what machines cost, and how much they bear),
-//! [`audit`] (settings on trial), [`serve`] (faults and control of a live cluster), [`shrink`], [`artefacts`] (what is left on disk), [`cli`].
+//! [`audit`] (settings on trial), [`check`] (recorded histories), [`serve`] (faults and control of a live cluster), [`shrink`], [`artefacts`] (what is left on disk), [`cli`].
 
 pub mod aggregate;
 pub mod artefacts;
@@ -10,6 +10,7 @@ pub mod audit;
 pub mod campaign;
 pub mod capacity;
 pub mod catalog;
+pub mod check;
 pub mod cli;
 pub mod hunt;
 pub mod interrupt;

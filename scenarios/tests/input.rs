@@ -159,17 +159,50 @@ fn wrong_histories_are_refused_with_place_and_suggestion() {
     };
     let third = history.lines().nth(2).unwrap();
     let fourth = history.lines().nth(3).unwrap();
-    check(b"\x28\xb5\x2f\xfd junk").refused(&["wrong.jsonl:1:", "binary data"]);
+    check(b"\x01\x02 junk").refused(&["wrong.jsonl:1:", "binary data"]);
+    check(b"\x28\xb5\x2f\xfd junk").refused(&["wrong.jsonl", "cannot read the history"]);
     check(b"").refused(&["wrong.jsonl:1:1", "empty"]);
     check(b"hello\n").refused(&["wrong.jsonl:1:1"]);
     check(&history.as_bytes()[..history.len() - 30]).refused(&["wrong.jsonl:", "not JSON"]);
     let slip = history.replacen("\"op\":\"send\"", "\"op\":\"sned\"", 1);
     check(slip.as_bytes()).refused(&["wrong.jsonl:", "unknown operation `sned`", "did you mean `send`"]);
     let early = history.replacen(third, &third.replacen("\"at\":", "\"at\":99", 1), 1);
-    check(early.as_bytes()).refused(&["wrong.jsonl:4:1", "the order of time"]);
+    check(early.as_bytes()).refused(&["wrong.jsonl:4:7", "the order of time"]);
     let cut = history.replacen(fourth, &fourth[..fourth.len() / 2], 1);
     check(cut.as_bytes()).refused(&["wrong.jsonl:4:", "not JSON"]);
     place.klamm(&["check", "."]).refused(&["history.jsonl"]);
+}
+
+#[test]
+fn histories_come_from_standard_input_packed_or_not_and_reports_as_json() {
+    let place = Place::new();
+    let folder = place.failure();
+    let history = fs::read(place.path().join(&folder).join("history.jsonl")).unwrap();
+    let direct = place.klamm(&["check", &folder, "--format", "json"]);
+    assert_eq!(direct.code, 1, "{direct:?}");
+    let report: serde_json::Value = serde_json::from_str(&direct.out).unwrap();
+    assert_eq!((&report["verdict"], &report["exit"]), (&"violated".into(), &1.into()));
+    assert!(report["groups"].as_array().unwrap().iter().any(|g| g["check"] == "duplicate"), "{report}");
+    let packed = place.put("packed", zstd::encode_all(&history[..], 1).unwrap());
+    let mut command = place.command(&["check", "-", "--format", "json"]);
+    let piped = common::said(command.stdin(File::open(packed).unwrap()));
+    assert_eq!((piped.code, piped.out), (1, direct.out));
+    let schema = place.klamm(&["check", "--schema", "history"]);
+    assert!(schema.code == 0 && schema.out.contains("json-schema.org"), "{schema:?}");
+    place.klamm(&["check"]).refused(&["HISTORY"]);
+}
+
+#[test]
+fn a_violation_that_clients_cannot_see_is_told_where_a_history_is_judged() {
+    let place = Place::new();
+    let folder = place.failure();
+    let verdict = place.path().join(&folder).join("verdict.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&verdict).unwrap()).unwrap();
+    json["findings"][0]["check"] = "high-watermark".into();
+    fs::write(&verdict, json.to_string()).unwrap();
+    let said = place.klamm(&["check", &folder]);
+    assert!(said.out.contains("this failure violates high-watermark, which clients cannot see"), "{said:?}");
+    assert!(said.out.contains(&format!("klamm replay {folder}")), "{said:?}");
 }
 
 #[test]

@@ -176,6 +176,16 @@ fn faults_by_hand_are_done_told_and_lifted() {
         assert!(ask(control, "DELETE /faults", "").contains("disk-stall b1"));
         produce(&orders, 3..4).await;
 
+        let bomb = r#"{"kind": "kill", "who": "b1", "for": "1s", "times": 1000000000}"#;
+        let refused = ask(control, "POST /faults", bomb);
+        assert!(refused.contains("400") && refused.contains("`times` must be at most 1000"), "{refused}");
+        let refused = ask(control, "POST /faults", r#"{"kind": "kill", "who": "leader(order-0)"}"#);
+        assert!(
+            refused.contains("400") && refused.contains("no topic `order` yet; did you mean `orders`"),
+            "{refused}"
+        );
+        let refused = ask(control, "POST /faults", r#"{"kind": "kill", "who": "leader(orders-7)"}"#);
+        assert!(refused.contains("400") && refused.contains("`orders` has no partition 7 yet"), "{refused}");
         let refused = ask(control, "POST /faults", r#"{"kind": "power-loss", "who": "b1"}"#);
         assert!(refused.contains("400") && refused.contains("`power-loss` cannot be done"), "{refused}");
         assert!(ask(control, "GET /state HTTP/1.1\r\nOrigin: http://x\r\nX:", "").contains("403"));

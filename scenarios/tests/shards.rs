@@ -147,7 +147,7 @@ fn what_is_no_set_of_shards_is_refused() {
 #[test]
 fn a_shard_alone_is_not_blamed_for_what_another_sees() {
     let place = Place::new();
-    place.put("unseen.toml", format!("{TINY}\n[expect]\nsometimes = [\"broker-fenced\"]\n"));
+    place.put("unseen.toml", format!("{TINY}\n[expect]\nsometimes = [\"tombstone-removed\"]\n"));
     let run = |shard: &str, out: &str| {
         let said =
             place.klamm(&["run", "unseen.toml", "--seeds", "2", "--recheck", "0", "--shard", shard, "--out", out]);

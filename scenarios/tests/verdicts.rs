@@ -9,7 +9,7 @@ use std::fs;
 fn the_exit_code_says_what_came_of_it() {
     let place = Place::new();
     place.put("tiny.toml", TINY);
-    place.put("unseen.toml", format!("{TINY}\n[expect]\nsometimes = [\"broker-fenced\"]\n"));
+    place.put("unseen.toml", format!("{TINY}\n[expect]\nsometimes = [\"tombstone-removed\"]\n"));
     let code = |args: &[&str]| {
         let said = place.klamm(&[&["run", "--out", "out"], args].concat());
         assert!(!said.err.contains("panicked"), "{said:?}");

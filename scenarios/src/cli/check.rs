@@ -1,30 +1,73 @@
 //! `klamm check`.
 
 use crate::artefacts::read_verdict;
-use crate::run::{MAX_FINDINGS, RESOLVE_SLACK_NS};
-use klamm_workloads::history::{HistoryError, Reader};
-use klamm_workloads::oracles::{Judge, JudgeConfig};
-use std::fs::File;
-use std::io::BufReader;
+use crate::check::{self, Form, Options, input, report};
+use klamm_workloads::history::{HistoryError, plain};
+use klamm_workloads::oracles::CHECKS;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A history (one operation per line of JSON), or a failure's folder that has one.
-    history: PathBuf,
+    /// A history (docs/history.md), `-` for standard input, or a failure's folder that has one. May be packed by gzip or
+    /// zstd.
+    #[arg(required_unless_present = "schema")]
+    history: Option<PathBuf>,
+    /// The form of the history.
+    #[arg(long, value_enum, default_value = "klamm")]
+    from: Form,
+    /// What is permitted by its cause counts as violated.
+    #[arg(long)]
+    strict: bool,
+    /// Tell every finding, not the first three of each kind.
+    #[arg(long)]
+    all: bool,
+    /// How to print: for people, or as JSON (docs/check.schema.json).
+    #[arg(long, default_value = "human", value_parser = ["human", "json"])]
+    format: String,
+    /// Print a JSON Schema instead: of histories' lines, or of the report.
+    #[arg(long, value_parser = ["history", "report"], conflicts_with = "history")]
+    schema: Option<String>,
+}
+
+/// The folder of the failure that a history belongs to.
+fn failure(history: &Path) -> Option<&Path> {
+    history.parent().filter(|folder| folder.join("verdict.json").is_file())
 }
 
 /// A history in a failure's folder must be as long as it was written: cut between two lines it would still be read.
 fn uncut(history: &Path) -> miette::Result<()> {
-    let Some(folder) = history.parent().filter(|f| f.join("verdict.json").is_file()) else { return Ok(()) };
+    let Some(folder) = failure(history) else { return Ok(()) };
     let name = history.file_name().unwrap_or_default().to_string_lossy();
     let Some(note) = read_verdict(folder)?.files.remove(&*name) else { return Ok(()) };
-    let bytes = std::fs::metadata(history).map_err(|e| miette::miette!("{}: {e}", history.display()))?.len();
+    let place = shown(history);
+    let bytes = std::fs::metadata(history).map_err(|e| miette::miette!("{place}: {e}"))?.len();
     if bytes < note.bytes {
-        let place = history.display();
         return Err(miette::miette!("{place}: the file is cut short: {bytes} bytes of {}", note.bytes));
     }
     Ok(())
+}
+
+/// What the failure violated that no client can see.
+fn unseen_by_clients(history: &Path) -> miette::Result<Option<String>> {
+    let Some(folder) = failure(history) else { return Ok(None) };
+    let verdict = read_verdict(folder)?;
+    let mut hidden: Vec<String> = verdict.findings.iter().map(|f| f.check.clone()).collect();
+    hidden.retain(|check| !CHECKS.contains(&check.as_str()));
+    hidden.sort();
+    hidden.dedup();
+    let words = || {
+        format!(
+            "this failure violates {}, which clients cannot see: a history tells only what clients did and saw; \
+             `klamm replay {}` shows it",
+            hidden.join(", "),
+            shown(folder)
+        )
+    };
+    Ok((!hidden.is_empty()).then(words))
+}
+
+fn shown(path: &Path) -> String {
+    plain(&path.display().to_string()).into_owned()
 }
 
 /// Judges a history.
@@ -32,44 +75,33 @@ fn uncut(history: &Path) -> miette::Result<()> {
 /// # Errors
 /// If it cannot be read, or is no history.
 pub fn check(args: &Args) -> miette::Result<u8> {
-    let path = if args.history.is_dir() { args.history.join("history.jsonl") } else { args.history.clone() };
-    let name = path.display();
-    let file = File::open(&path).map_err(|e| miette::miette!("{name}: {e}"))?;
+    match args.schema.as_deref() {
+        Some("history") => {
+            print!("{}", klamm_workloads::history::json_schema());
+            return Ok(super::HELD);
+        }
+        Some(_) => {
+            print!("{}", report::json_schema());
+            return Ok(super::HELD);
+        }
+        None => {}
+    }
+    let given = args.history.clone().unwrap_or_default();
+    let path = if given.is_dir() { given.join("history.jsonl") } else { given };
+    let name = if path == Path::new("-") { "standard input".to_owned() } else { shown(&path) };
+    let from = input::open(&path).map_err(|e| miette::miette!("{name}: {e}"))?;
     uncut(&path)?;
     let wrong = |e: HistoryError| {
         let hint = e.suggestion.map_or(String::new(), |s| format!("; did you mean `{s}`?"));
-        miette::miette!("{name}:{}:{}: {}{hint}", e.line, e.column, e.kind)
+        miette::miette!("{name}:{}:{}: {}{hint}", e.line, e.column, plain(&e.kind.to_string()))
     };
-    let mut reader = Reader::new(BufReader::new(file)).map_err(wrong)?;
-    let declared = reader.header().declared.clone();
-    let mut judge = Judge::new(JudgeConfig { resolve_slack: RESOLVE_SLACK_NS, max_findings: MAX_FINDINGS });
-    for compacted in &declared.compactions {
-        judge.compacts(&compacted.source.topic);
-        judge.compacted(&compacted.source, &compacted.removed);
+    let options = Options { form: args.from, strict: args.strict, all: args.all };
+    let mut report = check::check(from, options).map_err(wrong)?;
+    report.notes.extend(unseen_by_clients(&path)?);
+    if args.format == "json" {
+        println!("{}", serde_json::to_string(&report).map_err(|e| miette::miette!("{e}"))?);
+    } else {
+        print!("{}", report.words());
     }
-    let mut last = 0;
-    for entry in reader.by_ref() {
-        let entry = entry.map_err(wrong)?;
-        last = entry.at;
-        judge.entry(&entry);
-    }
-    let verdicts = judge.finish(last, &declared);
-    let s = &verdicts.summary;
-    println!(
-        "{} sends, {} acknowledged, {} failed, {} unknown, {} reads",
-        s.sends, s.acknowledged, s.failed, s.info, s.reads
-    );
-    for found in &verdicts.findings {
-        let partition = format!("{}-{}", found.source.topic, found.source.partition);
-        let permitted = found.permitted.map_or(String::new(), |c| format!("  (permitted: {})", c.meaning()));
-        println!("{}  {partition}  {}{permitted}", found.check, found.detail);
-        if found.permitted.is_none() {
-            for entry in &found.witness {
-                println!("    {}", serde_json::to_string(entry).map_err(|e| miette::miette!("{e}"))?);
-            }
-        }
-    }
-    let violations = verdicts.violations().count();
-    println!("{violations} violations, {} permitted findings", verdicts.findings.len() - violations);
-    Ok(if violations > 0 { super::VIOLATED } else { super::HELD })
+    Ok(report.exit)
 }

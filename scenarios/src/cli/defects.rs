@@ -4,7 +4,7 @@ use crate::catalog;
 use crate::hunt::{self, Hunt, Hunted, Sighting};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
-use klamm_model::defects::Defect;
+use klamm_model::defects::{Defect, Kind};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -14,7 +14,7 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum What {
-    /// Every defect: id, reference, the wrong rule, and the check that should fire.
+    /// Every defect, published bugs first: id, reference, the wrong rule, and the check that should fire.
     List,
     /// Search seeds of a suite until each defect is caught by a check that is named for it.
     Hunt(HuntArgs),
@@ -22,7 +22,7 @@ enum What {
 
 #[derive(clap::Args)]
 struct HuntArgs {
-    /// Which defects; all, if none is named.
+    /// Which defects; all published ones, if none is named.
     ids: Vec<String>,
     /// The suite whose seeds are searched.
     #[arg(long, default_value = "smoke")]
@@ -48,14 +48,22 @@ struct HuntArgs {
 pub fn defects(args: &Args) -> miette::Result<u8> {
     match &args.what {
         What::List => {
-            for d in Defect::ALL {
-                println!("{:<30} {}", d.id(), d.reference());
-                println!("    {}", d.wrong_rule());
-                println!("    caught by {}", d.caught_by());
-            }
+            list("Published bugs", Kind::Published);
+            println!();
+            list("Single mistakes", Kind::Mistake);
             Ok(super::HELD)
         }
         What::Hunt(args) => hunt(args),
+    }
+}
+
+fn list(title: &str, kind: Kind) {
+    let of_kind: Vec<Defect> = Defect::ALL.iter().copied().filter(|d| d.kind() == kind).collect();
+    println!("{title} ({}):", of_kind.len());
+    for d in of_kind {
+        println!("{:<34} {}", d.id(), d.reference());
+        println!("    {}", d.wrong_rule());
+        println!("    caught by {}", d.caught_by());
     }
 }
 
@@ -68,7 +76,8 @@ fn hunt(args: &HuntArgs) -> miette::Result<u8> {
         "{:<30} {:>10} {:>6} {:>8}  {:<22} {:<34} {:<8} also named",
         "defect", "master", "seeds", "time", "caught by", "in", "faults"
     );
-    for defect in Defect::ALL.iter().copied().filter(|d| ids.is_empty() || ids.on(*d)) {
+    let hunted = |d: &Defect| if ids.is_empty() { d.kind() == Kind::Published } else { ids.on(*d) };
+    for defect in Defect::ALL.iter().copied().filter(hunted) {
         let mut after = Vec::new();
         for &master in &args.master {
             let hunt = Hunt { defect, master, limit: args.seeds, jobs, witnesses: args.witnesses };

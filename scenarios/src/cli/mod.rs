@@ -74,7 +74,7 @@ enum Command {
     Serve(serve::Args),
     /// Judge a recorded history.
     Check(check::Args),
-    /// Published Kafka bugs, to be switched on one at a time.
+    /// Published Kafka bugs and single mistakes, to be switched on one at a time.
     Defects(defects::Args),
     /// Suites and scenarios, with what each promises.
     List(list::Args),

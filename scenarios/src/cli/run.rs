@@ -55,7 +55,7 @@ pub struct Args {
     /// How many seeds in a million are run again in a fresh process; at least one per scenario, unless 0.
     #[arg(long, value_name = "PPM", default_value_t = 20_000)]
     recheck: u32,
-    /// Switch a published bug on; may be given several times. `klamm defects list` names them.
+    /// Switch a defect on; may be given several times. `klamm defects list` names them.
     #[arg(long, value_name = "ID")]
     defect: Vec<String>,
     /// The world to run in: `des`, or `turmoil`, which has the real shell and fewer faults.

@@ -151,6 +151,7 @@ fn spec(args: &Args) -> miette::Result<ClusterSpec> {
 /// Settings or addresses that cannot be used.
 pub fn serve(args: &Args) -> miette::Result<u8> {
     let spec = spec(args)?;
+    let mut schedule = schedule(args)?;
     super::log_warnings();
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
@@ -165,7 +166,6 @@ pub fn serve(args: &Args) -> miette::Result<u8> {
     ctrlc::set_handler(handler).map_err(|e| miette::miette!("cannot listen for signals: {e}"))?;
     let began = Instant::now();
     let cluster = Arc::new(Cluster::start(&spec).map_err(|e| miette::miette!("{e}"))?);
-    let mut schedule = schedule(args, &cluster)?;
     let ready = args.node.is_some() || wait_until_ready(&cluster, &stop);
     if !ready && !stop.load(Ordering::Relaxed) {
         return Err(miette::miette!("the cluster was not ready within {READY:?}; its log is above"));
@@ -224,11 +224,13 @@ fn wait_until_ready(cluster: &Cluster, stop: &AtomicBool) -> bool {
     false
 }
 
-fn schedule(args: &Args, cluster: &Cluster) -> miette::Result<VecDeque<Scheduled>> {
+/// The faults on a schedule, read before anything is started: topics come later, hosts are known.
+fn schedule(args: &Args) -> miette::Result<VecDeque<Scheduled>> {
     let Some(path) = &args.faults else { return Ok(VecDeque::new()) };
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|e| miette::miette!("{name}: {e}"))?;
-    let hosts: Vec<&str> = cluster.hosts().iter().map(|h| &*h.name).collect();
+    let hosts: Vec<String> = (1..=args.brokers).map(|n| format!("b{n}")).chain(["c1".to_owned()]).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
     let schedule = faults::read_file(&text, &hosts, args.seed).map_err(|e| miette::miette!("{name}: {e}"))?;
     Ok(schedule.into())
 }

@@ -5,8 +5,10 @@
 
 mod build;
 mod declare;
+mod faults;
 mod flows;
 mod kinds;
+mod marks;
 mod measure;
 mod moves;
 mod rebalances;
@@ -16,6 +18,7 @@ mod watch;
 pub use build::{Built, Options, build, properties_at};
 pub use flows::{BEHIND_NS, ServiceTimes};
 pub use kinds::WorldKind;
+pub use marks::MARKS;
 pub use measure::{Measure, OUTAGE_NS, Outages, WINDOW_NS};
 pub use rebalances::{GroupCost, Rebalance};
 pub use watch::{Recording, TraceLine};
@@ -34,7 +37,7 @@ use klamm_workloads::apps::FinalPartition;
 use klamm_workloads::oracles::{Judge, JudgeConfig, Summary};
 use klamm_workloads::permission::{Cause, Declared};
 use klamm_world::event::{NodeRef, Phase};
-use klamm_world::faults::{Injector, Planned, Schedule};
+use klamm_world::faults::{Became, Injector, Planned, Schedule};
 use klamm_world::invariants::{Account, AuditAt, Invariants, ReplicaFiles, Unmet};
 use klamm_world::world::Stop;
 use std::collections::BTreeMap;
@@ -118,8 +121,10 @@ pub struct SeedOutcome {
     pub judged: Judged,
     /// How many operations or events each check could have judged.
     pub armed: BTreeMap<String, u64>,
-    /// What became of each `[[fault]]`, in the order of the scenario file.
+    /// What became of each `[[fault]]`, in the order of the scenario file: where a settled scenario was run, of its own.
     pub faults: Vec<FaultRecord>,
+    /// What became of each line of the schedule.
+    pub became: Vec<Became>,
     /// Marks seen, and how often.
     pub marks: BTreeMap<&'static str, u64>,
     /// What the faults became.
@@ -172,7 +177,9 @@ impl SeedOutcome {
 /// Runs one seed of a scenario.
 pub fn run_seed(scenario: &Scenario, seed: u64, options: &Options) -> SeedOutcome {
     let (resolved, schedule) = resolve(scenario, seed);
-    run_resolved(resolved, schedule, seed, options)
+    let mut outcome = run_resolved(resolved, schedule, seed, options);
+    outcome.faults = faults::of_specs(scenario, seed, &outcome.faults);
+    outcome
 }
 
 /// Runs a settled scenario under a given schedule: a replay, or an attempt to shrink.
@@ -206,6 +213,7 @@ pub fn run_resolved(resolved: Scenario, schedule: Vec<Planned>, seed: u64, optio
         given_up: false,
     };
     let mut outcome = run.through(seed);
+    outcome.faults = faults::records(&resolved, &schedule, &outcome.became);
     outcome.schedule = schedule;
     outcome.resolved = resolved;
     outcome
@@ -493,7 +501,10 @@ impl Run<'_> {
         let now = self.built.sim.now();
         let declared = declare::declare(&self.watch);
         let verdicts = self.watch.judge.finish(now.as_nanos(), &declared);
-        let armed = verdicts.armed.into_iter().map(|(check, n)| (check.into_owned(), n)).collect();
+        let mut armed: BTreeMap<String, u64> =
+            verdicts.armed.into_iter().map(|(check, n)| (check.into_owned(), n)).collect();
+        self.watch.invariants.judged_by_world(self.built.sim.messages_judged());
+        armed.extend(self.watch.invariants.armed().map(|(check, n)| (check.to_owned(), n)));
         let mut findings = std::mem::take(&mut self.broken);
         findings.extend(verdicts.findings.into_iter().map(declare::from_oracle));
         let white_box = self.watch.invariants.findings().iter().chain(self.built.sim.findings());
@@ -529,6 +540,7 @@ impl Run<'_> {
             judged: watch.judged,
             armed,
             faults: Vec::new(),
+            became: watch.injector.became(&*self.built.sim),
             marks: watch.marks,
             fired: watch.injector.fired().iter().map(|f| f.planned.clone()).collect(),
             within_budget: watch.injector.facts().budget.is_within(),

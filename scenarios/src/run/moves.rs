@@ -1,6 +1,7 @@
 //! A situation that no node can tell of: a group's coordinator died while it worked on a commit, and another one took
 //! over. (One that lives and loses its partition says so itself, by the same mark.)
 
+use super::marks::COORDINATOR_MOVED;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 use klamm_model::ids::TopicIdPartition;
 use klamm_model::node::ConnId;
@@ -40,7 +41,7 @@ impl Moves {
                 let node = event.node?;
                 self.loaded.insert(*partition, node);
                 let died = self.cut.remove(partition)?;
-                return (died != node).then_some("coordinator-moved-with-pending-commit");
+                return (died != node).then_some(COORDINATOR_MOVED);
             }
             What::Trace(TraceEvent::CoordinatorUnloaded { partition, .. }) => {
                 self.loaded.remove(partition);

@@ -2,6 +2,7 @@
 
 use super::build::{Options, is_load};
 use super::flows::Flows;
+use super::marks::{MARKS, REBUILT_DURING_A_FAULT};
 use super::measure::Measure;
 use super::moves::Moves;
 use super::rebalances::Rebalances;
@@ -143,6 +144,13 @@ impl Watch {
         self.recorder.take().map(|r| r.recording)
     }
 
+    fn mark(&mut self, mark: &'static str) {
+        *self.marks.entry(mark).or_insert_with(|| {
+            debug_assert!(MARKS.contains(&mark), "the mark `{mark}` is not in MARKS");
+            0
+        }) += 1;
+    }
+
     fn op(&mut self, event: &Event<'_>, node: NodeRef, op: &Op) {
         let place = usize::from(node.0);
         let Some(client) = self.clients[place] else { return };
@@ -150,7 +158,7 @@ impl Watch {
         self.judge.entry(&entry);
         self.judged(&entry);
         if matches!(op, Op::ReadModel { .. }) && entry.incarnation.0 > 1 && self.injector.is_under_way() {
-            *self.marks.entry("rebuilt-during-a-fault").or_default() += 1;
+            self.mark(REBUILT_DURING_A_FAULT);
         }
         self.measure.entry(&entry);
         self.rebalances.entry(&entry);
@@ -188,7 +196,7 @@ impl Watch {
                     self.rebalances.lag(at);
                 }
             }
-            TraceEvent::Mark { mark } => *self.marks.entry(mark).or_default() += 1,
+            TraceEvent::Mark { mark } => self.mark(mark),
             TraceEvent::LogStart { partition, log_start, .. } => self.log_start(*partition, *log_start),
             _ => {}
         }
@@ -223,7 +231,7 @@ impl Observer for Watch {
         self.compacted();
         let home = |group: &str| self.injector.view().group_home(group).map(|(home, _)| home);
         if let Some(mark) = self.moves.event(event, home) {
-            *self.marks.entry(mark).or_default() += 1;
+            self.mark(mark);
         }
         match (&event.what, event.node) {
             (What::Op(op), Some(node)) => self.op(event, node, op),

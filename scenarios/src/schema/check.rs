@@ -6,7 +6,6 @@ use crate::suggest;
 use klamm_model::config::{BrokerConfig, ConsumerConfig, ProducerConfig, Properties, TopicConfig, Warning};
 use klamm_model::units::Duration;
 use klamm_world::disk::DiskProfile;
-use klamm_world::faults::{PartitionName, Problem, Schedule};
 
 /// Something wrong with a scenario.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,6 +47,7 @@ pub fn check(s: &Scenario) -> Result<Vec<String>, Vec<Notice>> {
     sizes(s, &mut problems);
     faults(s, &mut problems);
     convergence(s, &mut problems);
+    names::of_expectations(&s.expect, &mut problems);
     super::expect::check(s, &mut problems);
     if problems.is_empty() { Ok(warnings) } else { Err(problems) }
 }
@@ -321,45 +321,6 @@ pub fn hosts(s: &Scenario) -> Vec<String> {
     names
 }
 
-/// Every id that a drawn `group.id` may be.
-fn group_ids(setting: &Draw<Setting>) -> Vec<String> {
-    setting.extremes().into_iter().map(|v| v.0.clone()).collect()
-}
-
-/// Whether the expressions of a fault can be understood, on these hosts.
-fn expressions(s: &Scenario, fault: &FaultSpec, hosts: &[&str], problems: &mut Vec<Notice>) {
-    let planned = fault.at_its_first().plan();
-    if let Err(e) = (Schedule { faults: vec![planned] }).check(hosts) {
-        let word = match &e.problem {
-            Problem::Who(e) | Problem::When(e) => &e.text,
-            Problem::Api(api) => api,
-            Problem::Refused(_) => fault.kind.as_str(),
-        };
-        problems.push(notice(format!("fault `{}`: {}", fault.kind, e.problem), &["[[fault]]", &fault.kind, word]));
-        return;
-    }
-    let planned = fault.at_its_first().plan();
-    let ids: Vec<String> = s.clients.iter().filter_map(|c| c.config.get("group.id")).flat_map(group_ids).collect();
-    for group in (Schedule { faults: vec![planned] }).groups(hosts.iter().copied()) {
-        if !ids.contains(&group) {
-            let hint = suggest::nearest(&group, ids.iter().map(String::as_str));
-            let message = format!("fault `{}`: no client is of a group `{group}`{hint}", fault.kind);
-            let mut n = notice(message, &["[[fault]]", &fault.kind, &group]);
-            n.help = Some("groups are named by their members' \"group.id\"".to_owned());
-            problems.push(n);
-        }
-    }
-    if let Some(log) = &fault.log {
-        let exists = PartitionName::read(log).is_some_and(|p| s.topics.iter().any(|t| t.name == p.topic));
-        if !exists {
-            let first = s.topics.first().map_or("", |t| t.name.as_str());
-            let mut n = notice(format!("fault `{}`: there is no log `{log}`", fault.kind), &["[[fault]]", "log", log]);
-            n.help = Some(format!("logs are named by topic and partition, such as `{first}-0`"));
-            problems.push(n);
-        }
-    }
-}
-
 /// Numbers beyond which a scenario is a slip of the finger, and would only hang or overflow.
 fn sizes(s: &Scenario, problems: &mut Vec<Notice>) {
     fn within<T: Atom + PartialOrd>(draw: &Draw<T>, least: T, most: T) -> bool {
@@ -431,21 +392,6 @@ fn sizes(s: &Scenario, problems: &mut Vec<Notice>) {
             demand(within(&load.value, Size(0), Size(64 << 20)), "a `value` has at most 64MiB", &["load", "value"]);
         }
     }
-    for fault in &s.faults {
-        let near = |key: &'static str| ["[[fault]]", fault.kind.as_str(), key];
-        let times = fault.times.as_ref().is_none_or(|t| within(t, 0, 1000));
-        demand(times, "`times` must be at most 1000", &near("times"));
-        let factor = fault.factor.as_ref().is_none_or(|f| within(f, 1, 1_000_000));
-        demand(factor, "`factor` must lie between 1 and 1000000", &near("factor"));
-        let drift = fault.ppm.as_ref().is_none_or(|p| within(p, -100_000, 100_000));
-        demand(drift, "`ppm` must lie between -100000 and 100000", &near("ppm"));
-        let step = fault.by_ms.as_ref().is_none_or(|b| within(b, -86_400_000, 86_400_000));
-        demand(step, "`by-ms` must lie within a day, either way", &near("by-ms"));
-        let extra = fault.extra.as_ref().is_none_or(|e| within(e, Span(Duration::ZERO), day));
-        demand(extra, "`extra` is over a day", &near("extra"));
-        let lasts = fault.lasts.as_ref().is_none_or(|f| within(f, Span(Duration::ZERO), day));
-        demand(lasts, "`for` is over a day", &near("for"));
-    }
 }
 
 fn faults(s: &Scenario, problems: &mut Vec<Notice>) {
@@ -453,15 +399,16 @@ fn faults(s: &Scenario, problems: &mut Vec<Notice>) {
     let hosts: Vec<&str> = names.iter().map(String::as_str).collect();
     let longest = s.duration.extremes().into_iter().max().copied();
     for fault in &s.faults {
-        if let Some(message) = fault.problem() {
-            problems.push(notice(message, &["[[fault]]", &fault.kind]));
+        if let Some((message, key)) = fault.problem() {
+            let near = ["[[fault]]", fault.kind.as_str(), key];
+            problems.push(notice(message, if key.is_empty() { &near[..2] } else { &near }));
             continue;
         }
         if fault.at.extremes().into_iter().any(|at| Some(*at) > longest) {
             let message = format!("the fault `{}` comes after the scenario's `duration`", fault.kind);
             problems.push(notice(message, &["[[fault]]", &fault.kind, "at"]));
         }
-        expressions(s, fault, &hosts, problems);
+        names::of_fault(s, fault, &hosts, problems);
     }
 }
 

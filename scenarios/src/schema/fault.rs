@@ -1,6 +1,7 @@
 //! Faults as scenario files write them: durations with units, values to be drawn.
 
 use super::{Draw, Share, Span};
+use klamm_model::units::Duration;
 use klamm_world::faults::{Action, DiskErrorOn, Planned, Who};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,9 @@ pub struct FaultSpec {
     pub ppm: Option<Draw<i64>>,
 }
 
+/// How often one `[[fault]]` may happen at most: each time is a line of the schedule.
+pub const MAX_TIMES: u32 = 1000;
+
 /// Every kind, with the fields it needs beyond `kind` and `at`.
 pub const KINDS: &[(&str, &[&str])] = &[
     ("kill", &["who"]),
@@ -137,8 +141,43 @@ impl FaultSpec {
         fields.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect()
     }
 
-    /// What is wrong with it, if anything is.
-    pub fn problem(&self) -> Option<String> {
+    /// What is wrong with it, if anything is, and with which of its fields (none: with its kind).
+    pub fn problem(&self) -> Option<(String, &'static str)> {
+        self.shape().map(|wrong| (wrong, "")).or_else(|| self.numbers())
+    }
+
+    /// Numbers beyond which a fault is a slip of the finger, and would only hang or overflow.
+    fn numbers(&self) -> Option<(String, &'static str)> {
+        fn beyond<T: super::Atom + PartialOrd>(draw: Option<&Draw<T>>, least: T, most: T) -> bool {
+            draw.is_some_and(|draw| draw.extremes().into_iter().any(|v| *v < least || most < *v))
+        }
+        let none = Span(Duration::ZERO);
+        let day = Span(Duration::from_secs(86_400));
+        let checks = [
+            (beyond(self.times.as_ref(), 0, MAX_TIMES), "times", format!("`times` must be at most {MAX_TIMES}")),
+            (beyond(Some(&self.at), none, day), "at", "`at` is over a day".to_owned()),
+            (beyond(self.lasts.as_ref(), none, day), "for", "`for` is over a day".to_owned()),
+            (beyond(self.extra.as_ref(), none, day), "extra", "`extra` is over a day".to_owned()),
+            (
+                beyond(self.factor.as_ref(), 1, 1_000_000),
+                "factor",
+                "`factor` must lie between 1 and 1000000".to_owned(),
+            ),
+            (
+                beyond(self.ppm.as_ref(), -100_000, 100_000),
+                "ppm",
+                "`ppm` must lie between -100000 and 100000".to_owned(),
+            ),
+            (
+                beyond(self.by_ms.as_ref(), -86_400_000, 86_400_000),
+                "by-ms",
+                "`by-ms` must lie within a day, either way".to_owned(),
+            ),
+        ];
+        checks.into_iter().find(|(beyond, ..)| *beyond).map(|(_, key, message)| (message, key))
+    }
+
+    fn shape(&self) -> Option<String> {
         let Some((_, needs)) = KINDS.iter().find(|(k, _)| *k == self.kind) else {
             let nearest = crate::suggest::nearest(&self.kind, KINDS.iter().map(|(k, _)| *k));
             return Some(format!("there is no fault `{}`{nearest}", self.kind));
@@ -156,6 +195,23 @@ impl FaultSpec {
             return Some(format!("a fault of kind `{}` happens to one; give each a [[fault]] of its own", self.kind));
         }
         None
+    }
+
+    /// In words, without the numbers that are drawn, such as `kill leader(orders-0)`.
+    pub fn words(&self) -> String {
+        let all = |who: &OneOrMany| who.list().into_iter().map(|w| w.0).collect::<Vec<_>>().join(", ");
+        let mut words = vec![self.kind.clone()];
+        words.extend(self.api.clone());
+        words.extend(self.responses.then(|| "responses".to_owned()));
+        words.extend(self.on.map(|on| format!("of {on:?}").to_lowercase()));
+        words.extend(self.log.as_ref().map(|log| format!("of {log} on")));
+        words.extend(self.who.as_ref().map(all));
+        if let Some((a, b)) = &self.between {
+            let way = if self.one_way || self.kind == "hold" { "to" } else { "and" };
+            words.push(format!("{} {way} {}", all(a), all(b)));
+        }
+        words.extend(self.when.as_ref().map(|when| format!("when {when}")));
+        words.join(" ")
     }
 
     /// With every value at its first: what it says apart from its numbers.
@@ -215,6 +271,7 @@ impl FaultSpec {
             when: self.when.clone(),
             after: None,
             lasts: self.lasts.as_ref().map(|d| d.get().0.as_nanos()),
+            of: None,
             action,
         }
     }

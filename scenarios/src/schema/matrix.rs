@@ -135,7 +135,10 @@ fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<()
         }
         "member" if rest == "count" => {
             let n: u32 = one(key, value)?.parse().map_err(|_| wrong(format!("`{key}`: expected a number"), &[key]))?;
-            scenario.clients.iter_mut().filter(|c| c.kind == ClientKind::Group).for_each(|c| c.count = Draw::Fixed(n));
+            let groups = scenario.clients.iter_mut().filter(|c| c.kind == ClientKind::Group);
+            if groups.map(|c| c.count = Draw::Fixed(n)).count() == 0 {
+                return Err(wrong(format!("`{key}`: the scenario has no group"), &[key]));
+            }
         }
         "member" => {
             let groups = scenario.clients.iter_mut().filter(|c| c.kind == ClientKind::Group);
@@ -257,6 +260,7 @@ mod tests {
         assert!(said("[matrix]\n\"producer.acks\" = \"all\"\n").contains("needs a list"));
         assert!(said("[matrix]\n\"cluster.dsik\" = [\"ssd\", \"nvme\"]\n").contains("no `dsik`"));
         assert!(said("[matrix]\n\"topic.replication\" = [3, 5]\n").contains("impossible with 3 brokers"));
+        assert!(said("[matrix]\n\"member.count\" = [2, 4]\n").contains("has no group"));
         assert!(said("[matrix]\n\"forward.acks\" = [\"1\", \"all\"]\n").contains("no service that forwards"));
     }
 

@@ -11,17 +11,19 @@ mod fault;
 mod load;
 mod machines;
 mod matrix;
+mod names;
 mod published;
 mod resolve;
 
 pub use check::{Notice, check, hosts};
 pub use draw::{Atom, Bandwidth, Draw, Setting, Share, Size, Span};
-pub use fault::{FaultSpec, OneOrMany};
+pub use fault::{FaultSpec, MAX_TIMES, OneOrMany};
 pub use load::{MAX_FILE_BYTES, load, parse, to_toml};
 pub use machines::{Disk, DiskTable, Latency, Network, NetworkTable};
 pub use matrix::{Variant, VariantSpec, variants};
+pub use names::checks;
 pub use published::json_schema;
-pub use resolve::{keyed, resolve, resolve_faults};
+pub use resolve::{Settled, keyed, resolve, resolve_faults, settled_faults};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

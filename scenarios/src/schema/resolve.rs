@@ -82,7 +82,8 @@ pub fn resolve(scenario: &Scenario, seed: u64) -> (Scenario, Vec<Planned>) {
         }
     }
     settled.faults = scenario.faults.iter().enumerate().flat_map(|(i, f)| settle_fault(&s, i, f)).collect();
-    let mut schedule: Vec<Planned> = settled.faults.iter().map(FaultSpec::plan).collect();
+    let planned = settled.faults.iter().enumerate().map(|(i, fault)| Planned { of: Some(i), ..fault.plan() });
+    let mut schedule: Vec<Planned> = planned.collect();
     schedule.sort_by_key(|p| p.at);
     (settled, schedule)
 }
@@ -137,6 +138,26 @@ fn settle_member(s: &Settler, place: &str, member: &mut MemberSpec) {
     }
 }
 
+/// What a `[[fault]]` became when it was settled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settled {
+    /// How many faults of the settled scenario, which follow upon those of the `[[fault]]` before.
+    pub faults: usize,
+    /// How often it might have happened, and was not drawn.
+    pub not_drawn: u64,
+}
+
+/// What each `[[fault]]` becomes when [`resolve`] settles the scenario, in the order of the file.
+pub fn settled_faults(scenario: &Scenario, seed: u64) -> Vec<Settled> {
+    let s = Settler { seed };
+    let each = scenario.faults.iter().enumerate().map(|(i, fault)| {
+        let faults = settle_fault(&s, i, fault).len();
+        // A fault that happens no time at all was one that might have.
+        Settled { faults, not_drawn: u64::from(how_often(&s, i, fault).max(1)) - faults as u64 }
+    });
+    each.collect()
+}
+
 /// The schedule that faults alone amount to, drawn as [`resolve`] would draw it.
 pub fn resolve_faults(faults: &[FaultSpec], seed: u64) -> Vec<Planned> {
     let s = Settler { seed };
@@ -144,9 +165,13 @@ pub fn resolve_faults(faults: &[FaultSpec], seed: u64) -> Vec<Planned> {
     settled.map(|fault| fault.plan()).collect()
 }
 
+fn how_often(s: &Settler, index: usize, fault: &FaultSpec) -> u32 {
+    fault.times.as_ref().map_or(1, |t| t.settle(keyed(s.seed, &format!("fault.{index}.times"))))
+}
+
 /// A fault with `times` and `chance` becomes as many faults as happen.
 fn settle_fault(s: &Settler, index: usize, fault: &FaultSpec) -> Vec<FaultSpec> {
-    let times = fault.times.as_ref().map_or(1, |t| t.settle(keyed(s.seed, &format!("fault.{index}.times"))));
+    let times = how_often(s, index, fault);
     let mut happening = Vec::new();
     for n in 0..times {
         let place = format!("fault.{index}.{n}");

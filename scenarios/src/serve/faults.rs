@@ -9,6 +9,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
+/// How many faults a schedule may have, those that happen several times counted so often.
+pub const MAX_FAULTS: usize = 10_000;
+
 /// A fault that happens at a time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Scheduled {
@@ -77,7 +80,7 @@ pub fn read(fault: Value, hosts: &[&str], seed: u64) -> Result<Vec<Scheduled>, S
     }
     table.entry("at").or_insert_with(|| "0s".into());
     let spec: FaultSpec = serde_json::from_value(Value::Object(table)).map_err(|e| e.to_string())?;
-    if let Some(problem) = spec.problem() {
+    if let Some((problem, _)) = spec.problem() {
         return Err(problem);
     }
     if spec.when.is_some() {
@@ -112,6 +115,9 @@ pub fn read_file(text: &str, hosts: &[&str], seed: u64) -> Result<Vec<Scheduled>
         // Each has draws of its own, whatever stands before it.
         let seed = seed ^ (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         schedule.extend(read(fault, hosts, seed).map_err(|e| format!("[[fault]] number {}: {e}", n + 1))?);
+        if schedule.len() > MAX_FAULTS {
+            return Err(format!("[[fault]] number {}: with it the faults are more than {MAX_FAULTS}", n + 1));
+        }
     }
     schedule.sort_by_key(|s| s.at);
     Ok(schedule)
@@ -151,12 +157,23 @@ mod tests {
     }
 
     #[test]
+    fn a_schedule_has_an_end() {
+        let many = "[[fault]]\nkind = 'kill'\nwho = 'b1'\nat = '1s'\ntimes = 1000\n";
+        assert_eq!(read_file(&many.repeat(10), &HOSTS, 1).unwrap().len(), MAX_FAULTS);
+        let told = read_file(&many.repeat(11), &HOSTS, 1).unwrap_err();
+        assert!(told.contains("number 11") && told.contains("more than 10000"), "{told}");
+    }
+
+    #[test]
     fn what_cannot_be_done_here_is_refused_by_name() {
         let told = |text: &str| read_file(text, &HOSTS, 1).unwrap_err();
         for (text, message) in [
             ("[[fault]]\nkind = 'power-loss'\nwho = 'b1'\nat = '1s'", "`power-loss` cannot be done"),
             ("[[fault]]\nkind = 'kil'\nwho = 'b1'\nat = '1s'", "did you mean `kill`"),
             ("[[fault]]\nkind = 'kill'\nwho = 'b9'\nat = '1s'", "no host `b9`"),
+            ("[[fault]]\nkind = 'kill'\nwho = 'b1'\nat = '1s'\ntimes = 1001", "`times` must be at most 1000"),
+            ("[[fault]]\nkind = 'kill'\nwho = 'b1'\nat = '1s'\ntimes = '1..4000000000'", "`times` must be at most"),
+            ("[[fault]]\nkind = 'disk-slow'\nwho = 'b1'\nat = '1s'\nfactor = 0", "`factor` must lie between"),
             ("[[fault]]\nkind = 'kill'\nwho = 'b1'\nat = '1s'\nwhen = 'up(b1)'", "cannot wait for a condition"),
             ("[[fault]]\nkind = 'kill'\nwho = 'member(g)'\nat = '1s'", "cannot be told apart"),
             ("[[fault]]\nkind = 'answer'\nwho = 'b1'\napi = 'Vote'\nerror = 1", "cannot be answered so"),

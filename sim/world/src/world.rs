@@ -16,6 +16,17 @@ use klamm_model::units::{Duration, Instant};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RuleId(pub u32);
 
+/// Where a world counts what faults change on a host. A fault that ends leaves its count.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Meter {
+    /// Operations that a fault of the disk held up, slowed, failed, or acknowledged falsely.
+    Disk(HostId, DiskFault),
+    /// Look-ups of the host's name that failed for a fault.
+    Lookups(HostId),
+    /// Changes of the clocks that a process has read since.
+    Clock(HostId),
+}
+
 /// Whether a host's processes run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HostState {
@@ -151,6 +162,14 @@ pub trait World {
     fn findings(&self) -> &[Finding] {
         &[]
     }
+    /// How many messages the world itself has judged (`shell-contract`).
+    fn messages_judged(&self) -> u64 {
+        0
+    }
+    /// How much faults have changed so far, by a meter that only rises.
+    fn met(&self, meter: Meter) -> u64;
+    /// Senders and receivers of the messages that a rule in force has held up, delayed or lost, in order.
+    fn met_by(&self, rule: RuleId) -> Vec<HostId>;
     /// Why a fault cannot be had in this world; `None` if it can.
     fn refuses(&self, _action: &Action) -> Option<&'static str> {
         None
@@ -186,8 +205,9 @@ pub trait World {
     fn hold(&mut self, api: ApiKey, responses: bool, from: &[HostId], to: &[HostId]) -> RuleId;
     /// Ends a rule; what it kept back goes on. No effect if it has ended.
     fn remove_rule(&mut self, rule: RuleId);
-    /// Every connection between two sides is reset: both ends learn it now, and what was on its way is lost.
-    fn reset(&mut self, a: &[HostId], b: &[HostId]);
+    /// Every connection between two sides is reset: both ends learn it now, and what was on its way is lost. Returns the
+    /// hosts that had one, in order.
+    fn reset(&mut self, a: &[HostId], b: &[HostId]) -> Vec<HostId>;
     /// Whether a host's name fails to resolve.
     fn unresolvable(&mut self, host: HostId, on: bool);
     /// A fault of a host's disk begins or ends. Equal faults nest.

@@ -1,14 +1,32 @@
 //! Histories as files: JSON, one line each. The first line is the [`Header`]: schema version, what was declared to
 //! have happened ([`Declared`]), and the settings of the run, for people. Each further line is one operation
-//! ([`Entry`]), in the order in which the world saw them.
+//! ([`Entry`]), in the order in which the world saw them. `docs/history.md` tells the format to those who write
+//! recorders.
 //!
 //! Reading is streaming: one line is held at a time, and never more than [`MAX_LINE`] bytes of it. What is wrong is
 //! told with line and column, what was expected, and the nearest known name ([`HistoryError`]); a wrong line is never
-//! skipped. A field that no operation has is an error too: a misspelt `leader_epoch` must not silently switch off an
-//! oracle.
+//! skipped. An unknown field is an error at every depth: a misspelt `leader_epoch` must not silently switch off
+//! an oracle.
+//!
+//! The rooms: [`shape`] is the table of what lines hold, [`line`] reads along it, [`build`] makes the operation,
+//! [`names`] numbers values and keys, [`contract`] holds each line against those before it, [`schema`] publishes the
+//! table, [`text`] makes text from a file safe to print, [`errors`] knows which errors mean that nothing happened, and
+//! [`jepsen`] reads the histories of Jepsen's Kafka workload.
 
-mod diagnose;
-mod fields;
+mod build;
+mod contract;
+pub mod errors;
+pub mod jepsen;
+mod line;
+mod names;
+mod schema;
+mod shape;
+mod text;
+
+pub use names::{Name, Names, Shown, named};
+pub use schema::json_schema;
+pub use shape::is_topic;
+pub use text::plain;
 
 use crate::permission::Declared;
 use klamm_model::history::Entry;
@@ -19,6 +37,9 @@ use std::io::{BufRead, Read, Write};
 
 /// The version of the format that is written. Readers accept exactly this.
 pub const SCHEMA: u32 = 1;
+
+/// The largest number of a client.
+pub const MAX_CLIENT: u32 = (1 << 20) - 1;
 
 /// The longest line, in bytes: room for a poll of a hundred thousand records.
 pub const MAX_LINE: usize = 16 << 20;
@@ -67,6 +88,9 @@ pub enum HistoryErrorKind {
     /// Nothing in it.
     #[error("the history is empty; expected a header line {{\"klamm-history\": {SCHEMA}, ...}}")]
     Empty,
+    /// No forms in it.
+    #[error("the history is empty; expected operations of Jepsen's, {{:process 0, :type :invoke, :f :send, ...}}")]
+    EmptyEdn,
     /// Not text.
     #[error("this is not a history: expected lines of JSON in UTF-8, found binary data")]
     Binary,
@@ -76,6 +100,9 @@ pub enum HistoryErrorKind {
     /// Not JSON.
     #[error("not JSON: {0}")]
     Syntax(String),
+    /// Not EDN.
+    #[error("not EDN: {0}")]
+    Edn(String),
     /// The first line is something else.
     #[error("expected a header line {{\"klamm-history\": {SCHEMA}, ...}}: {0}")]
     Header(String),
@@ -83,45 +110,47 @@ pub enum HistoryErrorKind {
     #[error("the history has schema version {0}, expected {SCHEMA}")]
     Schema(u64),
     /// No `op`.
-    #[error("the field `op` is missing; expected one of {known}", known = fields::op_names())]
+    #[error("the field `op` is missing; expected one of {known}", known = shape::op_names())]
     NoOp,
     /// The `op` is not one of ours.
-    #[error("unknown operation `{0}`; expected one of {known}", known = fields::op_names())]
+    #[error("unknown operation `{0}`; expected one of {known}", known = shape::op_names())]
     Op(String),
-    /// A field that the operation does not have.
-    #[error("unknown field `{field}` of operation `{op}`; expected {known}", known = fields::names_of(op))]
+    /// An unknown field.
+    #[error("unknown field `{field}` of {whose}; expected {known}")]
     Field {
-        /// The operation.
-        op: &'static str,
+        /// What it stands in.
+        whose: String,
         /// The field.
         field: String,
+        /// Those that are known there.
+        known: String,
     },
-    /// A field that the operation must have.
-    #[error("operation `{op}` lacks the field `{field}`; expected {expected}")]
+    /// A field that must be there.
+    #[error("{whose} lacks the field `{field}`; expected {expected}")]
     Missing {
-        /// The operation.
-        op: &'static str,
+        /// What it should stand in.
+        whose: String,
         /// The field.
         field: &'static str,
         /// What it holds.
-        expected: &'static str,
+        expected: String,
     },
     /// A field with a wrong value.
     #[error("field `{field}`: {message}; expected {expected}")]
     Value {
         /// The field.
-        field: &'static str,
+        field: String,
         /// What is wrong.
         message: String,
         /// What it holds.
-        expected: &'static str,
+        expected: String,
     },
     /// The same field twice.
     #[error("field `{0}` appears twice")]
     Twice(String),
-    /// The line is a wrong operation in a way that has no better words.
-    #[error("not an operation: {0}")]
-    Other(String),
+    /// The line does not go with those before it.
+    #[error("{0}")]
+    Contract(String),
     /// Time runs backwards.
     #[error("the operation is at {at} ns, before the one in front of it at {before} ns; expected the order of time")]
     Order {
@@ -182,25 +211,51 @@ pub struct Reader<R: BufRead> {
     line: Vec<u8>,
     number: u64,
     header: Header,
-    last: u64,
+    names: Names,
+    topics: build::Topics,
+    contract: contract::Contract,
     failed: bool,
 }
+
+/// What some editors and exporters put before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl<R: BufRead> Reader<R> {
     /// Reads the header.
     pub fn new(from: R) -> Result<Reader<R>, HistoryError> {
-        let header = Header::default();
-        let mut reader = Reader { from, line: Vec::new(), number: 0, header, last: 0, failed: false };
+        let mut reader = Reader {
+            from,
+            line: Vec::new(),
+            number: 0,
+            header: Header::default(),
+            names: Names::default(),
+            topics: build::Topics::default(),
+            contract: contract::Contract::default(),
+            failed: false,
+        };
         if !reader.next_line()? {
             return Err(HistoryError::new(1, 1, HistoryErrorKind::Empty));
         }
-        reader.header = diagnose::header(&reader.line)?;
+        line::header(&reader.line)?;
+        let wrong =
+            |e: serde_json::Error| HistoryError::new(1, e.column().max(1), HistoryErrorKind::Header(line::bare(&e)));
+        reader.header = serde_json::from_slice(&reader.line).map_err(wrong)?;
         Ok(reader)
     }
 
     /// The header.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// The line that was read last, from 1.
+    pub fn line(&self) -> u64 {
+        self.number
+    }
+
+    /// The values and keys met so far.
+    pub fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Reads the next line that is not blank; false at the end.
@@ -229,6 +284,9 @@ impl<R: BufRead> Reader<R> {
                 Ok(n) if n > MAX_LINE => return error(MAX_LINE, HistoryErrorKind::LongLine),
                 Ok(_) => {}
             }
+            if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+                self.line.drain(..BYTE_ORDER_MARK.len());
+            }
             while self.line.last().is_some_and(|b| b.is_ascii_whitespace()) {
                 self.line.pop();
             }
@@ -245,12 +303,15 @@ impl<R: BufRead> Reader<R> {
         if !self.next_line()? {
             return Ok(None);
         }
-        let entry = diagnose::entry(&self.line, self.number)?;
-        if entry.at < self.last {
-            let kind = HistoryErrorKind::Order { at: entry.at, before: self.last };
-            return Err(HistoryError::new(self.number, 1, kind));
-        }
-        self.last = entry.at;
+        let (op, nodes) = line::operation(&self.line, self.number)?;
+        let places: Vec<usize> = nodes.iter().map(|node| node.at).collect();
+        let mut fields = build::Fields::new(nodes);
+        let (at, client, incarnation) = build::common(&mut fields);
+        let (op, also) = build::operation(op, &mut fields, &mut self.topics, &mut self.names, self.number);
+        let mut entry = Entry { at, client, incarnation, op };
+        let checked = self.contract.check(&mut entry, also, &mut self.names, self.number);
+        let place = |field: usize| places.get(field).map_or(1, |at| at + 1);
+        checked.map_err(|(field, kind)| HistoryError::new(self.number, place(field), kind))?;
         Ok(Some(entry))
     }
 }

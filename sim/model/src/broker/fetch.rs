@@ -10,6 +10,7 @@ use super::fetch_sessions::Role;
 use super::partition::{FollowerFetch, Partition};
 use super::{Process, SELF, Task};
 use crate::controller::image::Image;
+use crate::defects::Defect;
 use crate::disk::{DiskOp, DiskReply, DiskResult, DiskToken};
 use crate::ids::*;
 use crate::log::ReadPlan;
@@ -417,7 +418,8 @@ fn diverges(p: &Partition, asked: &FetchPartition) -> Option<Option<EpochEndOffs
     if epoch == LeaderEpoch::NONE || end == Offset::NONE {
         return None;
     }
-    let differs = epoch.0 < asked.last_fetched_epoch || end.0 < asked.fetch_offset;
+    let unnoticed = i64::from(p.defects.on(Defect::DivergenceMissesOneRecord));
+    let differs = epoch.0 < asked.last_fetched_epoch || end.0 + unnoticed < asked.fetch_offset;
     Some(differs.then(|| EpochEndOffset::default().with_epoch(epoch.0).with_end_offset(end.0)))
 }
 

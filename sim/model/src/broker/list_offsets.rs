@@ -7,6 +7,7 @@
 use super::connections::Caller;
 use super::partition::Partition;
 use super::{Process, SELF};
+use crate::defects::Defect;
 use crate::disk::{DiskOp, DiskReply, DiskResult, DiskToken};
 use crate::ids::*;
 use crate::log::{ReadPlan, first_at_or_after};
@@ -142,7 +143,10 @@ fn list(p: &Partition, asked: &ListOffsetsPartition, replica: i32, version: i16)
     let beyond = if behind { unknown.code() } else { 0 };
     match asked.timestamp {
         LATEST if behind => Err(unknown),
-        LATEST => Ok(Listed::Offset(bound, -1, Some(p.leader_epoch))),
+        LATEST => {
+            let latest = if p.defects.on(Defect::LatestIsLogEnd) { p.log.log_end() } else { bound };
+            Ok(Listed::Offset(latest, -1, Some(p.leader_epoch)))
+        }
         EARLIEST | EARLIEST_LOCAL => {
             let start = p.log.log_start();
             Ok(Listed::Offset(start, -1, p.log.epoch_for_offset(start)))

@@ -9,6 +9,7 @@ use super::startup::LoadedLog;
 use super::{Phase, Process, SELF};
 use crate::config::{BrokerConfig, Properties, TopicConfig};
 use crate::controller::image::Image;
+use crate::defects::Defect;
 use crate::disk::{DiskOp, DiskResult, DiskToken, Path};
 use crate::ids::*;
 use crate::inspect::PartitionInspection;
@@ -203,7 +204,8 @@ impl Process {
 
     /// Metadata moved on.
     pub(super) fn apply_changes(&mut self, now: Now, changes: super::Changes, out: &mut Outbox) {
-        if !changes.partitions.is_empty() || !changes.removed.is_empty() {
+        let changed = !changes.partitions.is_empty() || !changes.removed.is_empty();
+        if changed && !self.spec.defects.on(Defect::GroupsMissNewPartitions) {
             self.groups.metadata_changed();
         }
         // Removals first: a topic may have come again under its name.

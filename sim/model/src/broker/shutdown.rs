@@ -2,6 +2,7 @@
 //! the word that it was. Follows Kafka's `BrokerServer.shutdown` and `LogManager.shutdown`.
 
 use super::{Phase, Process, Task};
+use crate::defects::Defect;
 use crate::ids::*;
 use crate::node::{Outbox, Output};
 use crate::units::{Duration, Now};
@@ -97,7 +98,10 @@ impl Process {
     fn advance_stop(&mut self, out: &mut Outbox) {
         let Phase::Stopping(stopping) = &self.phase else { return };
         match stopping {
-            Stopping::Logs { unsettled, flushing } if unsettled.is_empty() && flushing.is_empty() => {
+            Stopping::Logs { unsettled, flushing }
+                if unsettled.is_empty()
+                    && (flushing.is_empty() || self.spec.defects.on(Defect::CleanMarkerBeforeFlushes)) =>
+            {
                 self.phase = Phase::Stopping(Stopping::Checkpoints);
                 for task in [Task::RecoveryPoints, Task::LogStarts, Task::HighWatermarks] {
                     self.write_checkpoint(task, out);

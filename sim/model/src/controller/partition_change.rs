@@ -4,6 +4,7 @@
 //! Follows Kafka's `PartitionChangeBuilder` and KIP-966. Reassignments do not exist here.
 
 use super::image::PartitionImage;
+use crate::defects::{Defect, Defects};
 use crate::ids::*;
 use crate::record::schema::PartitionChangeRecord;
 
@@ -37,6 +38,7 @@ pub struct PartitionChangeBuilder<'a> {
     min_isr: usize,
     elr_enabled: bool,
     unclean_allowed: bool,
+    defects: Defects,
     target_isr: Vec<NodeId>,
     target_elr: Vec<NodeId>,
     target_recovery_state: i8,
@@ -52,6 +54,8 @@ pub struct Rules {
     pub elr_enabled: bool,
     /// `unclean.leader.election.enable`.
     pub unclean_allowed: bool,
+    /// Defects switched on.
+    pub defects: Defects,
 }
 
 impl<'a> PartitionChangeBuilder<'a> {
@@ -69,6 +73,7 @@ impl<'a> PartitionChangeBuilder<'a> {
             min_isr: rules.min_isr,
             elr_enabled: rules.elr_enabled,
             unclean_allowed: rules.unclean_allowed,
+            defects: rules.defects,
             target_isr: partition.isr.clone(),
             target_elr: partition.elr.clone(),
             target_recovery_state: partition.leader_recovery_state,
@@ -102,7 +107,9 @@ impl<'a> PartitionChangeBuilder<'a> {
         let mut unclean = false;
         if leader != self.partition.leader {
             if self.target_elr.contains(&leader) {
-                self.target_isr = vec![leader];
+                if !self.defects.on(Defect::ElrLeaderNotInIsr) {
+                    self.target_isr = vec![leader];
+                }
                 self.target_elr.retain(|&r| r != leader);
             }
             record.leader = Some(leader);
@@ -228,7 +235,7 @@ mod tests {
         };
         let alive = list(event[0]);
         let acceptable = |r: NodeId| alive.contains(&r);
-        let rules = Rules { min_isr: 2, elr_enabled, unclean_allowed };
+        let rules = Rules { min_isr: 2, elr_enabled, unclean_allowed, defects: Defects::NONE };
         let change = PartitionChangeBuilder::new(P, &partition, &acceptable, rules)
             .target_isr(list(event[1]))
             .unclean_shutdown(event.get(2).and_then(|w| list(w).first().copied()))
@@ -323,7 +330,7 @@ mod tests {
             partition_epoch: PartitionEpoch(0),
             leader_recovery_state: 0,
         };
-        let rules = Rules { min_isr: 1, elr_enabled: false, unclean_allowed: true };
+        let rules = Rules { min_isr: 1, elr_enabled: false, unclean_allowed: true, defects: Defects::NONE };
         let change = PartitionChangeBuilder::new(P, &partition, &|r| r == NodeId(2), rules).target_isr(vec![]);
         assert_eq!(change.build().unwrap().record.leader_recovery_state, Some(1));
         let recovering = PartitionImage { leader_recovery_state: 1, ..partition };

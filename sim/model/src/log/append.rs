@@ -139,7 +139,7 @@ impl Log {
             if header.leader_epoch.0 >= 0 {
                 new_epoch |= self.epochs.put(header.leader_epoch, header.base_offset);
             }
-            self.producers.update(&header, &records[at..end]);
+            self.producers.update(&header, &records[at..end], self.defects);
             let place = Place { base: header.base_offset, end: header.next_offset(), segment: segment.base, pos };
             self.tail.push(place, header.size());
             at = end;

@@ -245,12 +245,16 @@ impl Log {
                 let mut tombstones_gone = false;
                 let start = copy.size;
                 let interval = self.config.index_interval_bytes;
+                let at_once = self.defects.on(Defect::TombstonesWithoutHorizon);
                 let fed = scanner.feed(data, |header, pos, batch| {
                     if !record::verify_crc(batch) {
                         return Visit::Bad;
                     }
-                    let mut keep =
-                        |r: &Record<'_>| header.is_control() || retains(latest, header, r, wall, &mut tombstones_gone);
+                    let old = Timestamp(header.max_timestamp.0.saturating_add(horizon.0 - wall.0));
+                    let gone_from = header.delete_horizon().or(at_once.then_some(old));
+                    let mut keep = |r: &Record<'_>| {
+                        header.is_control() || retains(latest, gone_from, r, wall, &mut tombstones_gone)
+                    };
                     let Ok(left) = record::retain(batch, horizon, &mut keep) else { return Visit::Bad };
                     let needed = left.kept > 0
                         || producers.get(&header.producer_id) == Some(&header.last_offset())
@@ -327,7 +331,9 @@ impl Log {
                 Stage::Commit { group, copy }
             }
             Stage::Commit { group, copy } => {
-                self.ask_cleaning(c, DiskOp::FsyncDir { dir: self.dir.clone() }, out);
+                if !self.defects.on(Defect::SwapNotSynced) {
+                    self.ask_cleaning(c, DiskOp::FsyncDir { dir: self.dir.clone() }, out);
+                }
                 Stage::Replace { group, copy }
             }
             Stage::Replace { group, copy } => {
@@ -408,10 +414,10 @@ impl Log {
     }
 }
 
-/// Whether a record stays (Kafka: `Cleaner.shouldRetainRecord`).
+/// Whether a record stays; a tombstone does until its batch's delete horizon (Kafka: `Cleaner.shouldRetainRecord`).
 fn retains(
     latest: &BTreeMap<Bytes, Offset>,
-    header: &BatchHeader,
+    horizon: Option<Timestamp>,
     record: &Record<'_>,
     now: Timestamp,
     tombstone_gone: &mut bool,
@@ -421,7 +427,7 @@ fn retains(
     if latest.get(key).is_some_and(|latest| record.offset < *latest) {
         return false;
     }
-    let expired = record.value.is_none() && header.delete_horizon().is_some_and(|horizon| now >= horizon);
+    let expired = record.value.is_none() && horizon.is_some_and(|horizon| now >= horizon);
     *tombstone_gone |= expired;
     !expired
 }

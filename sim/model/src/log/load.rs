@@ -14,6 +14,7 @@ use super::producers::Producers;
 use super::scan::{Fed, Scanner, Visit};
 use super::segment::{self, Segment, parse_name};
 use super::{Log, LogEvent, Phase, Purpose};
+use crate::defects::Defect;
 use crate::disk::{DiskOp, DiskReply, FileEntry, ReadRange};
 use crate::ids::*;
 use crate::limits::SNAPSHOTS_TRIED;
@@ -287,7 +288,7 @@ impl Log {
     fn scan_chunk(&mut self, l: &mut Loading, data: &Bytes, out: &mut Outbox) {
         let mut scanner = l.scanner.take().expect("a scan is under way");
         let verify = l.at >= l.verify_from;
-        let interval = self.config.index_interval_bytes;
+        let (interval, defects) = (self.config.index_interval_bytes, self.defects);
         let segment = &mut self.segments[l.at];
         let (epochs, producers) = (&mut self.epochs, &mut self.producers);
         let fed = scanner.feed(data, |header, pos, batch| {
@@ -307,8 +308,9 @@ impl Log {
             if (verify || l.epochs_lost) && header.leader_epoch.0 >= 0 && newer {
                 l.epochs_changed |= epochs.put(header.leader_epoch, header.base_offset);
             }
-            if header.last_offset() >= l.producers_at {
-                producers.update(header, batch);
+            let skipped = defects.on(Defect::LoadSkipsBatchAtSnapshot) && header.base_offset == l.producers_at;
+            if header.last_offset() >= l.producers_at && !skipped {
+                producers.update(header, batch, defects);
             }
             l.expected = Some(header.next_offset());
             Visit::Go

@@ -67,9 +67,11 @@ impl Entry {
     fn last_sequence(&self) -> Sequence {
         self.last().map_or(NO_SEQUENCE, |b| b.last_sequence)
     }
-    fn set_epoch(&mut self, epoch: ProducerEpoch) {
+    fn set_epoch(&mut self, epoch: ProducerEpoch, defects: Defects) {
         if self.epoch != epoch {
-            self.batches = [None; BATCHES_REMEMBERED_PER_PRODUCER];
+            if !defects.on(Defect::WindowSurvivesEpochBump) {
+                self.batches = [None; BATCHES_REMEMBERED_PER_PRODUCER];
+            }
             self.epoch = epoch;
         }
     }
@@ -126,7 +128,7 @@ impl Producers {
     }
 
     /// A batch was appended (or is found in the log), with its offsets.
-    pub(super) fn update(&mut self, header: &BatchHeader, batch: &[u8]) {
+    pub(super) fn update(&mut self, header: &BatchHeader, batch: &[u8], defects: Defects) {
         if !header.has_producer() {
             return;
         }
@@ -138,13 +140,13 @@ impl Producers {
                 Ok(ControlRecord::Abort(marker) | ControlRecord::Commit(marker)) => marker,
                 _ => return,
             };
-            entry.set_epoch(header.producer_epoch);
+            entry.set_epoch(header.producer_epoch, defects);
             entry.coordinator_epoch = marker.coordinator_epoch;
             entry.txn_first_offset = None;
             entry.timestamp = record.timestamp;
             return;
         }
-        entry.set_epoch(header.producer_epoch);
+        entry.set_epoch(header.producer_epoch, defects);
         entry.push(Remembered {
             last_sequence: header.last_sequence(),
             last_offset: header.last_offset(),
@@ -291,7 +293,7 @@ mod tests {
             b.append(Timestamp(5), None, Some(b"v"), &[]);
         }
         let batch = b.build();
-        p.update(&BatchHeader::parse(&batch).unwrap(), &batch);
+        p.update(&BatchHeader::parse(&batch).unwrap(), &batch, Defects::NONE);
     }
     fn check(p: &Producers, epoch: i16, base: i32, last: i32) -> SequenceCheck {
         p.check(ProducerId(9), ProducerEpoch(epoch), Sequence(base), Sequence(last), Defects::NONE)

@@ -1,6 +1,7 @@
 //! Deleting old segments, by size and by time, and moving the log start. Follows Kafka's `UnifiedLog.deleteOldSegments`.
 
 use super::{Log, Phase, Purpose};
+use crate::defects::Defect;
 use crate::disk::DiskOp;
 use crate::ids::*;
 use crate::node::Outbox;
@@ -41,7 +42,8 @@ impl Log {
                 break;
             }
             let below_start = !active && end <= self.log_start;
-            let too_large = segment.size <= too_much && too_much > 0;
+            let fits = segment.size <= too_much || self.defects.on(Defect::RetentionBelowBytes);
+            let too_large = fits && too_much > 0;
             if !below_start && !too_large && !self.too_old(now.wall, segment.max_timestamp) {
                 break;
             }

@@ -12,6 +12,7 @@ use super::producers::Producers;
 use super::scan::{Fed, Scanner, Visit};
 use super::segment::{self, Segment};
 use super::{Log, LogEvent, Phase, Purpose};
+use crate::defects::Defect;
 use crate::disk::{DiskOp, DiskReply, ReadRange};
 use crate::ids::*;
 use crate::node::Outbox;
@@ -160,7 +161,9 @@ impl Log {
         self.completed = self.completed.min(target);
         self.log_end = self.log_end.min(target);
         self.log_start = self.log_start.min(target);
-        self.recovery_point = self.recovery_point.min(target);
+        if !self.defects.on(Defect::TruncationKeepsRecoveryPoint) {
+            self.recovery_point = self.recovery_point.min(target);
+        }
         self.tail.truncate(target);
         self.flush.truncate(target);
         self.producers_stale |= self.producers.reaches(target);
@@ -278,9 +281,10 @@ impl Log {
         t: &mut Truncating,
         out: &mut Outbox,
     ) {
+        let defects = self.defects;
         let fed = scanner.feed(data, |header, _, batch| {
             if header.last_offset() >= from {
-                self.producers.update(header, batch);
+                self.producers.update(header, batch, defects);
             }
             Visit::Go
         });

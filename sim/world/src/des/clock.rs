@@ -62,11 +62,12 @@ impl Clock {
         Instant::from_nanos(self.world.as_nanos().saturating_add(wait))
     }
 
-    /// Runs fast or slow from now on.
-    pub(super) fn set_drift(&mut self, now: Instant, ppm: i32) {
+    /// Runs fast or slow from now on; whether that is a change.
+    pub(super) fn set_drift(&mut self, now: Instant, ppm: i32) -> bool {
         self.local = self.monotonic(now);
         self.world = now;
-        self.ppm = ppm.clamp(-MAX_DRIFT_PPM, MAX_DRIFT_PPM);
+        let before = std::mem::replace(&mut self.ppm, ppm.clamp(-MAX_DRIFT_PPM, MAX_DRIFT_PPM));
+        before != self.ppm
     }
 
     /// The wall clock jumps.

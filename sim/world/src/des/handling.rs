@@ -32,7 +32,12 @@ impl Sim {
             }
             peer = Some((theirs.name, mine.name));
         }
-        let now = self.hosts[usize::from(host.0)].clock.read(self.now);
+        let state = &mut self.hosts[usize::from(host.0)];
+        let now = state.clock.read(self.now);
+        if state.clock_changed {
+            state.clock_changed = false;
+            state.clock_met += 1;
+        }
         let mut cause = cause;
         if let Input::Timer = input {
             process.timer.queued = false;
@@ -229,8 +234,13 @@ impl Sim {
         observer: &mut dyn Observer,
     ) {
         let cause = self.emit(observer, cause, host, node, 0, || What::Connecting { conn, to });
-        let target = self.names.get(&*to.host).copied();
-        let target = target.filter(|t| !self.hosts[usize::from(t.0)].unresolvable);
+        let mut target = self.names.get(&*to.host).copied();
+        if let Some(named) = target
+            && self.hosts[usize::from(named.0)].unresolvable
+        {
+            self.host_mut(named).unresolved += 1;
+            target = None;
+        }
         let Some(process) = &self.nodes[usize::from(node.0)].process else { return };
         let opener = ConnEnd { node, incarnation: process.incarnation, conn };
         self.attempt(opener, host, target, to.port, cause);

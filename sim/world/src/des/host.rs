@@ -32,6 +32,12 @@ pub(super) struct Host {
     pub(super) off: bool,
     /// Its name does not resolve.
     pub(super) unresolvable: bool,
+    /// How often it was looked up while it did not.
+    pub(super) unresolved: u64,
+    /// Its clocks were changed, and no process has read them since.
+    pub(super) clock_changed: bool,
+    /// Changes of its clocks that a process has read.
+    pub(super) clock_met: u64,
     pub(super) nodes: Vec<NodeRef>,
 }
 
@@ -46,6 +52,9 @@ impl Host {
             card_free: Instant::ZERO,
             off: false,
             unresolvable: false,
+            unresolved: 0,
+            clock_changed: false,
+            clock_met: 0,
             nodes: Vec::new(),
             name: spec.name,
         }

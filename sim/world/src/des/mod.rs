@@ -416,12 +416,15 @@ impl Sim {
     }
     /// The wall clock jumps, and stays so.
     pub fn step_wall_clock(&mut self, host: HostId, by_ms: i64) {
-        self.host_mut(host).clock.step_wall(by_ms);
+        let host = self.host_mut(host);
+        host.clock.step_wall(by_ms);
+        host.clock_changed |= by_ms != 0;
     }
     /// The monotonic clock (and with it the wall clock) runs fast or slow from now on; timers follow it.
     pub fn set_drift(&mut self, host: HostId, ppm: i32) {
         let now = self.now;
-        self.host_mut(host).clock.set_drift(now, ppm);
+        let state = self.host_mut(host);
+        state.clock_changed |= state.clock.set_drift(now, ppm);
         for node in self.hosts[usize::from(host.0)].nodes.clone() {
             let Some(process) = self.nodes[usize::from(node.0)].process.as_mut() else { continue };
             process.timer.armed.clear();

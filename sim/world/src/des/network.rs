@@ -5,15 +5,17 @@
 //! silence: segments are sent again with TCP's backoff until somebody answers or the sender gives up. What arrives
 //! for a connection that does not exist any more is answered with a reset.
 
-use super::connection::{Body, ConnRef, EndState, Flow, Segment, Side, other};
+use super::connection::{Body, ConnRef, End, EndState, Flow, Segment, Side, other};
 use super::cpu::{Work, Works};
 use super::random::{Latency, Purpose, below, draw, happens};
-use super::rules::Rules;
+use super::rules::{Effect, Rules};
 use super::size::{CONTROL, api_of_request, api_of_response};
 use super::{Ev, NetworkProfile, Sim};
 use crate::event::*;
+use klamm_model::ids::ApiKey;
 use klamm_model::units::{Duration, Instant};
 use klamm_model::{ConnId, DisconnectReason, Input};
+use std::collections::BTreeSet;
 
 /// Losses of one segment in a row are counted to here.
 const MAX_LOSSES: u64 = 12;
@@ -43,10 +45,11 @@ impl Network {
     }
 
     /// How long a segment is on its way, once sent: drawn for this segment alone.
-    fn way(&self, from: HostId, to: HostId, identity: u64, n: u64) -> Duration {
+    fn way(&mut self, from: HostId, to: HostId, identity: u64, n: u64) -> Duration {
         let mut way = self.latency.of(draw(Purpose::Latency, identity, n));
         let rules = self.rules.way(from, to);
         if rules.extra > Duration::ZERO {
+            self.rules.meet(from, to, |e| matches!(e, Effect::Latency(extra) if extra > Duration::ZERO));
             let extra = rules.extra.as_nanos();
             let drawn = below(draw(Purpose::ExtraLatency, identity, n), extra.saturating_add(1));
             way = way.saturating_add(Duration::from_nanos(extra.saturating_add(drawn)));
@@ -54,12 +57,18 @@ impl Network {
         let loss = self.profile.loss_ppm.saturating_add(rules.loss_ppm);
         if loss > 0 {
             let mut timeout = self.profile.rto;
+            let mut by_rule = false;
             for attempt in 0..MAX_LOSSES {
-                if !happens(draw(Purpose::Loss, identity, n * MAX_LOSSES + attempt), loss) {
+                let drawn = draw(Purpose::Loss, identity, n * MAX_LOSSES + attempt);
+                if !happens(drawn, loss) {
                     break;
                 }
+                by_rule |= !happens(drawn, self.profile.loss_ppm);
                 way = way.saturating_add(timeout);
                 timeout = timeout.saturating_mul(2).min(self.profile.rto_max);
+            }
+            if by_rule {
+                self.rules.meet(from, to, |e| matches!(e, Effect::Loss(ppm) if ppm > 0));
             }
         }
         way
@@ -146,12 +155,19 @@ impl Sim {
             return;
         }
         let rules = self.network.rules.way(from, to);
-        if rules.cut || self.hosts[usize::from(to.0)].off {
+        let off = self.hosts[usize::from(to.0)].off;
+        if rules.cut || off {
+            if !off {
+                self.network.rules.meet(from, to, |e| e == Effect::Cut);
+            }
             stream.flow = Flow::Stuck { since: now };
             self.queue.push(now, now + self.network.profile.silence_limit, Ev::GiveUp { conn, side });
             return;
         }
-        if rules.holds && self.network.is_held(from, to, first, &self.works) {
+        if rules.holds
+            && let Some((api, response)) = self.network.is_held(from, to, first, &self.works)
+        {
+            self.network.rules.meet(from, to, |e| e == Effect::Hold { api, responses: response });
             stream.flow = Flow::Held;
             return;
         }
@@ -258,12 +274,16 @@ impl Sim {
     pub(super) fn give_up(&mut self, conn: ConnRef, side: Side) {
         let (now, limit) = (self.now, self.network.profile.silence_limit);
         let Some(state) = self.conns.get_mut(conn) else { return };
+        let (from, to) = state.way(side);
         if state.ends[0].state == EndState::Opening && side == 0 {
             return; // An attempt has a limit of its own.
         }
         let stream = state.stream(side);
         let stuck = matches!(stream.flow, Flow::Stuck { since } if since + limit <= now);
         let unacknowledged = stream.unacknowledged.is_some_and(|since| since + limit <= now);
+        if unacknowledged {
+            self.network.rules.meet(to, from, |e| e == Effect::Cut);
+        }
         if stuck || unacknowledged {
             self.clear_stream(conn, side);
             self.tell_end(conn, side, DisconnectReason::Unreachable, Ordinal(0));
@@ -293,7 +313,12 @@ impl Sim {
                         let again = self.network.next_retransmission(since, now, timeout);
                         again + self.network.latency.of(draw(Purpose::Retransmission, identity, stream.sent))
                     }
-                    Flow::Held if !self.network.is_held(from, to, first, &self.works) => now,
+                    Flow::Stuck { .. } if !self.hosts[usize::from(to.0)].off => {
+                        // The machine is back, and a partition still keeps what waits for it.
+                        self.network.rules.meet(from, to, |e| e == Effect::Cut);
+                        continue;
+                    }
+                    Flow::Held if self.network.is_held(from, to, first, &self.works).is_none() => now,
                     _ => continue,
                 };
                 stream.flow = Flow::Scheduled;
@@ -304,8 +329,10 @@ impl Sim {
     }
 
     /// Every connection between two sides is reset: both ends learn it now, and what was on its way is lost.
-    pub fn reset(&mut self, a: &[HostId], b: &[HostId]) {
+    /// Returns the hosts that had one, in order.
+    pub fn reset(&mut self, a: &[HostId], b: &[HostId]) -> Vec<HostId> {
         let cause = self.cause;
+        let mut hit = BTreeSet::new();
         for conn in self.conns.refs() {
             let Some(state) = self.conns.get(conn) else { continue };
             let (from, to) = state.way(0);
@@ -313,11 +340,15 @@ impl Sim {
             if !between || from == to {
                 continue;
             }
+            if state.ends.iter().any(End::listens) || state.streams.iter().any(|s| !s.queue.is_empty()) {
+                hit.extend([from, to]);
+            }
             for side in [0, 1] {
                 self.clear_stream(conn, side);
                 self.tell_end(conn, side, DisconnectReason::Reset, cause);
             }
         }
+        hit.into_iter().collect()
     }
 
     /// What was on its way is lost. An event planned for it finds nothing.
@@ -341,13 +372,14 @@ impl Sim {
 }
 
 impl Network {
-    fn is_held(&self, from: HostId, to: HostId, segment: &Segment, works: &Works) -> bool {
-        let Body::Message(work) = segment.body else { return false };
+    /// Of which API a message is that a rule holds, and whether it is a response.
+    fn is_held(&self, from: HostId, to: HostId, segment: &Segment, works: &Works) -> Option<(ApiKey, bool)> {
+        let Body::Message(work) = segment.body else { return None };
         let (api, response) = match &works[work].input {
             Input::Request { request, .. } => (api_of_request(request), false),
             Input::Response { response, .. } => (api_of_response(response), true),
-            _ => return false,
+            _ => return None,
         };
-        api.is_some_and(|api| self.rules.holds(from, to, api, response))
+        api.filter(|api| self.rules.holds(from, to, *api, response)).map(|api| (api, response))
     }
 }

@@ -25,6 +25,15 @@ struct Rule {
     to: Vec<HostId>,
     effect: Effect,
     both_ways: bool,
+    /// Senders and receivers of what it has held up, delayed or lost, in order.
+    met: Vec<HostId>,
+}
+
+impl Rule {
+    fn concerns(&self, from: HostId, to: HostId) -> bool {
+        let passes = |a: &[HostId], b: &[HostId]| a.contains(&from) && b.contains(&to);
+        passes(&self.from, &self.to) || self.both_ways && passes(&self.to, &self.from)
+    }
 }
 
 /// What holds from one host to another.
@@ -55,7 +64,7 @@ impl Rules {
     pub(super) fn add(&mut self, from: &[HostId], to: &[HostId], both_ways: bool, effect: Effect) -> RuleId {
         self.next += 1;
         let id = RuleId(self.next);
-        self.rules.push(Rule { id, from: from.to_vec(), to: to.to_vec(), effect, both_ways });
+        self.rules.push(Rule { id, from: from.to_vec(), to: to.to_vec(), effect, both_ways, met: Vec::new() });
         self.rebuild();
         id
     }
@@ -80,6 +89,23 @@ impl Rules {
                 && r.from.contains(&from)
                 && r.to.contains(&to)
         })
+    }
+
+    /// Rules of such effects have met a message. Called only where one has: what is not concerned pays nothing.
+    #[cold]
+    pub(super) fn meet(&mut self, from: HostId, to: HostId, which: impl Fn(Effect) -> bool) {
+        for rule in self.rules.iter_mut().filter(|r| which(r.effect) && r.concerns(from, to)) {
+            for host in [from, to] {
+                if let Err(place) = rule.met.binary_search(&host) {
+                    rule.met.insert(place, host);
+                }
+            }
+        }
+    }
+
+    /// The hosts whose messages a rule in force has met.
+    pub(super) fn met_by(&self, id: RuleId) -> Vec<HostId> {
+        self.rules.iter().find(|r| r.id == id).map_or_else(Vec::new, |r| r.met.clone())
     }
 
     fn at(&self, from: HostId, to: HostId) -> usize {
@@ -147,5 +173,21 @@ mod tests {
         assert!(!rules.holds(A, B, ApiKey::Fetch, false));
         assert!(!rules.holds(A, B, ApiKey::Produce, true));
         assert!(!rules.holds(B, A, ApiKey::Fetch, true));
+    }
+
+    #[test]
+    fn what_a_rule_meets_is_kept_with_it_alone() {
+        let mut rules = Rules::default();
+        rules.grow(3);
+        let cut = rules.add(&[A], &[B], false, Effect::Cut);
+        let slow = rules.add(&[A], &[B, C], true, Effect::Latency(Duration::from_millis(1)));
+        rules.meet(B, A, |e| e == Effect::Cut);
+        assert_eq!((rules.met_by(cut), rules.met_by(slow)), (vec![], vec![]), "the other way passes");
+        rules.meet(C, A, |e| matches!(e, Effect::Latency(_)));
+        assert_eq!((rules.met_by(cut), rules.met_by(slow)), (vec![], vec![A, C]));
+        rules.meet(A, B, |_| true);
+        assert_eq!((rules.met_by(cut), rules.met_by(slow)), (vec![A, B], vec![A, B, C]));
+        rules.remove(slow);
+        assert_eq!(rules.met_by(slow), []);
     }
 }

@@ -4,7 +4,7 @@ use super::{HostSpec, NodeKind, NodeSpec, Sim};
 use crate::disk::DiskFault;
 use crate::event::{HostId, LostData, NodeRef, Observer, Phase};
 use crate::faults::Action;
-use crate::world::{Driver, HostState, RuleId, Stop, World};
+use crate::world::{Driver, HostState, Meter, RuleId, Stop, World};
 use bytes::Bytes;
 use klamm_model::disk::Path;
 use klamm_model::ids::{ApiKey, Incarnation};
@@ -74,6 +74,18 @@ impl World for Sim {
         self.disk(host).file_contents(path)
     }
 
+    fn met(&self, meter: Meter) -> u64 {
+        let host = |host: HostId| &self.hosts[usize::from(host.0)];
+        match meter {
+            Meter::Disk(at, fault) => host(at).disk.met(fault),
+            Meter::Lookups(of) => host(of).unresolved,
+            Meter::Clock(of) => host(of).clock_met,
+        }
+    }
+    fn met_by(&self, rule: RuleId) -> Vec<HostId> {
+        self.network.rules.met_by(rule)
+    }
+
     fn begin_phase(&mut self, phase: Phase) {
         Sim::begin_phase(self, phase);
     }
@@ -116,8 +128,8 @@ impl World for Sim {
     fn remove_rule(&mut self, rule: RuleId) {
         Sim::remove_rule(self, rule);
     }
-    fn reset(&mut self, a: &[HostId], b: &[HostId]) {
-        Sim::reset(self, a, b);
+    fn reset(&mut self, a: &[HostId], b: &[HostId]) -> Vec<HostId> {
+        Sim::reset(self, a, b)
     }
     fn unresolvable(&mut self, host: HostId, on: bool) {
         Sim::unresolvable(self, host, on);

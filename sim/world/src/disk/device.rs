@@ -6,6 +6,7 @@ use super::draw::{Draws, For};
 use super::profile::{DiskProfile, JITTER, transfer};
 use crate::faults::DiskErrorOn;
 use klamm_model::units::{Duration, Instant};
+use std::collections::BTreeMap;
 
 /// What an operation costs before any queueing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,13 +32,15 @@ pub(super) struct Device {
     slots: Vec<Instant>,
     /// The faults in force, in the order they began.
     faults: Vec<DiskFault>,
+    /// How many operations each fault has altered so far, those that are over included.
+    met: BTreeMap<DiskFault, u64>,
     priced: u64,
 }
 
 impl Device {
     pub fn new(profile: DiskProfile, draws: Draws) -> Device {
         let slots = vec![Instant::ZERO; profile.queue.max(1) as usize];
-        Device { profile, draws, bus_free: Instant::ZERO, slots, faults: Vec::new(), priced: 0 }
+        Device { profile, draws, bus_free: Instant::ZERO, slots, faults: Vec::new(), met: BTreeMap::new(), priced: 0 }
     }
     /// Whether a fault is in force.
     pub fn has(&self, fault: DiskFault) -> bool {
@@ -63,6 +66,14 @@ impl Device {
     pub fn heal(&mut self) {
         self.faults.clear();
     }
+    /// A fault in force has altered an operation.
+    pub fn meet(&mut self, fault: DiskFault) {
+        *self.met.entry(fault).or_default() += 1;
+    }
+    /// How many operations such faults have altered.
+    pub fn met(&self, fault: DiskFault) -> u64 {
+        self.met.get(&fault).copied().unwrap_or(0)
+    }
     /// The queue is empty again (power loss).
     pub fn clear(&mut self) {
         self.bus_free = Instant::ZERO;
@@ -78,11 +89,13 @@ impl Device {
     }
     /// A write-back takes its share of the device.
     pub fn write_back(&mut self, now: Instant, bytes: u64) {
+        self.meet_slowness();
         self.bus_free = self.bus_free.max(now) + self.slowed(transfer(bytes, self.profile.bandwidth));
     }
     /// When an operation that comes now is over.
     pub fn finish(&mut self, now: Instant, cost: Cost) -> Instant {
         self.priced += 1;
+        self.meet_slowness();
         let p = &self.profile;
         let (median, bytes, rate) = match cost {
             Cost::Cache(bytes) => (p.write_nanos, bytes, p.copy_rate),
@@ -103,9 +116,17 @@ impl Device {
         self.slots[slot]
     }
 
+    fn factor(&self) -> u32 {
+        self.faults.iter().map(|f| if let DiskFault::Slow(by) = f { *by } else { 1 }).max().unwrap_or(1).max(1)
+    }
     fn slowed(&self, time: Duration) -> Duration {
-        let factor = self.faults.iter().map(|f| if let DiskFault::Slow(by) = f { *by } else { 1 }).max().unwrap_or(1);
-        time.saturating_mul(u64::from(factor.max(1)))
+        time.saturating_mul(u64::from(self.factor()))
+    }
+    /// Of several that slow it, the greatest counts.
+    fn meet_slowness(&mut self) {
+        if !self.faults.is_empty() && self.factor() > 1 {
+            self.meet(DiskFault::Slow(self.factor()));
+        }
     }
     /// Between two neighbouring quantiles of the table.
     fn jitter(&self, median: u64) -> Duration {

@@ -111,6 +111,11 @@ impl File {
         self.frame(mark).map_or(0, |frame| mark.len.saturating_sub(self.frame_synced(frame)))
     }
 
+    /// Whether the device lacks bytes of a state, or a cut that led to it.
+    pub fn lacks(&self, mark: Mark) -> bool {
+        self.frame(mark).is_some_and(|frame| frame > 0) || self.dirty_bytes(mark) > 0
+    }
+
     /// The place of a state's generation among the uncommitted ones; `None` if it is committed and gone.
     fn frame(&self, mark: Mark) -> Option<usize> {
         let base = self.generation - self.cuts.len() as u64;

@@ -180,6 +180,7 @@ impl Disk {
         };
         let op = self.in_flight.insert(InFlight { seq: self.submitted, effect: performed.effect, completion });
         if self.device.is_stalled() {
+            self.device.meet(DiskFault::Stall);
             self.waiting.push(Waiting { order: performed.order, cost, op });
         } else {
             self.schedule(now, performed.order, cost, op);
@@ -261,10 +262,15 @@ impl Disk {
     }
 
     fn write_back(&mut self, at: Instant, id: FileId) {
-        let broken = self.device.is_stalled() || self.device.fails(DiskErrorOn::Fsync);
+        let broken =
+            [DiskFault::Stall, DiskFault::Error(DiskErrorOn::Fsync)].map(|fault| (fault, self.device.has(fault)));
         let Some(file) = self.files[id.0 as usize].as_mut() else { return };
         file.write_back_due = false;
-        if !broken {
+        if broken.iter().any(|(_, on)| *on) {
+            if file.dirty_bytes(file.completed()) > 0 {
+                broken.into_iter().filter(|(_, on)| *on).for_each(|(fault, _)| self.device.meet(fault));
+            }
+        } else {
             let mark = file.completed();
             let bytes = file.dirty_bytes(mark);
             file.sync_to(mark);
@@ -346,6 +352,9 @@ impl Disk {
             (false, true) => self.stalled_since = now,
             (true, false) => {
                 let by = now.since(self.stalled_since);
+                if by > Duration::ZERO && !self.due.is_empty() {
+                    self.device.meet(DiskFault::Stall);
+                }
                 self.device.shift(self.stalled_since, by);
                 self.names_busy += by;
                 for file in self.files.iter_mut().flatten() {
@@ -359,6 +368,13 @@ impl Disk {
             }
             _ => {}
         }
+    }
+
+    /// How many operations such faults have altered so far.
+    pub fn met(&self, fault: DiskFault) -> u64 {
+        // What waits behind a stall that is not over is held up already.
+        let waits = fault == DiskFault::Stall && self.device.is_stalled() && !self.due.is_empty();
+        self.device.met(fault) + u64::from(waits)
     }
 
     /// Data dropped by failed fsyncs since this was last asked.

@@ -92,6 +92,11 @@ impl Disk {
         } else {
             self.device.has(DiskFault::Full).then_some(DiskError::NoSpace)
         };
+        match error {
+            Some(DiskError::NoSpace) => self.device.meet(DiskFault::Full),
+            Some(_) => self.device.meet(DiskFault::Error(DiskErrorOn::Write)),
+            None => {}
+        }
         let data = match error {
             None => data.clone(),
             // Half of the failing writes did nothing, the others got some way.
@@ -141,6 +146,9 @@ impl Disk {
             buffers.push(buffer);
         }
         let fails = self.device.fails(DiskErrorOn::Read);
+        if fails {
+            self.device.meet(DiskFault::Error(DiskErrorOn::Read));
+        }
         let result = if fails { Err(DiskError::Io) } else { Ok(DiskReply::Data(buffers)) };
         let cost = (miss || fails).then_some(Cost::Read(bytes));
         Performed { effect: Effect::None, result, order: Order::Free, cost }
@@ -151,7 +159,13 @@ impl Disk {
         let covers = self.file(id).map_or(Mark::default(), File::completed);
         let cost = Cost::Fsync(self.file(id).map_or(0, |f| f.dirty_bytes(covers)));
         let fails = self.device.fails(DiskErrorOn::Fsync);
+        if fails {
+            self.device.meet(DiskFault::Error(DiskErrorOn::Fsync));
+        }
         let effect = if self.device.has(DiskFault::LyingFsync) && !fails {
+            if self.file(id).is_some_and(|f| f.lacks(covers)) {
+                self.device.meet(DiskFault::LyingFsync);
+            }
             Effect::None
         } else {
             Effect::Fsync { file: id, covers, drop: fails }
@@ -163,7 +177,15 @@ impl Disk {
     fn fsync_dir(&mut self, dir: &Path) -> Performed {
         let fails = self.device.fails(DiskErrorOn::Fsync);
         let lies = fails || self.device.has(DiskFault::LyingFsync);
-        let covers = if lies { Vec::new() } else { self.names.completed(Some(dir)) };
+        let mut covers = self.names.completed(Some(dir));
+        if fails {
+            self.device.meet(DiskFault::Error(DiskErrorOn::Fsync));
+        } else if lies && !covers.is_empty() {
+            self.device.meet(DiskFault::LyingFsync);
+        }
+        if lies {
+            covers.clear();
+        }
         let result = if fails { Err(DiskError::Io) } else { Ok(DiskReply::Done) };
         Performed::new(Effect::FsyncDir { covers }, result, Order::Names(Vec::new()), Cost::Fsync(0))
     }

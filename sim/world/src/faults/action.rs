@@ -256,6 +256,9 @@ pub struct Planned {
     /// Without it, to the end of hardship.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub lasts: Option<u64>,
+    /// Which `[[fault]]` of the scenario beside it this line comes from, counted from 0, if it comes from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<usize>,
     /// What.
     #[serde(flatten)]
     pub action: Action,

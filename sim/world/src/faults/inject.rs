@@ -6,13 +6,14 @@
 //! again, with hosts by name, the exact nanosecond and the ordinal of the event that matched; replaying it gives the
 //! same run. A clock that drifted is right again afterwards; one that was stepped stays as it is.
 
+use super::effects::{Application, AppliedId, Effects, Idle};
 use super::facts::{Facts, offsets_of};
 use super::when::{Condition, Since};
 use super::who::Expr;
-use super::{Action, Fired, HostInfo, Planned, Schedule, ScheduleError, View, Who, api_named};
+use super::{Action, Became, Fired, HostInfo, Planned, Schedule, ScheduleError, View, Who, api_named};
 use crate::disk::DiskFault;
 use crate::event::{Event, HostId, NodeRef, Observer, Phase, What};
-use crate::world::{Driver, HostState, RuleId, World};
+use crate::world::{Driver, HostState, Meter, RuleId, World};
 use bytes::Bytes;
 use klamm_model::disk::Path;
 use klamm_model::ids::Incarnation;
@@ -41,6 +42,7 @@ struct InForce {
     id: u64,
     action: Action,
     undo: Undo,
+    applied: AppliedId,
 }
 
 /// How a fault ends.
@@ -79,6 +81,7 @@ pub struct Injector {
     stopping: BTreeSet<NodeRef>,
     /// Rotten replicas that nothing can replace.
     beyond_repair: Vec<(HostId, TopicIdPartition)>,
+    effects: Effects,
     numbers: u64,
     fired: Vec<Fired>,
     last: u64,
@@ -104,6 +107,7 @@ impl Injector {
         let follow = schedule.faults.iter().filter_map(|f| f.when.as_ref()).any(needs);
         view.follow_appends(follow);
         view.follow_groups(!schedule.groups(view.host_names()).is_empty());
+        let effects = Effects::new(schedule.faults.len());
         Ok(Injector {
             schedule,
             seed,
@@ -116,6 +120,7 @@ impl Injector {
             agenda: BTreeMap::new(),
             stopping: BTreeSet::new(),
             beyond_repair: Vec::new(),
+            effects,
             numbers: 0,
             fired: Vec::new(),
             last: 0,
@@ -142,6 +147,11 @@ impl Injector {
     /// The lines that did not fire.
     pub fn unfired(&self) -> Vec<usize> {
         (0..self.schedule.faults.len()).filter(|line| self.fired.iter().all(|f| f.line != *line)).collect()
+    }
+
+    /// What became of each line so far, and whether it changed anything.
+    pub fn became(&self, sim: &dyn World) -> Vec<Became> {
+        self.effects.became(sim, &self.view)
     }
 
     fn time_of(&self, line: usize) -> Option<Instant> {
@@ -230,12 +240,16 @@ impl Injector {
     /// Fires a line if everybody it names can be found.
     fn fire(&mut self, sim: &mut dyn World, line: usize, after: Option<u64>) -> bool {
         let planned = self.schedule.faults[line].clone();
-        let Some(actions) = self.resolve(line, &planned.action) else { return false };
+        let Some(actions) = self.resolve(line, &planned.action) else {
+            self.effects.missed(line);
+            return false;
+        };
         let at = self.origin.map_or(0, |origin| sim.now().since(origin).as_nanos());
         for action in actions {
-            let resolved = Planned { at, when: None, after, lasts: planned.lasts, action: action.clone() };
+            let (lasts, of) = (planned.lasts, planned.of);
+            let resolved = Planned { at, when: None, after, lasts, of, action: action.clone() };
             self.fired.push(Fired { line, planned: resolved });
-            self.apply(sim, action, planned.lasts);
+            self.apply(sim, line, action, lasts);
         }
         true
     }
@@ -300,57 +314,80 @@ impl Injector {
     }
 
     /// Does a resolved action to the world, and plans its end.
-    fn apply(&mut self, sim: &mut dyn World, mut action: Action, lasts: Option<u64>) {
+    fn apply(&mut self, sim: &mut dyn World, line: usize, mut action: Action, lasts: Option<u64>) {
         sim.announce_fault(action.clone(), false);
         let now = sim.now();
         let target = action.target_mut().map(|who| who.0.clone()).and_then(|name| self.view.host_named(&name));
         let host = target.unwrap_or(HostId(0));
         let disk = |sim: &mut dyn World, fault| {
+            let otherwise = if fault == DiskFault::Slow(1) { Idle::NoChange } else { Idle::NoOperation };
+            let applied = Application::to_meter(sim, host, Meter::Disk(host, fault), otherwise);
             sim.disk_fault(host, fault, true);
-            Some(Undo::Disk(host, fault))
+            (applied, Some(Undo::Disk(host, fault)))
         };
-        let undo = match &action {
+        let unless = |nothing: bool, otherwise: Idle| if nothing { Idle::NoChange } else { otherwise };
+        let (applied, undo) = match &action {
             Action::Kill { .. } => {
+                let applied = Application::to_processes(sim, host);
                 sim.kill(host);
-                Some(Undo::Restart(vec![host]))
+                (applied, Some(Undo::Restart(vec![host])))
             }
             Action::PowerLoss { who } => {
                 let hosts = self.hosts_named(who);
+                let applied = Application::to_power(sim, &hosts);
                 sim.power_loss(&hosts);
-                Some(Undo::Restart(hosts))
+                (applied, Some(Undo::Restart(hosts)))
             }
             Action::Restart { .. } => {
+                let stopping = sim.nodes_on(host).iter().any(|node| self.stopping.contains(node));
+                let applied = Application::to_start(sim, host, stopping);
                 self.restart(sim, host);
-                None
+                (applied, None)
             }
             Action::Shutdown { .. } => {
-                self.stopping.extend(sim.nodes_on(host).into_iter().filter(|node| sim.is_running(*node)));
+                let running: Vec<NodeRef> =
+                    sim.nodes_on(host).into_iter().filter(|node| sim.is_running(*node)).collect();
+                let asked = running.iter().all(|node| self.stopping.contains(node));
+                let applied = Application::to_shut_down(sim, host, asked);
+                self.stopping.extend(running);
                 sim.shutdown(host);
-                Some(Undo::Restart(vec![host]))
+                (applied, Some(Undo::Restart(vec![host])))
             }
             Action::Pause { .. } => {
+                let applied = Application::to_pause(sim, host);
                 sim.pause(host);
-                Some(Undo::Resume(host))
+                (applied, Some(Undo::Resume(host)))
             }
             Action::Partition { a, b, one_way } => {
-                Some(Undo::Rule(sim.partition(&self.hosts_named(a), &self.hosts_named(b), *one_way)))
+                let a = self.hosts_named(a);
+                let rule = sim.partition(&a, &self.hosts_named(b), *one_way);
+                (Application::to_messages(rule, a, Idle::NoMessage), Some(Undo::Rule(rule)))
             }
             Action::Latency { a, b, extra } => {
-                let extra = Duration::from_nanos(*extra);
-                Some(Undo::Rule(sim.add_latency(&self.hosts_named(a), &self.hosts_named(b), extra)))
+                let a = self.hosts_named(a);
+                let rule = sim.add_latency(&a, &self.hosts_named(b), Duration::from_nanos(*extra));
+                (Application::to_messages(rule, a, unless(*extra == 0, Idle::NoMessage)), Some(Undo::Rule(rule)))
             }
             Action::Loss { a, b, ppm } => {
-                Some(Undo::Rule(sim.add_loss(&self.hosts_named(a), &self.hosts_named(b), *ppm)))
+                let a = self.hosts_named(a);
+                let rule = sim.add_loss(&a, &self.hosts_named(b), *ppm);
+                (Application::to_messages(rule, a, unless(*ppm == 0, Idle::NoLoss)), Some(Undo::Rule(rule)))
             }
             Action::Reset { a, b } => {
-                sim.reset(&self.hosts_named(a), &self.hosts_named(b));
-                None
+                let a = self.hosts_named(a);
+                let hit = sim.reset(&a, &self.hosts_named(b));
+                (Application::on(hit.into_iter().filter(|host| a.contains(host)), Idle::NoConnection), None)
             }
-            Action::Hold { api, responses, from, to } => api_named(api)
-                .map(|api| Undo::Rule(sim.hold(api, *responses, &self.hosts_named(from), &self.hosts_named(to)))),
+            Action::Hold { api, responses, from, to } => {
+                let api = api_named(api).expect("checked: an API");
+                let from = self.hosts_named(from);
+                let rule = sim.hold(api, *responses, &from, &self.hosts_named(to));
+                (Application::to_messages(rule, from, Idle::NoMessage), Some(Undo::Rule(rule)))
+            }
             Action::Unresolvable { .. } => {
+                let applied = Application::to_meter(sim, host, Meter::Lookups(host), Idle::NoLookup);
                 sim.unresolvable(host, true);
-                Some(Undo::Resolve(host))
+                (applied, Some(Undo::Resolve(host)))
             }
             Action::DiskStall { .. } => disk(sim, DiskFault::Stall),
             Action::DiskSlow { factor, .. } => disk(sim, DiskFault::Slow(*factor)),
@@ -358,36 +395,43 @@ impl Injector {
             Action::LyingFsync { .. } => disk(sim, DiskFault::LyingFsync),
             Action::DiskFull { .. } => disk(sim, DiskFault::Full),
             Action::BitRot { log, .. } => {
-                self.rot(sim, host, log);
-                None
+                let damaged = self.rot(sim, host, log);
+                (Application::on(damaged.then_some(host), Idle::NothingToDamage), None)
             }
             Action::Wipe { .. } => {
+                let ran = matches!(sim.host_state(host), HostState::Running | HostState::Paused);
                 sim.kill(host);
                 let gone = sim.wipe(host);
+                let applied = Application::on((ran || !gone.is_empty()).then_some(host), Idle::NothingToRemove);
                 sim.announce_damage(host, gone);
-                Some(Undo::Restart(vec![host]))
+                (applied, Some(Undo::Restart(vec![host])))
             }
             Action::ClockStep { by_ms, .. } => {
+                let otherwise = unless(*by_ms == 0, Idle::ClockUnread);
+                let applied = Application::to_meter(sim, host, Meter::Clock(host), otherwise);
                 sim.step_wall_clock(host, *by_ms);
-                None
+                (applied, None)
             }
             Action::ClockDrift { ppm, .. } => {
+                let otherwise = unless(*ppm == 0, Idle::ClockUnread);
+                let applied = Application::to_meter(sim, host, Meter::Clock(host), otherwise);
                 sim.set_drift(host, *ppm);
-                Some(Undo::Drift(host))
+                (applied, Some(Undo::Drift(host)))
             }
         };
+        let applied = self.effects.applied(line, applied);
         if let Some(undo) = undo {
             self.numbers += 1;
             let id = self.numbers;
-            self.in_force.push(InForce { id, action, undo });
+            self.in_force.push(InForce { id, action, undo, applied });
             if let Some(lasts) = lasts {
                 self.plan(now + Duration::from_nanos(lasts), Todo::End(id));
             }
         }
     }
 
-    /// Flips bits, and notes which batches they belong to, as they were.
-    fn rot(&mut self, sim: &mut dyn World, host: HostId, log: &str) {
+    /// Flips bits, and notes which batches they belong to, as they were; whether there were any.
+    fn rot(&mut self, sim: &mut dyn World, host: HostId, log: &str) -> bool {
         let below = format!("{log}/");
         let before: Vec<(Path, Vec<Bytes>)> =
             sim.files(host).into_iter().filter(|(path, _)| path.as_str().starts_with(&below)).collect();
@@ -399,12 +443,15 @@ impl Injector {
                 self.facts.rot(host, range.clone(), from, to);
             }
         }
-        if !ranges.is_empty() {
+        let damaged = !ranges.is_empty();
+        if damaged {
             sim.announce_damage(host, ranges);
         }
+        damaged
     }
 
     fn end(&mut self, sim: &mut dyn World, fault: InForce) {
+        self.effects.ended(fault.applied, sim);
         sim.announce_fault(fault.action.clone(), true);
         // Several faults of one kind may hold a host; the last one to end lets it go.
         let others = &self.in_force;
@@ -457,6 +504,7 @@ impl Observer for Injector {
         self.facts.event(event, &self.view);
         self.view.event(event);
         match event.what {
+            What::Started { .. } | What::ShutdownAsked | What::PowerLost { .. } => self.effects.saw(event),
             What::Ended { .. } => {
                 event.node.iter().for_each(|node| {
                     self.stopping.remove(node);
@@ -515,6 +563,7 @@ impl Driver for Injector {
             self.unarmed.last().copied().filter(|line| self.time_of(*line).is_some_and(|at| at <= now))
         {
             self.unarmed.pop();
+            self.effects.due(line);
             let planned = &self.schedule.faults[line];
             let condition = planned.when.as_ref().and_then(|text| condition(&self.view, text));
             let since = condition.as_ref().map(|c| c.since(&self.view)).unwrap_or_default();

@@ -106,7 +106,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// `; did you mean ...?`, or nothing if no name is near.
-pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     names
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(word, name), name))

@@ -1,6 +1,6 @@
 //! Schedules: lists of planned faults, symbolic as they were drawn or fired as they became.
 
-use super::parse::ParseError;
+use super::parse::{ParseError, PartitionName};
 use super::when::Condition;
 use super::who::Expr;
 use super::{Action, Planned};
@@ -24,6 +24,17 @@ pub struct Fired {
     pub line: usize,
     /// What it became: hosts by name, the exact moment, no condition.
     pub planned: Planned,
+}
+
+/// A partition that a line names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mention {
+    /// The whole expression.
+    pub text: String,
+    /// The partition.
+    pub name: PartitionName,
+    /// Of its followers the n-th, from 0, if one is meant by its number.
+    pub follower: Option<usize>,
 }
 
 /// A line that makes no sense.
@@ -89,6 +100,34 @@ impl Schedule {
         refused.map_or(Ok(()), |(line, planned, why)| {
             Err(ScheduleError { line, kind: planned.action.kind(), problem: Problem::Refused(why) })
         })
+    }
+
+    /// The partitions that its expressions and logs name, each with the expression. What cannot be read names none.
+    pub fn partitions<'a>(&self, hosts: impl IntoIterator<Item = &'a str>) -> Vec<Mention> {
+        let hosts: Vec<&str> = hosts.into_iter().collect();
+        let mut mentions = Vec::new();
+        let mut mention = |text: &str, name: &PartitionName, follower| {
+            mentions.push(Mention { text: text.to_owned(), name: name.clone(), follower });
+        };
+        for planned in &self.faults {
+            for who in planned.action.names() {
+                let expr = Expr::parse(&who.0, hosts.iter().copied()).ok();
+                if let Some((name, follower)) = expr.as_ref().and_then(Expr::partition) {
+                    mention(&who.0, name, follower);
+                }
+            }
+            let text = planned.when.as_deref().unwrap_or_default();
+            let when = Condition::parse(text, hosts.iter().copied()).ok();
+            for (name, follower) in when.iter().flat_map(Condition::partitions) {
+                mention(text, name, follower);
+            }
+            if let Action::BitRot { log, .. } = &planned.action
+                && let Some(name) = PartitionName::read(log)
+            {
+                mention(log, &name, None);
+            }
+        }
+        mentions
     }
 
     /// The consumer groups that its expressions name. What cannot be read names none.
@@ -165,6 +204,7 @@ mod tests {
                 when: when.map(str::to_owned),
                 after: None,
                 lasts: None,
+                of: None,
                 action: Action::Kill { who: Who(who.to_owned()) },
             }],
         };

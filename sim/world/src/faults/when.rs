@@ -182,6 +182,29 @@ impl Condition {
         }
     }
 
+    /// The partitions it names, and of their followers which.
+    pub fn partitions(&self) -> Vec<(&PartitionName, Option<usize>)> {
+        match self {
+            Condition::Unreplicated(p)
+            | Condition::HwLag(p)
+            | Condition::FollowerBehind(p)
+            | Condition::IsrSize(p, ..)
+            | Condition::LeaderChanged(p) => vec![(p, None)],
+            Condition::Leads(who, p) | Condition::InIsr(who, p) => {
+                who.partition().into_iter().chain([(p, None)]).collect()
+            }
+            Condition::Up(who) | Condition::Down(who) | Condition::Loading(who) => {
+                who.partition().into_iter().collect()
+            }
+            Condition::Not(one) => one.partitions(),
+            Condition::And(all) => all.iter().flat_map(Condition::partitions).collect(),
+            Condition::CommitInFlight(_)
+            | Condition::Rebalancing(_)
+            | Condition::CoordinatorLoading(_)
+            | Condition::CoordinatorUnreplicated(_) => Vec::new(),
+        }
+    }
+
     /// The line's time has come: what later moments are compared with.
     pub fn since(&self, view: &View) -> Since {
         let mut since = Since::default();

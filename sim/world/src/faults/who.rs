@@ -122,6 +122,15 @@ impl Expr {
         }
     }
 
+    /// The partition it names, and of its followers which.
+    pub fn partition(&self) -> Option<(&PartitionName, Option<usize>)> {
+        match self {
+            Expr::Leader(p) | Expr::Replicas(p) | Expr::Isr(p) => Some((p, None)),
+            Expr::Follower(p, which) => Some((p, *which)),
+            _ => None,
+        }
+    }
+
     /// Everybody it may mean now, and whether one is to be drawn among them.
     fn candidates(&self, view: &View, other: &[HostId]) -> (Vec<HostId>, bool) {
         let hosts = |nodes: &[klamm_model::ids::NodeId]| {

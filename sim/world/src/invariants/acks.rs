@@ -3,10 +3,10 @@
 //! Kafka acknowledges without fsync: appended means in the page cache. Crashes and ISR changes after the decision are
 //! legal, and so is a member that had appended the record and lost it before.
 
-use super::Invariants;
 use super::cluster::PartIx;
 use super::finding::Ctx;
 use super::requests::{Asked, Decided, ProduceAsked, Request};
+use super::{Check, Invariants};
 use crate::event::{NodeRef, Ordinal};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use klamm_model::ids::*;
@@ -62,6 +62,8 @@ impl Invariants {
         let part = &self.cluster.parts[ix.0];
         let min = self.cluster.effective_min_isr(part);
         let Some(seat) = part.seat(node) else { return };
+        self.armed.judged(Check::AckJustified);
+        self.armed.judged(Check::TraceContradicted);
         let report = |check, detail: String, because: &[Ordinal]| {
             ctx.finding(check, detail).about(partition).offset(last).epoch(epoch).because(because)
         };
@@ -135,6 +137,8 @@ impl Invariants {
         taken: Ordinal,
     ) {
         let part = &self.cluster.parts[ix.0];
+        // What is decided for acks=all was counted with the decision.
+        self.armed.judged(if acks == -1 { Check::TraceContradicted } else { Check::AckJustified });
         if acks == -1 && !decided.iter().any(|d| d.part == ix && d.base == base) {
             let detail = format!("an acknowledgement with acks=all for offset {base} leaves without a decision for it");
             let finding = ctx.finding("trace-contradicted", detail).about(part.id).offset(base);

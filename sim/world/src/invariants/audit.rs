@@ -6,7 +6,7 @@ use super::cluster::PartIx;
 use super::compaction::copy_file;
 use super::finding::{Ctx, Finding};
 use super::replica::{Batch, Producer, log_file};
-use super::{Account, AuditAt, Invariants, ReplicaFiles};
+use super::{Account, AuditAt, Check, Invariants, ReplicaFiles};
 use crate::event::NodeRef;
 use bytes::{Bytes, BytesMut};
 use klamm_model::ids::*;
@@ -41,10 +41,17 @@ impl Invariants {
         }
         let mut found = Vec::new();
         for replica in &replicas {
+            if !replica.damaged && !self.cluster.parts[replica.part.0].deleted {
+                self.armed.judged(Check::DiskAudit);
+                self.armed.judged(Check::ReplayEqualsLive);
+            }
             self.audit_replica(ctx, when, replica, accounts, &mut found);
         }
         if when == AuditAt::Convergence {
             self.audit_equal(ctx, &replicas, &mut found);
+        }
+        for _ in controllers(accounts).filter(|(_, c)| c.committed >= self.cluster.log_end) {
+            self.armed.judged(Check::ReplayEqualsLive);
         }
         self.audit_images(ctx, accounts, &mut found);
         for finding in found {

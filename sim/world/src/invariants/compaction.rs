@@ -5,13 +5,13 @@
 //! whose delete horizon has passed (KIP-534) and nothing of its key stays before it. Everything else stays where it was.
 //! The active segment is not touched.
 
-use super::Invariants;
 use super::batch::{Head, heads};
 use super::cluster::PartIx;
 use super::contents::{Compaction, Content, Contents, Copy, Variant};
 use super::finding::Ctx;
 use super::records::{Rec, delete_horizon, records};
 use super::replica::{Batch, Replica, ReplicaIx, Segment};
+use super::{Check, Invariants};
 use crate::des::EPOCH_MS;
 use crate::event::HostId;
 use klamm_model::disk::{DiskOp, Path};
@@ -123,6 +123,7 @@ impl Invariants {
         let contents = part.contents.get_or_insert_default();
         let replica = self.replicas.get_mut(rx);
         let Some(mut copy) = replica.copies.remove(&base) else { return };
+        self.armed.judged(Check::CompactionLegal);
         let mut wrong: Vec<(i64, String)> = Vec::new();
         let end = copy.batches.last().map_or(base, |(head, ..)| head.last.0 + 1);
         let range = replica.segments.iter().filter(|s| s.base >= base && (s.base < end || s.base == base));

@@ -1,7 +1,7 @@
 //! high-watermark and committed-prefix: what may be called committed, and that it stays so.
 
-use super::Invariants;
 use super::finding::Ctx;
+use super::{Check, Invariants};
 use crate::event::NodeRef;
 use klamm_model::ids::*;
 
@@ -22,7 +22,11 @@ impl Invariants {
         let seat = part.seat_mut(node);
         let before = seat.high_watermark.replace(new);
         let replica = seat.replica;
+        if before != Some(new) {
+            self.armed.judged(Check::HighWatermark);
+        }
         if let Some(rx) = replica {
+            self.armed.judged(Check::TraceContradicted);
             let log = self.replicas.get(rx);
             if log_end.0 > log.reach() && !log.damaged() {
                 let end = log.end();
@@ -109,6 +113,7 @@ impl Invariants {
         }
         let Some(rx) = part.seat(node).and_then(|s| s.replica) else { return };
         let log = self.replicas.get(rx);
+        self.armed.judged(Check::CommittedPrefix);
         let (contradiction, reached) = part.ghost.advance(log, epoch.0, before.map_or(0, |b| b.0), new.0);
         if let Some((committed, theirs)) = contradiction {
             let theirs = theirs.map_or("nothing".to_owned(), |t| format!("a batch of epoch {}", t.epoch));

@@ -1,12 +1,12 @@
 //! batch-integrity and log-matching: the bytes of a batch stay what its producer made them, and one (offset, epoch)
 //! names one batch after one predecessor, on every replica.
 
-use super::Invariants;
 use super::batch::{crc_holds, heads};
 use super::cluster::PartIx;
 use super::finding::Ctx;
 use super::ghost::MismatchKind;
 use super::replica::{Batch, ReplicaIx, log_file};
+use super::{Check, Invariants};
 use crate::event::{HostId, NodeRef};
 use klamm_model::disk::DiskOp;
 use klamm_model::ids::*;
@@ -31,6 +31,7 @@ impl Invariants {
         let of_groups = &*self.cluster.parts[ix.0].topic == OFFSETS_TOPIC;
         let mut all = heads(data);
         for (head, bytes) in all.by_ref() {
+            self.armed.judged(Check::BatchIntegrity);
             if !crc_holds(&head, bytes) {
                 let detail = format!("a batch with a wrong CRC is appended to {file}");
                 let finding = ctx.finding("batch-integrity", detail).about(id);
@@ -44,6 +45,7 @@ impl Invariants {
             }
             self.producer_appends(ctx, rx, ix, &head, led_in.is_some());
             let Some((epoch, since)) = led_in else { continue };
+            self.armed.judged(Check::Fencing);
             if head.epoch != epoch {
                 let detail = format!(
                     "the leader of epoch {epoch} appends a batch of epoch {}: a late answer of the leader before?",
@@ -107,6 +109,7 @@ impl Invariants {
         if batch.last() < part.log_start.0 {
             return;
         }
+        self.armed.judged(Check::LogMatching);
         let Err(mismatch) = part.identities.note(batch, previous, ctx.ordinal) else { return };
         let (base, epoch, crc) = (batch.base, batch.epoch, batch.crc);
         let detail = match mismatch.kind {

@@ -1,10 +1,10 @@
 //! isr-legal: who may count as in sync (KIP-497, KIP-841, KIP-903, KIP-966), judged from committed records after each
 //! whole batch of them; and what leaders make of it. Also the fencing of AlterPartition.
 
-use super::Invariants;
 use super::cluster::{Committed, PartIx};
 use super::finding::Ctx;
 use super::requests::{Asked, MustRefuse, Request};
+use super::{Check, Invariants};
 use crate::event::{NodeRef, Ordinal};
 use kafka_protocol::messages::{AlterPartitionRequest, AlterPartitionResponse};
 use klamm_model::ids::*;
@@ -26,6 +26,7 @@ impl Invariants {
         if part.deleted {
             return;
         }
+        self.armed.judged(Check::IsrLegal);
         let id = part.id;
         let min = self.cluster.effective_min_isr(part);
         let elr_on = self.cluster.elr;
@@ -128,6 +129,7 @@ impl Invariants {
         let ix = self.cluster.part(partition);
         let part = &self.cluster.parts[ix.0];
         let Some(newest) = part.versions.back() else { return };
+        self.armed.judged(Check::IsrLegal);
         if version > newest.0 {
             let detail = format!("the leader works with partition epoch {version}, committed is {}", newest.0);
             let finding = ctx.finding("isr-legal", detail).about(partition);
@@ -246,6 +248,7 @@ impl Invariants {
                     .filter(|t| TopicId(t.topic_id) == id.topic)
                     .any(|t| t.partitions.iter().any(|p| p.partition_index == id.partition && p.error_code == 0)),
             };
+            self.armed.judged(Check::Fencing);
             if accepted {
                 let detail = format!("an AlterPartition {} is accepted", must.why);
                 let mut finding = ctx.finding("fencing", detail).because(&[request.taken, must.because]);

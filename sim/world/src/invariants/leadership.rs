@@ -2,13 +2,14 @@
 
 use super::cluster::{Doing, Leading};
 use super::finding::Ctx;
-use super::{Invariants, UncleanElection};
+use super::{Check, Invariants, UncleanElection};
 use crate::event::NodeRef;
 use klamm_model::ids::*;
 
 impl Invariants {
     /// A controller leads the quorum.
     pub(super) fn controller_active(&mut self, ctx: Ctx, node: NodeRef, epoch: LeaderEpoch) {
+        self.armed.judged(Check::SingleLeader);
         match self.quorum_leaders.get(&epoch) {
             Some(&(other, since)) if other != node => {
                 let (a, b) = (self.cluster.name(other), self.cluster.name(node));
@@ -78,6 +79,7 @@ impl Invariants {
         let Some(rx) = replica else { return };
         let replica = self.replicas.get_mut(rx);
         replica.last_cut.clear();
+        self.armed.judged(Check::TraceContradicted);
         if epoch_start.0 > replica.asked_end() && !replica.damaged() {
             let end = replica.end();
             let detail =
@@ -99,6 +101,7 @@ impl Invariants {
         if epoch < part.floor {
             return;
         }
+        self.armed.judged(Check::LeaderCompleteness);
         if let Some(missing) = part.ghost.missing_in(replica, epoch.0) {
             let election = part.elections.get(&epoch).map_or(Default::default(), |e| e.ordinal);
             let found = replica.find(missing.base).copied();
@@ -132,6 +135,7 @@ impl Invariants {
     ) {
         let ix = self.cluster.part(partition);
         let part = &self.cluster.parts[ix.0];
+        self.armed.judged(Check::SingleLeader);
         let rival = part.leaders.get(&epoch).filter(|(other, _)| *other != node).copied();
         if let Some((other, since)) = rival {
             let detail =
@@ -169,6 +173,7 @@ impl Invariants {
         let ix = self.cluster.part(partition);
         let part = &mut self.cluster.parts[ix.0];
         part.seat_mut(node).doing = Doing::Following { epoch };
+        self.armed.judged(Check::TraceContradicted);
         if leader != NodeId::NONE
             && let Some(election) = part.elections.get(&epoch)
             && election.leader != leader

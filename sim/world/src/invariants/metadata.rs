@@ -1,7 +1,7 @@
 //! The metadata log: metadata-prefix, quorum-safety, and unique broker epochs.
 
-use super::Invariants;
 use super::finding::Ctx;
+use super::{Check, Invariants};
 use crate::event::NodeRef;
 use klamm_model::ids::*;
 use klamm_model::record::schema::MetadataRecord;
@@ -17,6 +17,7 @@ impl Invariants {
         batch_end: bool,
         record: &Arc<MetadataRecord>,
     ) {
+        self.armed.judged(Check::MetadataPrefix);
         if offset < self.cluster.log_end {
             // Another controller, or another incarnation, passes what was committed before.
             let known =
@@ -93,6 +94,9 @@ impl Invariants {
                 durable += usize::from(end > offset.0);
             }
         }
+        if voters > 0 {
+            self.armed.judged(Check::QuorumSafety);
+        }
         if voters > 0 && durable <= voters / 2 {
             let detail = format!(
                 "offset {offset} is committed with {durable} of {voters} voters holding it durably (the furthest up to {furthest})"
@@ -104,6 +108,7 @@ impl Invariants {
 
     fn check_broker_epoch(&mut self, ctx: Ctx, record: &MetadataRecord) {
         let MetadataRecord::RegisterBroker(r) = record else { return };
+        self.armed.judged(Check::UniqueIds);
         if let Some((id, incarnation, since)) = self.broker_epochs.get(&r.broker_epoch).copied() {
             if (id, incarnation) != (r.broker_id, r.incarnation_id) {
                 let detail = format!("broker epoch {} is given to brokers {id} and {}", r.broker_epoch, r.broker_id);
@@ -120,6 +125,7 @@ impl Invariants {
         if last.0 < 0 {
             return;
         }
+        self.armed.judged(Check::MetadataPrefix);
         let committed =
             self.cluster.log.binary_search_by_key(&last, |(o, ..)| *o).ok().map(|at| self.cluster.log[at].1);
         let there = committed.map(|e| e.0).or_else(|| {
@@ -146,6 +152,7 @@ impl Invariants {
     /// A broker heard that it is registered.
     pub(super) fn broker_registered(&mut self, ctx: Ctx, node: NodeRef, epoch: BrokerEpoch) {
         let Some(id) = self.cluster.broker_id(node) else { return };
+        self.armed.judged(Check::TraceContradicted);
         let committed = self.broker_epochs.get(&epoch).is_some_and(|(other, ..)| *other == id);
         if !committed {
             let detail =

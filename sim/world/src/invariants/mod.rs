@@ -13,6 +13,7 @@
 //! leads what); then the families of invariants, one file each (`groups` is a folder); `audit` and `convergence` judge the ends of phases.
 
 mod acks;
+mod armed;
 mod audit;
 mod batch;
 mod cluster;
@@ -36,12 +37,15 @@ mod requests;
 mod tests;
 mod truncation;
 
+pub use armed::CHECKS;
+pub(crate) use armed::Check;
 pub use contents::Compaction;
 pub use finding::Finding;
 use finding::{Ctx, Findings};
 
 use crate::event::{ConnEnd, Ending, Event, HostId, NodeRef, Observer, Ordinal, What};
 use crate::faults::Action;
+use armed::Armed;
 use bytes::Bytes;
 use cluster::{Cluster, Doing};
 use kafka_protocol::messages::{RequestKind, ResponseKind};
@@ -170,6 +174,7 @@ pub struct Unmet {
 /// The judge.
 pub struct Invariants {
     findings: Findings,
+    armed: Armed,
     cluster: Cluster,
     replicas: Replicas,
     requests: Requests,
@@ -203,6 +208,7 @@ impl Invariants {
     pub fn new(setup: Setup) -> Invariants {
         let mut judge = Invariants {
             findings: Findings::default(),
+            armed: Armed::default(),
             groups: groups::Groups::new(setup.consumer_session),
             clocks_agree: setup.clocks_agree,
             compacting: false,
@@ -219,6 +225,9 @@ impl Invariants {
             last: Ctx { ordinal: Ordinal(1), cause: Ordinal(0), at: Instant::ZERO, host: None, node: None },
         };
         judge.compacting = judge.cluster.compacts();
+        // Whatever happens, these are looked out for.
+        judge.armed.judged(Check::Crash);
+        judge.armed.judged(Check::Runaway);
         judge
     }
 
@@ -230,6 +239,16 @@ impl Invariants {
     /// How many findings there were, kept or not, by check and partition.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, Option<TopicIdPartition>, u32)> + '_ {
         self.findings.counts()
+    }
+
+    /// How often each check could have judged so far; a check that is missing could not.
+    pub fn armed(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.armed.counts()
+    }
+
+    /// So many messages were judged by the world itself (`shell-contract`).
+    pub fn judged_by_world(&mut self, messages: u64) {
+        self.armed.at_least(Check::ShellContract, messages);
     }
 
     /// The unclean elections so far, in order.
@@ -260,7 +279,9 @@ impl Invariants {
 
     /// The conditions of convergence not met yet, in a fixed order; empty once the cluster has converged. Poll it
     /// until it is empty or the budget ends. `waived`: partitions declared lost, whose conditions do not count.
-    pub fn unmet(&self, accounts: &[Account], waived: &[TopicIdPartition]) -> Vec<Unmet> {
+    pub fn unmet(&mut self, accounts: &[Account], waived: &[TopicIdPartition]) -> Vec<Unmet> {
+        let partitions = audit::controllers(accounts).map(|(_, c)| c.partitions.len()).max().unwrap_or(0);
+        self.armed.at_least(Check::Convergence, (accounts.len() + partitions) as u64);
         self.unmet_conditions(accounts, waived)
     }
 
@@ -449,6 +470,8 @@ impl Invariants {
         let Some(host) = ctx.host.or_else(|| self.cluster.nodes.get(node.0 as usize).map(|n| n.host)) else { return };
         let rx = self.replicas.at(host, node, dir.as_str());
         let ix = self.cluster.part(id);
+        self.armed.judged(Check::ReplayEqualsLive);
+        self.armed.judged(Check::TraceContradicted);
         let (accepted, phantom) = self.replicas.get_mut(rx).loaded(id, log_start.0, log_end.0);
         if id != TopicIdPartition::METADATA {
             let seat = self.cluster.parts[ix.0].seat_mut(node);

@@ -4,11 +4,11 @@
 //! Judged at the leader's append, in the order in which appends are asked for, for as long as the producer's state
 //! lives on that replica; never by scanning a log.
 
-use super::Invariants;
 use super::batch::Head;
 use super::cluster::PartIx;
 use super::finding::Ctx;
 use super::replica::{Producer, ReplicaIx};
+use super::{Check, Invariants};
 use crate::event::Ordinal;
 use kafka_protocol::messages::{AllocateProducerIdsResponse, InitProducerIdResponse};
 use klamm_model::ids::*;
@@ -35,6 +35,7 @@ impl Invariants {
         if !leads || !before.known {
             return;
         }
+        self.armed.judged(Check::SequenceContiguous);
         let (pid, first) = (head.producer, head.base_sequence);
         let (check, detail) = if head.producer_epoch < before.epoch {
             let detail = format!(
@@ -66,6 +67,7 @@ impl Invariants {
         if response.error_code != 0 || response.producer_id.0 < 0 {
             return;
         }
+        self.armed.judged(Check::UniqueIds);
         let key = (ProducerId(response.producer_id.0), ProducerEpoch(response.producer_epoch));
         if let Some(&since) = self.producer_ids.get(&key) {
             let detail = format!("producer id {} with epoch {} is issued twice", key.0, key.1);
@@ -80,6 +82,7 @@ impl Invariants {
         if response.error_code != 0 || response.producer_id_len <= 0 {
             return;
         }
+        self.armed.judged(Check::UniqueIds);
         let (from, to) =
             (response.producer_id_start.0, response.producer_id_start.0 + i64::from(response.producer_id_len));
         let (below, since): (i64, Ordinal) = self.producer_blocks;

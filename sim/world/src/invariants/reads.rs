@@ -1,11 +1,11 @@
 //! Fetch, as seen from outside: followers' positions, stale epochs (fencing), exposed reads, spurious resets.
 
-use super::Invariants;
 use super::batch::heads;
 use super::cluster::Doing;
 use super::finding::Ctx;
 use super::replica::Batch;
 use super::requests::{Asked, FetchAsked, Request};
+use super::{Check, Invariants};
 use crate::event::{NodeRef, Ordinal};
 use kafka_protocol::messages::{FetchRequest, FetchResponse};
 use klamm_model::ids::*;
@@ -94,6 +94,7 @@ impl Invariants {
                 };
                 let leading = part.leading(node).filter(|l| Some(l.epoch) == asked.led_in);
                 if data.error_code == OFFSET_OUT_OF_RANGE {
+                    self.armed.judged(Check::NoSpuriousReset);
                     let legitimate = part.committed.as_ref().is_some_and(|c| {
                         Some(c.leader) == self.cluster.broker_id(node) && Some(c.leader_epoch) == asked.led_in
                     });
@@ -111,6 +112,9 @@ impl Invariants {
                 }
                 if data.error_code != 0 {
                     continue;
+                }
+                if asked.led_in.is_some() {
+                    self.armed.judged(Check::Fencing);
                 }
                 if let (Some(stale), Some(epoch)) = (asked.stale, asked.led_in) {
                     let detail = format!(

@@ -1,8 +1,8 @@
 //! truncation-justified and deletion-legal: what may go from a log, at its end and at its start.
 
-use super::Invariants;
 use super::cluster::Doing;
 use super::finding::Ctx;
+use super::{Check, Invariants};
 use crate::event::NodeRef;
 use kafka_protocol::messages::DeleteRecordsRequest;
 use klamm_model::ids::*;
@@ -44,6 +44,7 @@ impl Invariants {
             return;
         }
         let Some(first) = first.filter(|b| b.base < from.0) else { return };
+        self.armed.judged(Check::TruncationJustified);
         let following = match seat.map(|s| &s.doing) {
             Some(Doing::Following { epoch }) => Some(*epoch),
             _ => None,
@@ -120,6 +121,7 @@ impl Invariants {
             replica.empty_at = replica.empty_at.max(new.0);
         }
         let replica = seat.replica.map(|rx| self.replicas.get(rx));
+        self.armed.judged(Check::DeletionLegal);
         let report = |check, detail: String| ctx.finding(check, detail).about(partition).offset(new);
         if new < before {
             self.findings.report(report("deletion-legal", format!("the log start went back from {before} to {new}")));

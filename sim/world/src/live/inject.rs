@@ -5,7 +5,7 @@ use super::board::{CLIENTS, Fault, FaultId, lock};
 use super::cluster::Cluster;
 use crate::disk::DiskFault;
 use crate::faults::who::Expr;
-use crate::faults::{Action, ParseError, PartitionName, Who};
+use crate::faults::{Action, ParseError, PartitionName, Who, nearest};
 use klamm_model::ids::{ApiKey, NodeId};
 use klamm_model::inspect::{BrokerInspection, ControllerPartition};
 use std::collections::BTreeMap;
@@ -25,8 +25,8 @@ pub enum Refused {
         why: &'static str,
     },
     /// Nobody is meant, as things are.
-    #[error("`{0}` means nobody at present")]
-    Nobody(String),
+    #[error("`{0}` means nobody at present{1}")]
+    Nobody(String, String),
     /// Nobody can be told apart.
     #[error("`{0}` cannot be told apart from other clients here; `clients` means all of them")]
     Clients(String),
@@ -103,6 +103,23 @@ fn name(node: NodeId) -> String {
 impl Sight<'_> {
     fn partition(&self, name: &PartitionName) -> Option<&ControllerPartition> {
         self.partitions.iter().find(|p| p.topic == name.topic && p.partition.partition == name.partition)
+    }
+    /// What an expression names and the cluster does not have: a topic or a partition may still be created, and is said.
+    fn missing(&self, expr: &Expr) -> String {
+        let Some((name, _)) = expr.partition() else {
+            let group = expr.group().map(|group| format!(": there is no group `{group}` yet, or no coordinator of it"));
+            return group.unwrap_or_default();
+        };
+        if self.partitions.iter().any(|p| p.topic == name.topic) {
+            let found = self.partition(name).is_some();
+            return if found {
+                String::new()
+            } else {
+                format!(": `{}` has no partition {} yet", name.topic, name.partition)
+            };
+        }
+        let hint = nearest(&name.topic, self.partitions.iter().map(|p| p.topic.as_str()));
+        format!(": there is no topic `{}` yet{hint}", name.topic)
     }
     /// Everybody an expression may mean, and whether one of them is to be drawn.
     fn of(&self, expr: &Expr, text: &str) -> Result<(Vec<String>, bool), Refused> {
@@ -269,11 +286,17 @@ impl Injector {
     /// One host; drawn, if several can be meant.
     fn one(&self, sight: &Sight<'_>, who: &Who) -> Result<String, Refused> {
         let found = self.everybody(sight, who, &[])?;
-        let found = found.into_iter().next().ok_or_else(|| Refused::Nobody(who.0.clone()))?;
-        match self.cluster.host(&found) {
-            Some(_) => Ok(found),
-            None => Err(Refused::Nobody(who.0.clone())),
-        }
+        let found = found.into_iter().next().filter(|found| self.cluster.host(found).is_some());
+        found.ok_or_else(|| self.nobody(sight, std::slice::from_ref(who)))
+    }
+
+    /// Why nothing can be meant by these.
+    fn nobody(&self, sight: &Sight<'_>, who: &[Who]) -> Refused {
+        let hosts: Vec<&str> = self.cluster.hosts().iter().map(|h| &*h.name).collect();
+        let exprs = who.iter().filter_map(|who| Expr::parse(&who.0, hosts.iter().copied()).ok());
+        let missing = exprs.map(|expr| sight.missing(&expr)).find(|missing| !missing.is_empty());
+        let text = who.iter().map(|w| w.0.as_str()).collect::<Vec<_>>().join(", ");
+        Refused::Nobody(text, missing.unwrap_or_default())
     }
 
     fn everybody(&self, sight: &Sight<'_>, who: &Who, other: &[String]) -> Result<Vec<String>, Refused> {
@@ -299,16 +322,15 @@ impl Injector {
     /// Two sides; `others` is whoever is not on the other one.
     fn sides(&self, sight: &Sight<'_>, a: &[Who], b: &[Who]) -> Result<(Vec<String>, Vec<String>), Refused> {
         let is_others = |side: &[Who]| side.iter().any(|w| w.0.trim() == "others");
-        let side = |side: &[Who], other: &[String]| -> Result<Vec<String>, Refused> {
+        let side = |whole: &[Who], other: &[String]| -> Result<Vec<String>, Refused> {
             let mut all = Vec::new();
-            for who in side {
+            for who in whole {
                 all.extend(self.everybody(sight, who, other)?);
             }
             all.sort();
             all.dedup();
             if all.is_empty() {
-                let text = side.iter().map(|w| w.0.as_str()).collect::<Vec<_>>().join(", ");
-                return Err(Refused::Nobody(text));
+                return Err(self.nobody(sight, whole));
             }
             Ok(all)
         };

@@ -50,6 +50,8 @@ pub(super) struct Contract {
     /// From the acceptor's end to the opener's.
     openers: BTreeMap<ConnEnd, ConnEnd>,
     breaches: Vec<Finding>,
+    /// Messages that were taken.
+    judged: u64,
 }
 
 /// What is wrong, and the event that it contradicts.
@@ -71,6 +73,11 @@ impl Contract {
         &self.breaches
     }
 
+    /// How many messages were taken and compared with what was sent.
+    pub(super) fn judged(&self) -> u64 {
+        self.judged
+    }
+
     /// A fault reset connections: none owes anything more.
     pub(super) fn all_broken(&mut self) {
         self.conns.values_mut().for_each(|conn| conn.broken = true);
@@ -79,6 +86,7 @@ impl Contract {
     /// Something was seen; its ordinal is known.
     pub(super) fn sighting(&mut self, s: &Sighting) {
         let ordinal = s.ticket.ordinal();
+        self.judged += u64::from(matches!(s.seen, Seen::RequestTaken { .. } | Seen::ResponseTaken { .. }));
         let breach = match &s.seen {
             Seen::Connected { from, to, .. } => {
                 self.openers.insert(*to, *from);

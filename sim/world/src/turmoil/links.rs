@@ -109,6 +109,19 @@ impl Links {
         Link { cut: [cut(a, b), cut(b, a)], extra }
     }
 
+    /// The rules on each way between hosts that turmoil knows and that have power.
+    pub(super) fn ways(&self) -> BTreeMap<(HostId, HostId), Vec<RuleId>> {
+        let mut ways: BTreeMap<(HostId, HostId), Vec<RuleId>> = BTreeMap::new();
+        let on: Vec<HostId> = self.known.keys().copied().filter(|host| !self.off.contains(host)).collect();
+        for (id, rule) in self.rules.iter().filter(|(_, r)| r.effect != Effect::Latency(Duration::ZERO)) {
+            let pairs = on.iter().flat_map(|a| on.iter().map(move |b| (*a, *b)));
+            for (from, to) in pairs.filter(|(a, b)| a != b && rule.concerns(*a, *b)) {
+                ways.entry((from, to)).or_default().push(*id);
+            }
+        }
+        ways
+    }
+
     /// Makes turmoil's links what the rules say. `fresh` names a host whose links turmoil has not as we left them.
     pub(super) fn apply(&mut self, sim: &::turmoil::Sim<'static>, fresh: &[HostId]) {
         let known: Vec<(HostId, IpAddr)> = self.known.iter().map(|(host, address)| (*host, *address)).collect();

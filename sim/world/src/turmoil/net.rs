@@ -44,7 +44,7 @@ impl TurmoilNet {
         let segment = SEGMENTS[below(draw(Purpose::Segment, key, 0), SEGMENTS.len() as u64) as usize];
         let (read, write) = tcp.into_split();
         let read = Read { inner: read, line: line.clone(), shared: self.shared.clone() };
-        let write = Write { inner: write, line, key, segment, writes: 0 };
+        let write = Write { inner: write, line, shared: self.shared.clone(), key, segment, writes: 0 };
         Ok(Stream { read, write, local, peer })
     }
 }
@@ -61,10 +61,15 @@ impl Net for TurmoilNet {
 
     async fn connect(&self, to: &Endpoint) -> io::Result<Stream<Read, Write>> {
         let host = self.shared.names.borrow().get(&*to.host).copied();
-        let fails = host.is_none_or(|host| self.shared.hosts.borrow()[usize::from(host.0)].unresolvable);
-        if fails {
-            return Err(io::ErrorKind::NotFound.into());
+        let Some(host) = host else { return Err(io::ErrorKind::NotFound.into()) };
+        {
+            let target = &mut self.shared.hosts.borrow_mut()[usize::from(host.0)];
+            if target.unresolvable {
+                target.unresolved += 1;
+                return Err(io::ErrorKind::NotFound.into());
+            }
         }
+        self.shared.leaves(self.me, host);
         let connect = TcpStream::connect((to.host.to_string(), to.port));
         let tcp = tokio::time::timeout(CONNECT_TIME, connect).await.map_err(|_| io::ErrorKind::TimedOut)??;
         self.stream(tcp)
@@ -105,6 +110,7 @@ impl AsyncRead for Read {
 pub(super) struct Write {
     inner: OwnedWriteHalf,
     line: Rc<Line>,
+    shared: Rc<Shared>,
     key: u64,
     segment: usize,
     writes: u64,
@@ -123,7 +129,10 @@ impl AsyncWrite for Write {
         let polled = Pin::new(&mut this.inner).poll_write(cx, &bytes[..bytes.len().min(most)]);
         match &polled {
             Poll::Pending => this.line.wait(WRITER, cx),
-            Poll::Ready(_) => this.writes += 1,
+            Poll::Ready(_) => {
+                this.writes += 1;
+                this.shared.leaves(this.line.me, this.line.peer);
+            }
         }
         polled
     }

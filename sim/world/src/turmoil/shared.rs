@@ -7,12 +7,13 @@ use crate::des::EPOCH_MS;
 use crate::event::{ConnEnd, Ending, HostId, NodeRef};
 use crate::shell::planted::Planted;
 use crate::shell::process::Control;
+use crate::world::RuleId;
 use klamm_model::ConnId;
 use klamm_model::ids::Incarnation;
 use klamm_model::node::{Listener, Node};
 use klamm_model::units::{Duration, Instant, Timestamp};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::task::Waker;
@@ -66,9 +67,41 @@ pub(super) struct HostShared {
     pub(super) disk: Rc<HostDisk>,
     /// What the monotonic clock read when the world began.
     pub(super) uptime: Duration,
-    /// By how many milliseconds the wall clock is off.
-    pub(super) wall_off_ms: Rc<Cell<i64>>,
+    pub(super) wall: Rc<WallClock>,
     pub(super) unresolvable: bool,
+    /// How often its name was looked up while it did not resolve.
+    pub(super) unresolved: u64,
+}
+
+/// A host's wall clock, as faults change it.
+#[derive(Debug, Default)]
+pub(super) struct WallClock {
+    /// By how many milliseconds it is off.
+    off_ms: Cell<i64>,
+    /// It was stepped, and no process has read it since.
+    changed: Cell<bool>,
+    /// Steps that a process has read.
+    met: Cell<u64>,
+}
+
+impl WallClock {
+    pub(super) fn off_by(ms: i64) -> WallClock {
+        WallClock { off_ms: Cell::new(ms), ..WallClock::default() }
+    }
+    pub(super) fn step(&self, by_ms: i64) {
+        self.off_ms.set(self.off_ms.get().saturating_add(by_ms));
+        self.changed.set(self.changed.get() || by_ms != 0);
+    }
+    /// How many of its steps were read.
+    pub(super) fn met(&self) -> u64 {
+        self.met.get()
+    }
+    fn read(&self, now: Instant) -> Timestamp {
+        if self.changed.take() {
+            self.met.set(self.met.get() + 1);
+        }
+        Timestamp(EPOCH_MS + self.off_ms.get() + (now.as_nanos() / 1_000_000) as i64)
+    }
 }
 
 /// See the module.
@@ -91,6 +124,10 @@ pub(super) struct Shared {
     /// Opener's and acceptor's address.
     pairs: RefCell<BTreeMap<(String, String), Pair>>,
     lines: RefCell<Vec<Weak<Line>>>,
+    /// Network rules in force, by the way from one host to another.
+    pub(super) ways: RefCell<BTreeMap<(HostId, HostId), Vec<RuleId>>>,
+    /// Senders and receivers of what network rules have held up or delayed.
+    met: RefCell<BTreeMap<RuleId, BTreeSet<HostId>>>,
     /// A node's code failed.
     pub(super) crashed: RefCell<Option<(NodeRef, Box<str>)>>,
     /// Over every byte that was read, in order.
@@ -113,6 +150,8 @@ impl Shared {
             listening: RefCell::default(),
             pairs: RefCell::default(),
             lines: RefCell::default(),
+            ways: RefCell::default(),
+            met: RefCell::default(),
             crashed: RefCell::default(),
             bytes: Cell::new(0),
         }
@@ -128,12 +167,24 @@ impl Shared {
 
     /// A host's wall clock; to be called on it.
     pub(super) fn wall(self: &Rc<Self>, host: HostId) -> impl Fn() -> Timestamp + use<> {
-        let off = self.hosts.borrow()[usize::from(host.0)].wall_off_ms.clone();
+        let wall = self.hosts.borrow()[usize::from(host.0)].wall.clone();
         let shared = Rc::downgrade(self);
         move || {
             let now = shared.upgrade().map_or(Instant::ZERO, |shared| shared.now());
-            Timestamp(EPOCH_MS + off.get() + (now.as_nanos() / 1_000_000) as i64)
+            wall.read(now)
         }
+    }
+
+    /// Something leaves one host for another: the rules on its way meet it.
+    pub(super) fn leaves(&self, from: HostId, to: HostId) {
+        let ways = self.ways.borrow();
+        for rule in ways.get(&(from, to)).into_iter().flatten() {
+            self.met.borrow_mut().entry(*rule).or_default().extend([from, to]);
+        }
+    }
+    /// The hosts whose bytes a rule has met.
+    pub(super) fn met_by(&self, rule: RuleId) -> Vec<HostId> {
+        self.met.borrow().get(&rule).into_iter().flatten().copied().collect()
     }
 
     /// Notes what was seen, and returns the ticket under which it may be named as a cause.
@@ -208,15 +259,19 @@ impl Shared {
         line
     }
 
-    /// Every connection between two sides is reset.
-    pub(super) fn reset(&self, a: &[HostId], b: &[HostId]) {
+    /// Every connection between two sides is reset. Returns the hosts that had one, in order.
+    pub(super) fn reset(&self, a: &[HostId], b: &[HostId]) -> Vec<HostId> {
+        let mut had = BTreeSet::new();
         let lines: Vec<Rc<Line>> = self.lines.borrow().iter().filter_map(Weak::upgrade).collect();
         let hit = |l: &&Rc<Line>| a.contains(&l.me) && b.contains(&l.peer) || b.contains(&l.me) && a.contains(&l.peer);
         for line in lines.iter().filter(hit) {
-            line.reset.set(true);
+            if !line.reset.replace(true) {
+                had.extend([line.me, line.peer]);
+            }
             let wakers = std::mem::take(&mut *line.wakers.borrow_mut());
             wakers.into_iter().flatten().for_each(Waker::wake);
         }
+        had.into_iter().collect()
     }
 
     /// One end of a connection is known; `Some` with both once the other is, too.

@@ -8,7 +8,7 @@ use super::disk::HostDisk;
 use super::links::Effect;
 use super::process::{Boot, supervise};
 use super::seen::{Seen, Ticket};
-use super::shared::{HostShared, Running};
+use super::shared::{HostShared, Running, WallClock};
 use super::{Host, Node, Turmoil, refusal};
 use crate::des::random::{Purpose, draw, identity};
 use crate::des::{HostSpec, NodeKind, NodeSpec};
@@ -17,13 +17,13 @@ use crate::event::{Ending, HostId, LostData, NodeRef, Phase};
 use crate::faults::Action;
 use crate::invariants::Finding;
 use crate::shell::process::Control;
-use crate::world::{Driver, HostState, RuleId, Stop, World};
+use crate::world::{Driver, HostState, Meter, RuleId, Stop, World};
 use bytes::Bytes;
 use klamm_model::disk::Path;
 use klamm_model::ids::{ApiKey, Incarnation};
 use klamm_model::inspect::Inspection;
 use klamm_model::units::{Duration, Instant};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::oneshot;
@@ -45,6 +45,12 @@ impl Turmoil {
         }
     }
 
+    /// Network rules, or the hosts they concern, are others than before. `fresh` as in [`super::links::Links::apply`].
+    fn rules_changed(&mut self, fresh: &[HostId]) {
+        self.links.apply(&self.sim, fresh);
+        *self.shared.ways.borrow_mut() = self.links.ways();
+    }
+
     /// Makes a host known to turmoil, or gives it power again.
     fn power(&mut self, host: HostId) {
         let name = self.host(host).name.clone();
@@ -59,10 +65,10 @@ impl Turmoil {
             let address = self.sim.lookup(name.as_str());
             self.links.known(host, address);
             self.shared.addresses.borrow_mut().insert(address, host);
-            self.links.apply(&self.sim, &[host]);
+            self.rules_changed(&[host]);
         } else if was_off {
             self.sim.bounce(name.as_str());
-            self.links.apply(&self.sim, &[]);
+            self.rules_changed(&[]);
         }
     }
 
@@ -102,8 +108,9 @@ impl World for Turmoil {
         self.shared.hosts.borrow_mut().push(HostShared {
             disk: Rc::new(HostDisk::new(Disk::new(spec.disk, draw(Purpose::Disk, key, 0)))),
             uptime: spec.clock.monotonic_at_start,
-            wall_off_ms: Rc::new(Cell::new(spec.clock.wall_offset_ms)),
+            wall: Rc::new(WallClock::off_by(spec.clock.wall_offset_ms)),
             unresolvable: false,
+            unresolved: 0,
         });
         self.hosts.push(Host { name: spec.name, nodes: Vec::new(), boots: Rc::default(), paused: false });
         host
@@ -203,6 +210,19 @@ impl World for Turmoil {
     fn findings(&self) -> &[Finding] {
         self.contract.breaches()
     }
+    fn met(&self, meter: Meter) -> u64 {
+        match meter {
+            Meter::Disk(host, fault) => self.disk(host).look(|disk| disk.met(fault)),
+            Meter::Lookups(host) => self.shared.hosts.borrow()[usize::from(host.0)].unresolved,
+            Meter::Clock(host) => self.shared.hosts.borrow()[usize::from(host.0)].wall.met(),
+        }
+    }
+    fn met_by(&self, rule: RuleId) -> Vec<HostId> {
+        self.shared.met_by(rule)
+    }
+    fn messages_judged(&self) -> u64 {
+        self.contract.judged()
+    }
     fn refuses(&self, action: &Action) -> Option<&'static str> {
         refusal(action)
     }
@@ -247,14 +267,16 @@ impl World for Turmoil {
             let lost = self.disk(host).with(|disk| disk.power_loss(now));
             self.notice(Some(host), None, Seen::PowerLost { lost });
         }
-        self.links.apply(&self.sim, hosts);
+        self.rules_changed(hosts);
     }
     fn shutdown(&mut self, host: HostId) {
         self.host(host).nodes.iter().for_each(|node| self.tell_node(*node, Control::Shutdown));
     }
     fn pause(&mut self, host: HostId) {
         self.host(host).nodes.iter().for_each(|node| self.tell_node(*node, Control::Pause));
-        self.hosts[usize::from(host.0)].paused = true;
+        let runs = self.host(host).nodes.iter().any(|node| self.is_running(*node));
+        // Of a host whose processes are all down nothing is paused: those that start later run.
+        self.hosts[usize::from(host.0)].paused |= runs;
     }
     fn resume(&mut self, host: HostId) {
         self.host(host).nodes.iter().for_each(|node| self.tell_node(*node, Control::Resume));
@@ -262,12 +284,12 @@ impl World for Turmoil {
     }
     fn partition(&mut self, a: &[HostId], b: &[HostId], one_way: bool) -> RuleId {
         let rule = self.links.add(a, b, one_way, Effect::Cut);
-        self.links.apply(&self.sim, &[]);
+        self.rules_changed(&[]);
         rule
     }
     fn add_latency(&mut self, a: &[HostId], b: &[HostId], extra: Duration) -> RuleId {
         let rule = self.links.add(a, b, false, Effect::Latency(extra));
-        self.links.apply(&self.sim, &[]);
+        self.rules_changed(&[]);
         rule
     }
     fn add_loss(&mut self, _: &[HostId], _: &[HostId], _: u32) -> RuleId {
@@ -278,12 +300,12 @@ impl World for Turmoil {
     }
     fn remove_rule(&mut self, rule: RuleId) {
         if self.links.remove(rule) {
-            self.links.apply(&self.sim, &[]);
+            self.rules_changed(&[]);
         }
     }
-    fn reset(&mut self, a: &[HostId], b: &[HostId]) {
+    fn reset(&mut self, a: &[HostId], b: &[HostId]) -> Vec<HostId> {
         self.contract.all_broken();
-        self.shared.reset(a, b);
+        self.shared.reset(a, b)
     }
     fn unresolvable(&mut self, host: HostId, on: bool) {
         self.shared.hosts.borrow_mut()[usize::from(host.0)].unresolvable = on;
@@ -309,8 +331,7 @@ impl World for Turmoil {
         self.disk(host).with(|disk| disk.wipe(now))
     }
     fn step_wall_clock(&mut self, host: HostId, by_ms: i64) {
-        let off = self.shared.hosts.borrow()[usize::from(host.0)].wall_off_ms.clone();
-        off.set(off.get().saturating_add(by_ms));
+        self.shared.hosts.borrow()[usize::from(host.0)].wall.step(by_ms);
     }
     fn set_drift(&mut self, _: HostId, ppm: i32) {
         assert!(ppm == 0, "{REFUSED}");

@@ -3,6 +3,7 @@
 use super::truncation::{Own, cut};
 use super::{After, Following, Round, Sent, Stage, Truncation};
 use crate::broker::Process;
+use crate::defects::Defect;
 use crate::ids::*;
 use crate::node::Outbox;
 use crate::trace::{TraceEvent, TruncationReason};
@@ -76,8 +77,10 @@ impl Process {
     }
 
     /// A refusal. A fenced follower that has not heard of a newer epoch waits for it; others try again.
-    fn refused(error: ResponseError) -> Taken {
-        if error == ResponseError::FencedLeaderEpoch { Taken::Stop } else { Taken::Delay }
+    fn refused(&self, error: ResponseError) -> Taken {
+        let unknown = error == ResponseError::UnknownLeaderEpoch;
+        let ends = unknown && self.fetchers.defects.on(Defect::UnknownEpochEndsFetching);
+        if error == ResponseError::FencedLeaderEpoch || ends { Taken::Stop } else { Taken::Delay }
     }
 
     fn on_end_offsets(
@@ -95,7 +98,7 @@ impl Process {
                     continue;
                 }
                 let taken = match ResponseError::try_from_code(a.error_code) {
-                    Some(error) => Self::refused(error),
+                    Some(error) => self.refused(error),
                     None => self.cut_at(now, owner, LeaderEpoch(a.leader_epoch), Offset(a.end_offset), out),
                 };
                 self.finish(now, owner, taken);
@@ -147,7 +150,7 @@ impl Process {
                     continue;
                 }
                 let taken = match ResponseError::try_from_code(a.error_code) {
-                    Some(error) => Self::refused(error),
+                    Some(error) => self.refused(error),
                     None => self.range_known(now, owner, Offset(a.offset), latest, out),
                 };
                 self.finish(now, owner, taken);
@@ -206,7 +209,7 @@ impl Process {
                         f.stage = Stage::AskLatest;
                         Taken::Fine
                     }
-                    Some(error) => Self::refused(error),
+                    Some(error) => self.refused(error),
                     None => self.take_records(now, owner, data, out),
                 };
                 self.finish(now, owner, taken);

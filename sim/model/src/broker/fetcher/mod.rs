@@ -145,7 +145,8 @@ impl Fetchers {
         let config = &self.config;
         let new = || Fetcher { channel: Channel::new(to, config.clone()), parts: SmallMap::new(), busy: 0 };
         let fetcher = self.by_leader.get_or_insert_with(p.leader, new);
-        let busy = (!p.settled()).then_some(After::Start);
+        let waits = !p.settled() && !self.defects.on(Defect::FollowBeforeAppendsSettle);
+        let busy = waits.then_some(After::Start);
         fetcher.busy += usize::from(busy.is_some());
         let following = Following {
             epoch: p.leader_epoch,

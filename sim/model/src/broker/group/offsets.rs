@@ -4,7 +4,7 @@
 use super::shard::{Group, Kind, Shard};
 use super::{Ctx, Then, What, Write};
 use crate::broker::connections::Caller;
-use crate::defects::Defect;
+use crate::defects::{Defect, Defects};
 use crate::ids::*;
 use crate::limits::TOMBSTONES_PER_WRITE;
 use crate::record::schema::{GroupRecord, OffsetCommitValue};
@@ -104,7 +104,7 @@ impl Shard {
                 _ => Err(ResponseError::IllegalGeneration),
             };
         };
-        group.check_commit(version, member, instance, epoch).inspect_err(|error| {
+        group.check_commit(version, member, instance, epoch, ctx.defects).inspect_err(|error| {
             if matches!(error, ResponseError::IllegalGeneration | ResponseError::StaleMemberEpoch) {
                 ctx.mark("commit-fenced");
             }
@@ -181,9 +181,10 @@ impl Group {
         member: &str,
         instance: Option<&str>,
         epoch: i32,
+        defects: Defects,
     ) -> Result<(), ResponseError> {
         match &self.kind {
-            Kind::Classic(group) => group.check_commit(member, instance, epoch),
+            Kind::Classic(group) => group.check_commit(member, instance, epoch, defects),
             Kind::Consumer(group) => group.check_commit(version >= KNOWS_MEMBER_EPOCHS, member, epoch),
         }
     }

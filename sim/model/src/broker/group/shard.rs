@@ -352,7 +352,9 @@ impl Shard {
     /// What needs no record. An answer waits nevertheless until all is committed that it may be based on (Kafka:
     /// `CoordinatorRuntime`, "the read needs to wait on the last write operation").
     pub fn committed_nothing(&mut self, write: Write, ctx: &mut Ctx<'_>) {
-        if let (Then::Reply { .. }, Some(last)) = (&write.then, self.pending.back()) {
+        if let (Then::Reply { .. }, Some(last)) = (&write.then, self.pending.back())
+            && !ctx.defects.on(Defect::CoordinatorAnswersEarly)
+        {
             let Write { group, records, then, events, .. } = write;
             let (base, next) = (last.next, last.next);
             self.pending.push_back(Pending { group, base, next, records, then, events, timer: None });

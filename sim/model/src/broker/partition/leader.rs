@@ -104,7 +104,8 @@ impl Partition {
         }
         let Some(remote) = leading.remotes.iter().find(|r| r.id == replica) else { return Moved::default() };
         let reached = self.defects.on(Defect::IsrExpandBelowEpochStart) || remote.log_end >= leading.epoch_start;
-        if remote.log_end < self.high_watermark || !reached || !remote.may_join(image) {
+        let below = remote.log_end < self.high_watermark && !self.defects.on(Defect::IsrExpandBelowHighWatermark);
+        if below || !reached || !remote.may_join(image) {
             return Moved::default();
         }
         self.proposals += 1;
@@ -181,11 +182,16 @@ impl Partition {
                 self.partition_epoch = partition_epoch;
                 self.mark_isr(before, after, out);
                 self.trace_isr(out);
+                if self.defects.on(Defect::IsrCommitKeepsHighWatermark) {
+                    return (Moved::default(), false);
+                }
                 (self.maybe_raise_high_watermark(now.mono, image, out), false)
             }
             // The controller says that the partition epoch is right and that nothing was changed.
             IsrAnswer::Error(ResponseError::OperationNotAttempted | ResponseError::IneligibleReplica) => {
-                leading.isr.revert();
+                if !self.defects.on(Defect::RefusedIsrStaysPending) {
+                    leading.isr.revert();
+                }
                 self.trace_isr(out);
                 (Moved::default(), false)
             }

@@ -111,8 +111,9 @@ pub(crate) struct Partition {
     pub fetch_waits: Vec<usize>,
     /// `max.message.bytes`.
     pub message_max_bytes: i32,
+    /// Defects switched on.
+    pub defects: Defects,
     me: NodeId,
-    defects: Defects,
     high_watermark: Offset,
     isr_known: Vec<NodeId>,
     replicas: Vec<NodeId>,
@@ -404,7 +405,9 @@ impl Partition {
     /// on or off, as in Kafka since 4.0 (KAFKA-15583).
     pub fn maybe_raise_high_watermark(&mut self, now: Instant, image: &Image, out: &mut Outbox) -> Moved {
         let Role::Leader(leading) = &self.role else { return Moved::default() };
-        let too_few = leading.isr.committed().len() < self.effective_min_isr();
+        let wanted = self.defects.on(Defect::MinIsrCountsMaximalIsr);
+        let in_sync = if wanted { leading.isr.maximal_len() } else { leading.isr.committed().len() };
+        let too_few = in_sync < self.effective_min_isr();
         if too_few && !self.defects.on(Defect::HwAdvanceUnderMinIsr) {
             return Moved::default();
         }

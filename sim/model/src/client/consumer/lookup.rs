@@ -181,13 +181,15 @@ impl Consumer {
         if self.defects.on(Defect::NewPartitionResetRace) {
             waiting = self.all_waiting();
         }
+        // -1 says that there is none.
+        let lowest = i64::from(self.defects.on(Defect::CommittedZeroIsNone));
         for question in waiting {
             let Some(at) = self.about(question).filter(|&at| self.assigned[at].state == State::Committed) else {
                 continue;
             };
             let a = &self.assigned[at];
             match found.get(&(&*a.source.topic, a.source.partition)) {
-                Some(&(_, offset, epoch)) if offset >= 0 => {
+                Some(&(_, offset, epoch)) if offset >= lowest => {
                     let (topic, partition, epoch) = (a.topic, a.source.partition, LeaderEpoch(epoch));
                     self.metadata.saw_epoch(topic, partition, epoch);
                     self.resume(at, Offset(offset), epoch);

@@ -10,6 +10,7 @@ use super::{Consumer, ConsumerEvent, LOG_TRUNCATION};
 use crate::client::errors;
 use crate::client::network::NetworkEvent;
 use crate::config::AutoOffsetReset;
+use crate::defects::Defect;
 use crate::history::{IsolationLevel, PositionReason};
 use crate::ids::{ApiKey, LeaderEpoch, NodeId, Offset, TopicId};
 use crate::node::{Endpoint, Outbox};
@@ -415,7 +416,8 @@ impl Consumer {
                 let Some(at) = at else { continue };
                 let from = asked.iter().find(|(asked, ..)| *asked == self.assigned[at].id).map(|&(_, from, _)| from);
                 // Records of another place than the present one are of no use.
-                if from.is_some() && self.assigned[at].position.map(|p| p.offset) == from {
+                let here = self.assigned[at].position.map(|p| p.offset) == from;
+                if from.is_some() && (here || self.defects.on(Defect::LateFetchAnswerTaken)) {
                     self.on_partition(now, at, data);
                 }
             }

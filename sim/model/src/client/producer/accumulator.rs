@@ -6,7 +6,7 @@
 use super::ProducerRecord;
 use super::batch::{Batch, BatchKey, Batches};
 use super::idempotence::SequenceState;
-use super::partitioner::{Sticky, partition_for_key};
+use super::partitioner::{Sticky, partition_for_key, partition_for_key_among_led};
 use crate::client::metadata::{Topic, TopicIndex};
 use crate::config::ProducerConfig;
 use crate::defects::{Defect, Defects};
@@ -82,7 +82,8 @@ pub struct Accumulator {
     ignore_keys: bool,
     /// Batches born before need not linger.
     flush_before: u64,
-    defects: Defects,
+    /// Defects switched on.
+    pub defects: Defects,
 }
 
 impl Accumulator {
@@ -123,6 +124,9 @@ impl Accumulator {
             Some(partition) if (0..count as i64).contains(&i64::from(partition)) => partition,
             _ if count == 0 || record.partition.is_some() => return Append::NoMetadata,
             _ => match record.key {
+                Some(key) if !self.ignore_keys && self.defects.on(Defect::KeyHashedOverLed) => {
+                    partition_for_key_among_led(key, topic)
+                }
                 Some(key) if !self.ignore_keys => partition_for_key(key, count),
                 _ => {
                     sticky = true;

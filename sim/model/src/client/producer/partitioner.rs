@@ -34,6 +34,15 @@ pub fn partition_for_key(key: &[u8], partitions: usize) -> i32 {
     (murmur2(key) & i32::MAX) % partitions as i32
 }
 
+/// With `key-hashed-over-led`: the partition of a key among those that have a leader, if there are any.
+pub fn partition_for_key_among_led(key: &[u8], topic: &Topic) -> i32 {
+    let led = || (0i32..).zip(&topic.partitions).filter(|(_, p)| p.leader.is_some()).map(|(at, _)| at);
+    match led().count() {
+        0 => partition_for_key(key, topic.partitions.len()),
+        n => led().nth(partition_for_key(key, n) as usize).expect("one of that many"),
+    }
+}
+
 /// Where one topic's records without keys go at the moment.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Sticky {

@@ -8,6 +8,7 @@ use super::{DELIVERY_TIMEOUT, Init, PRODUCER_CLOSED, Producer, ProducerEvent};
 use crate::channel::LostReason;
 use crate::client::errors;
 use crate::client::network::NetworkEvent;
+use crate::defects::Defect;
 use crate::history::Acks;
 use crate::ids::{ApiKey, LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, TopicId};
 use crate::node::{Endpoint, Outbox};
@@ -396,8 +397,9 @@ impl Producer {
     fn complete(&mut self, now: Instant, key: BatchKey, answer: Answer) {
         let batch = &mut self.accumulator.batches[key];
         let (partition, done) = (batch.partition, batch.done);
-        self.accumulator.queues[partition].muted = false;
         let error = answer.error;
+        let stays = error != errors::NONE && self.accumulator.defects.on(Defect::PartitionStaysMuted);
+        self.accumulator.queues[partition].muted &= stays;
         if error == errors::NONE || error == errors::DUPLICATE_SEQUENCE_NUMBER {
             // A duplicate older than the broker remembers was appended, but nobody knows where.
             if let Some(idempotence) = &self.idempotence {

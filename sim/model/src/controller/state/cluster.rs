@@ -164,7 +164,9 @@ impl State {
     fn unfence(&self, id: NodeId, batch: &mut Batch) {
         let Some(broker) = self.working.broker(id) else { return };
         batch.records.push(registration_change(id, broker.epoch, Some(false), None));
-        self.change_partitions(Why::Back(id), batch);
+        if !self.spec.defects.on(Defect::NoElectionOnReturn) {
+            self.change_partitions(Why::Back(id), batch);
+        }
     }
 
     fn begin_shutdown(&self, id: NodeId, batch: &mut Batch) {

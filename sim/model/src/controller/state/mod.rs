@@ -23,6 +23,7 @@ use super::image::{ELR_FEATURE, Image, METADATA_VERSION_FEATURE, ReplayError};
 use super::sessions::Sessions;
 use super::spec::ControllerSpec;
 use crate::config::{BrokerConfig, TopicConfig};
+use crate::defects::Defect;
 use crate::ids::*;
 use crate::inspect::ControllerPartition;
 use crate::limits::PRODUCER_ID_BLOCK;
@@ -152,7 +153,8 @@ impl State {
     /// This controller is active from now on: every broker gets a full session, and a new cluster its features.
     pub fn activate(&mut self, now: Instant) -> Decided<()> {
         for (id, broker) in self.working.brokers() {
-            self.sessions.start(id, broker.fenced, now);
+            let fenced = broker.fenced || self.spec.defects.on(Defect::SessionsStartFenced);
+            self.sessions.start(id, fenced, now);
         }
         let mut batch = Batch::default();
         if self.working.feature(METADATA_VERSION_FEATURE) == 0 {

@@ -70,6 +70,7 @@ impl State {
             min_isr: (config.min_insync_replicas as usize).min(replication),
             elr_enabled: !self.spec.defects.on(Defect::LastReplicaStanding) && self.working.elr_enabled(),
             unclean_allowed: config.unclean_leader_election,
+            defects: self.spec.defects,
         }
     }
 

@@ -116,7 +116,7 @@ impl Host {
             let data = self.read(at, 1 << 20, self.log.log_end(), true).unwrap();
             for batch in record::batches(&data) {
                 let (header, bytes) = batch.unwrap();
-                producers.update(&header, &bytes);
+                producers.update(&header, &bytes, Defects::NONE);
                 at = header.next_offset();
             }
         }

@@ -153,7 +153,7 @@ impl Host {
         let mut epochs: Vec<(LeaderEpoch, Offset)> = Vec::new();
         for (header, bytes) in self.read_all(1 << 20) {
             assert!(record::verify_crc(&bytes));
-            producers.update(&header, &bytes);
+            producers.update(&header, &bytes, Defects::NONE);
             if epochs.last().is_none_or(|e| e.0 < header.leader_epoch) {
                 epochs.push((header.leader_epoch, header.base_offset));
             }

@@ -4,8 +4,8 @@ use super::reader::assigned;
 use super::requests::{Asked, Kind, Queued};
 use super::{Life, Source, Waits};
 use crate::event::{ConnEnd, NodeRef, Ordinal};
-use crate::invariants::Invariants;
 use crate::invariants::finding::Ctx;
+use crate::invariants::{Check, Invariants};
 use kafka_protocol::messages::{ConsumerGroupHeartbeatResponse, JoinGroupResponse, ResponseKind};
 use klamm_model::ids::*;
 use klamm_model::units::Duration;
@@ -125,6 +125,7 @@ impl Invariants {
         if member.is_empty() {
             return;
         }
+        self.armed.judged(Check::UniqueIds);
         let key = (group.to_owned(), member.to_owned());
         if let Some(since) = self.groups.issued.insert(key, ctx.ordinal) {
             let detail = format!("member id {member} is issued twice");
@@ -170,6 +171,8 @@ impl Invariants {
 
     /// A member is told its part of a generation.
     pub(super) fn synced(&mut self, ctx: Ctx, node: NodeRef, asked: &Asked, got: Vec<Source>) {
+        self.armed.judged(Check::TraceContradicted);
+        self.armed.judged(Check::ReplayEqualsLive);
         let (group, member, generation) = (&asked.group, &asked.member, asked.generation);
         if let Some(client) = self.groups.clients.get_mut(&asked.client) {
             client.told = Some((member.clone(), generation));
@@ -242,6 +245,8 @@ impl Invariants {
             }
         }
         let Some(assignment) = &r.assignment else { return };
+        self.armed.judged(Check::TraceContradicted);
+        self.armed.judged(Check::ReplayEqualsLive);
         let parts = assignment.topic_partitions.iter();
         let mut got: Vec<Source> =
             parts.flat_map(|t| t.partitions.iter().map(|p| self.source_of((TopicId(t.topic_id), *p)))).collect();

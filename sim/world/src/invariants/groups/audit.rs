@@ -13,7 +13,7 @@ use crate::event::Ordinal;
 use crate::invariants::batch::heads;
 use crate::invariants::finding::Ctx;
 use crate::invariants::replica::log_file;
-use crate::invariants::{Account, ReplicaFiles, Unmet};
+use crate::invariants::{Account, Check, ReplicaFiles, Unmet};
 use bytes::{Bytes, BytesMut};
 use klamm_model::ids::*;
 use klamm_model::inspect::{
@@ -50,6 +50,7 @@ impl Invariants {
         for name in names {
             let log = replayed.groups.get(name).unwrap_or(&empty);
             let none = GroupInspection::default();
+            self.armed.judged(Check::ReplayEqualsLive);
             let differs = self.difference(live.groups.get(name).unwrap_or(&none), log);
             if let Some(differs) = differs {
                 let who = self.cluster.name(account.node);
@@ -127,6 +128,7 @@ impl Invariants {
             for member in group.members.keys() {
                 let Some(life) = watched.lives.get(member) else { continue };
                 let Some((heard, limit)) = watched.heard(member, coordinator.at) else { continue };
+                self.armed.judged(Check::LivenessVerdicts);
                 let silent = ctx.at.since(heard);
                 if silent > at_most(limit) {
                     dead.push((name.clone(), member.clone(), silent, *life));

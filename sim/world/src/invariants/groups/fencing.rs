@@ -3,8 +3,8 @@
 use super::Source;
 use super::requests::Asked;
 use crate::event::{NodeRef, Ordinal};
-use crate::invariants::Invariants;
 use crate::invariants::finding::Ctx;
+use crate::invariants::{Check, Invariants};
 use kafka_protocol::messages::OffsetCommitRequest;
 use klamm_model::ids::*;
 
@@ -112,6 +112,7 @@ impl Invariants {
     }
 
     pub(super) fn refuse(&mut self, ctx: Ctx, asked: &Asked, api: &str) {
+        self.armed.judged(Check::Fencing);
         if let Some(Stale { why, because }) = &asked.stale {
             let detail = format!("a {api} that is stale is answered without an error: {why}");
             self.about_group(ctx, "fencing", &asked.group, detail, &[*because, asked.taken]);

@@ -9,6 +9,7 @@
 use super::reader::Current;
 use super::{Invariants, Waits, Watched};
 use crate::event::NodeRef;
+use crate::invariants::Check;
 use crate::invariants::finding::Ctx;
 use klamm_model::trace::RemovalReason;
 use klamm_model::units::{Duration, Instant};
@@ -123,6 +124,7 @@ impl Invariants {
             }
             RemovalReason::Left | RemovalReason::Replaced | RemovalReason::Evicted => return,
         };
+        self.armed.judged(Check::LivenessVerdicts);
         if early {
             self.about_group(ctx, "liveness-verdicts", group, detail, &[life.ordinal]);
         }

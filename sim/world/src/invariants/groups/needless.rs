@@ -13,6 +13,7 @@
 use super::reader::Classic;
 use super::{Invariants, Source};
 use crate::event::{NodeRef, Ordinal};
+use crate::invariants::Check;
 use crate::invariants::cluster::PartIx;
 use crate::invariants::finding::Ctx;
 use kafka_protocol::messages::MetadataResponse;
@@ -161,6 +162,9 @@ impl Invariants {
             watched.needless.begun = ctx.ordinal;
         }
         let begins = from == STABLE && matches!(to, "PreparingRebalance" | "Assigning" | "Reconciling");
+        if begins {
+            self.armed.judged(Check::NeedlessRebalance);
+        }
         if begins && settled && watched.needless.cause.is_none() {
             watched.needless.pending = Some((ctx, watched.stable));
         }
@@ -236,6 +240,7 @@ impl Invariants {
             return;
         }
         let Some((kept, most)) = kept_and_most(before, now) else { return };
+        self.armed.judged(Check::NeedlessMove);
         if kept < most {
             let detail = format!("{kept} partitions stay with their owners, where {most} could");
             let id = self.cluster.parts[ix.0].id;

@@ -6,9 +6,9 @@
 use super::Source;
 use super::fencing::Stale;
 use super::requests::{Asked, Kind};
-use crate::invariants::Invariants;
 use crate::invariants::cluster::PartIx;
 use crate::invariants::finding::Ctx;
+use crate::invariants::{Check, Invariants};
 use kafka_protocol::messages::OffsetFetchResponse;
 use klamm_model::ids::*;
 
@@ -22,6 +22,8 @@ impl Invariants {
         stale: Option<&Stale>,
     ) {
         let group = &asked.group;
+        self.armed.judged(Check::Fencing);
+        self.armed.judged(Check::CommittedOffset);
         if let Some(Stale { why, because }) = stale {
             let detail =
                 format!("a commit of {offset} for {}-{} is accepted though it is stale: {why}", source.0, source.1);
@@ -64,6 +66,9 @@ impl Invariants {
             if !legitimate.iter().any(|(g, good)| g == group && *good) {
                 continue;
             }
+            if self.replayed(group).is_some() {
+                self.armed.judged(Check::CommittedOffset);
+            }
             let Some((_, log)) = self.replayed(group) else { continue };
             let answer = (offset >= 0).then_some(offset);
             let committed = log.replayed.groups.get(group).and_then(|g| g.offsets.get(&source));
@@ -97,6 +102,7 @@ impl Invariants {
     ) {
         let Some(ix) = self.cluster.find(partition) else { return };
         let Some(log) = self.groups.logs.get(&ix).filter(|log| !log.lost) else { return };
+        self.armed.judged(Check::TraceContradicted);
         let key = (source.0.to_owned(), source.1);
         let committed = log.replayed.groups.get(group).and_then(|g| g.offsets.get(&key));
         let known = committed.is_some_and(|c| c.at > at.0 || (c.at == at.0 && c.offset == offset.map(|o| o.0)));
@@ -115,6 +121,7 @@ impl Invariants {
     /// A tombstone of an offset: it may expire only when nobody can need it (KIP-211).
     pub(super) fn expiry_judged(&mut self, ctx: Ctx, ix: PartIx, offset: i64, said: &super::Said) {
         let super::Said::Offset { group, topic, offset: None, .. } = said else { return };
+        self.armed.judged(Check::CommittedOffset);
         let gone = !self.cluster.names.contains_key(topic.as_str());
         let Some(state) = self.groups.logs.get(&ix).and_then(|l| l.replayed.groups.get(group)) else { return };
         let classic = state.classic.as_ref().is_some_and(|c| c.members.iter().any(|m| m.topics.contains(topic)));

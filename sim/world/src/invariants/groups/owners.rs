@@ -11,8 +11,10 @@ use super::log::GroupState;
 use super::reader::{Classic, Said};
 use super::{Invariants, Source};
 use crate::event::{NodeRef, Ordinal};
+use crate::invariants::Check;
 use crate::invariants::cluster::PartIx;
 use crate::invariants::finding::Ctx;
+use klamm_model::history::RebalanceProtocol;
 use klamm_model::ids::Offset;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,6 +71,8 @@ impl Invariants {
     pub(super) fn generation_committed(&mut self, ctx: Ctx, ix: PartIx, group: &str, offset: i64) {
         let Some(state) = self.groups.logs.get(&ix).and_then(|l| l.replayed.groups.get(group)) else { return };
         let Some(classic) = &state.classic else { return };
+        self.armed.judged(Check::AssignmentLegal);
+        self.armed.judged(Check::SingleOwner);
         let wrong = classic_faults(classic, state.classic_before.as_ref());
         let since = state.classic_since;
         self.judged(ctx, ix, group, offset, since, wrong);
@@ -88,6 +92,7 @@ impl Invariants {
             .iter()
             .map(|(m, parts)| (m.as_str(), parts.as_slice(), state.members.get(m).map_or(none, |s| &s.topics)))
             .collect();
+        self.armed.judged(Check::AssignmentLegal);
         let wrong = faults_of(&members, |_| false).into_iter();
         // A target gives nothing away yet: what it gives twice is an illegal assignment.
         let wrong = wrong.map(|(_, text)| ("assignment-legal", format!("target: {text}"))).collect();
@@ -103,6 +108,7 @@ impl Invariants {
             let Said::Current { group, value: Some(current), .. } = said else { continue };
             let Some(state) = log.replayed.groups.get(group) else { continue };
             for part in current.assigned.iter().chain(&current.pending) {
+                self.armed.judged(Check::SingleOwner);
                 if let Some(owners) = state.owners.get(part).filter(|o| o.len() > 1)
                     && seen.insert((group, *part))
                 {
@@ -122,6 +128,7 @@ impl Invariants {
     pub(super) fn client_assigned(&mut self, ctx: Ctx, node: NodeRef, source: Source) {
         let Some(side) = self.groups.clients.get_mut(&node) else { return };
         let (group, member) = (side.facts.group.to_string(), side.member.clone());
+        self.armed.judged(Check::SingleOwner);
         if let Some(since) = side.gave_up.remove(&source) {
             let detail = format!(
                 "{member} gave {}-{} up in a rebalance in which it was to keep it, and got it back",
@@ -164,6 +171,9 @@ impl Invariants {
     pub(super) fn client_revoked(&mut self, ctx: Ctx, node: NodeRef, source: Source, lost: bool) {
         let Some(side) = self.groups.clients.get(&node) else { return };
         let group = side.facts.group.to_string();
+        if !lost && side.facts.protocol != RebalanceProtocol::Eager {
+            self.armed.judged(Check::NeedlessRevocation);
+        }
         if let Some(holders) = self.groups.watched(&group).holders.get_mut(&source) {
             holders.remove(&node);
         }

@@ -359,7 +359,9 @@ impl ClassicGroup {
                 ctx.reply(caller, answer);
             }
             self.pending_sync.insert(id.clone());
-            self.heard_of(&id, ctx);
+            if !ctx.defects.on(Defect::SessionsNotRearmed) {
+                self.heard_of(&id, ctx);
+            }
         }
         let what = What::Sync { group: self.id.clone(), generation: self.generation };
         self.sync_timer = Some(ctx.timer(after(ctx, self.rebalance_timeout()), what));

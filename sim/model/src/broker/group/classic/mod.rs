@@ -23,6 +23,7 @@ pub(in crate::broker::group) use sync::{fit_sync, generation_of};
 use super::{Ctx, Session};
 use crate::broker::connections::Caller;
 use crate::broker::text;
+use crate::defects::{Defect, Defects};
 use crate::record::schema::subscription_topics;
 use crate::timers::TimerKey;
 use crate::trace::{RemovalReason, TraceEvent};
@@ -194,7 +195,13 @@ impl ClassicGroup {
     ///
     /// # Errors
     /// As Kafka's `ClassicGroup.validateOffsetCommit`.
-    pub fn check_commit(&self, member: &str, instance: Option<&str>, generation: i32) -> Result<(), ResponseError> {
+    pub fn check_commit(
+        &self,
+        member: &str,
+        instance: Option<&str>,
+        generation: i32,
+        defects: Defects,
+    ) -> Result<(), ResponseError> {
         if generation < 0 && self.state == State::Empty {
             return Ok(());
         }
@@ -203,7 +210,7 @@ impl ClassicGroup {
             return Err(ResponseError::UnknownMemberId);
         }
         self.check_member(member, instance)?;
-        if generation != self.generation {
+        if generation != self.generation && !defects.on(Defect::CommitGenerationUnchecked) {
             return Err(ResponseError::IllegalGeneration);
         }
         if self.state == State::CompletingRebalance {

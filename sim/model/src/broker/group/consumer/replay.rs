@@ -39,7 +39,9 @@ impl ConsumerGroup {
                         (m.epoch, m.previous_epoch) = (LEFT, LEFT);
                         m.assigned.clear();
                         m.pending.clear();
-                        held.into_iter().for_each(|p| self.release(member, p));
+                        if !defects.on(Defect::RemovedMemberKeepsPartitions) {
+                            held.into_iter().for_each(|p| self.release(member, p));
+                        }
                     }
                 }
             },

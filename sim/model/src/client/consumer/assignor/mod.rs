@@ -58,7 +58,7 @@ pub fn assign(
     defects: Defects,
 ) -> Vec<Vec<TopicPartition>> {
     let mut assignment = match assignor {
-        Assignor::Range => range::assign(partitions, members),
+        Assignor::Range => range::assign(partitions, members, defects),
         Assignor::RoundRobin => round_robin::assign(partitions, members),
         Assignor::Sticky => sticky::assign(partitions, members, false, defects),
         Assignor::CooperativeSticky => sticky::assign(partitions, members, true, defects),

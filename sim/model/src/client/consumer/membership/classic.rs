@@ -222,7 +222,8 @@ impl Consumer {
             return Instant::MAX;
         }
         let session_by = group.classic().heartbeat.answered + self.config.session_timeout;
-        let poll_by = if group.is_leaving() { Instant::MAX } else { group.poll_by(self.config.max_poll_interval) };
+        let longest = self.config.max_poll_interval;
+        let poll_by = if group.is_leaving() { Instant::MAX } else { group.poll_by(longest, self.defects) };
         if now >= session_by {
             // The coordinator is silent: perhaps it is somebody else by now.
             self.forget_coordinator(group, now, out);

@@ -204,7 +204,8 @@ impl Modern {
 
 impl Consumer {
     pub(super) fn keep_modern(&mut self, group: &mut Group, now: Instant, out: &mut Outbox) -> Instant {
-        let poll_by = if group.is_leaving() { Instant::MAX } else { group.poll_by(self.config.max_poll_interval) };
+        let longest = self.config.max_poll_interval;
+        let poll_by = if group.is_leaving() { Instant::MAX } else { group.poll_by(longest, self.defects) };
         let may_progress = group.may_progress();
         let mut next = Instant::MAX;
         match group.modern().state {

@@ -1,0 +1,121 @@
+//! Names that do not exist are refused when the file is read, with place and suggestion; and so is a fault that would happen
+//! without end.
+
+mod common;
+
+use common::{Place, TINY};
+use std::path::Path;
+
+fn case(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/scenarios").join(name);
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn inert_leader() {
+    let place = Place::new();
+    place.put("inert-leader.toml", case("inert-leader.toml"));
+    let said = place.klamm(&["run", "inert-leader.toml", "--seeds", "5", "--out", "out"]);
+    said.refused(&["inert-leader.toml:15:8", "there is no topic `order`", "did you mean `orders`"]);
+    assert!(!place.path().join("out").exists());
+}
+
+#[test]
+fn serve_faults_times_bomb() {
+    let place = Place::new();
+    place.put("bomb.toml", case("serve-faults-times-bomb.toml"));
+    let said = place.klamm(&["serve", "--brokers", "1", "--listen", "127.0.0.1:0", "--faults", "bomb.toml"]);
+    said.refused(&["bomb.toml", "[[fault]] number 1", "`times` must be at most 1000"]);
+    // The same in a scenario, whatever the numbers between which it is drawn.
+    for times in ["1000000000", "\"0..1001\"", "[1, 4000000000]"] {
+        place.put("tiny.toml", TINY.replace("times = 4", &format!("times = {times}")));
+        place.klamm(&["run", "tiny.toml", "--out", "out"]).refused(&["tiny.toml:22:1", "`times` must be at most 1000"]);
+    }
+}
+
+/// A scenario with a topic that grows, a group, and one fault.
+fn with(fault: &str, more: &str) -> String {
+    format!(
+        "name = \"names\"\nsummary = \"Names.\"\nduration = \"4s\"\nconverge-within = \"60s\"\n\
+         broker = {{ \"offsets.topic.num.partitions\" = [3, 5] }}\n\
+         [[topic]]\nname = \"orders\"\npartitions = \"1..2\"\nreplication = [2, 3]\ngrow = {{ to = 4, at = \"1s\" }}\n\
+         [[topic]]\nname = \"paid\"\n\
+         [[clients]]\nkind = \"producer\"\nload = {{ rate = 20 }}\n\
+         config = {{ \"delivery.timeout.ms\" = 8000, \"request.timeout.ms\" = 1500 }}\n\
+         [[clients]]\nkind = \"group\"\nconfig = {{ \"group.id\" = [\"billing\", \"audit\"], \"session.timeout.ms\" = 6000 }}\n\
+         [[clients]]\nkind = \"consumer\"\nconfig = {{ \"group.id\" = \"reader\" }}\n\
+         [[fault]]\nkind = \"kill\"\nwho = \"b1\"\nat = \"1s\"\n\
+         [[fault]]\nat = \"1s\"\n{fault}\n{more}"
+    )
+}
+
+#[test]
+fn names_that_cannot_exist_are_refused_and_those_that_can_are_not() {
+    let place = Place::new();
+    let said = |fault: &str, more: &str| {
+        place.put("names.toml", with(fault, more));
+        place.klamm(&["run", "names.toml", "--seeds", "1", "--recheck", "0", "--out", "out"])
+    };
+    let refused: &[(&str, &str, &[&str])] = &[
+        ("kind = \"kill\"\nwho = \"leader(order-0)\"", "", &["names.toml:29:8", "did you mean `orders`"]),
+        ("kind = \"kill\"\nwho = \"leader(orders-4)\"", "", &["never has a partition 4", "its last is 3"]),
+        ("kind = \"kill\"\nwho = \"follower(orders-0, 2)\"", "", &["never has a follower 2", "2 at most"]),
+        ("kind = \"power-loss\"\nwho = [\"b1\", \"isr(payed-0)\"]", "", &["did you mean `paid`"]),
+        ("kind = \"kill\"\nwho = \"b4\"", "", &["there is no host `b4`"]),
+        ("kind = \"kill\"\nwho = \"m2\"", "", &["there is no host `m2`"]),
+        ("kind = \"partition\"\nbetween = [\"p1\", \"replicas(paid-1)\"]", "", &["never has a partition 1"]),
+        ("kind = \"isolate\"\nwho = \"leader(klamm-probe-0)\"", "", &["there is no topic `klamm-probe`"]),
+        ("kind = \"kill\"\nwho = \"leader(__cluster_metadata-0)\"", "", &["there is no topic `__cluster_metadata`"]),
+        ("kind = \"kill\"\nwho = \"leader(__consumer_offsets-5)\"", "", &["never has a partition 5", "its last is 4"]),
+        ("kind = \"kill\"\nwho = \"b1\"\nwhen = \"up(b2) and not hw-lag(orders-9)\"", "", &["never has a partition 9"]),
+        ("kind = \"kill\"\nwho = \"b1\"\nwhen = \"leads(b7, orders-0)\"", "", &["no host `b7`"]),
+        ("kind = \"kill\"\nwho = \"b1\"\nwhen = \"in-isr(leader(oders-0), orders-0)\"", "", &["did you mean `orders`"]),
+        ("kind = \"kill\"\nwho = \"coordinator(biling)\"", "", &["a group `biling`", "did you mean `billing`"]),
+        ("kind = \"kill\"\nwho = \"coordinator(reader)\"", "", &["no client is of a group `reader`"]),
+        ("kind = \"kill\"\nwho = \"b1\"\nwhen = \"rebalancing(bill)\"", "", &["no client is of a group `bill`"]),
+        ("kind = \"bit-rot\"\nwho = \"b1\"\nlog = \"order-0\"", "", &["there is no topic `order`"]),
+        ("kind = \"bit-rot\"\nwho = \"b1\"\nlog = \"orders-4\"", "", &["never has a partition 4"]),
+        ("kind = \"bit-rot\"\nwho = \"b1\"\nlog = \"orders\"", "", &["there is no log `orders`"]),
+        (
+            "kind = \"hold\"\nbetween = [\"b1\", \"b2\"]\napi = \"Fetsh\"",
+            "",
+            &["no API `Fetsh`", "did you mean `Fetch`"],
+        ),
+        ("kind = \"hold\"\nbetween = [\"b1\", \"b2\"]\napi = \"EndTxn\"", "", &["no node sends `EndTxn` here"]),
+        (
+            "kind = \"kill\"\nwho = \"b2\"",
+            "[expect]\nsometimes = [\"leader-electd\"]",
+            &["names.toml:31:14", "there is no mark `leader-electd`", "did you mean `leader-elected`"],
+        ),
+        ("kind = \"kill\"\nwho = \"b2\"", "[expect]\nviolations = [\"lost-wirte\"]", &["did you mean `lost-write`"]),
+        ("kind = \"kill\"\nwho = \"b2\"", "[expect]\npermits = [\"duplicates\"]", &["did you mean `duplicate`"]),
+        (
+            "kind = \"kill\"\nwho = \"b2\"",
+            "[matrix]\n\"brokr.min.insync.replicas\" = [1, 2]",
+            &["did you mean `broker`"],
+        ),
+        ("kind = \"kill\"\nwho = \"b2\"", "[[variant]]\nname = \"v\"\nset = { \"topic.replicaton\" = 1 }", &["topic"]),
+    ];
+    for (fault, more, words) in refused {
+        said(fault, more).refused(words);
+    }
+    assert!(!place.path().join("out").exists());
+    for (fault, more) in [
+        ("kind = \"kill\"\nwho = \"leader(orders-3)\"", ""),
+        ("kind = \"kill\"\nwho = \"follower(orders-0, 1)\"", ""),
+        ("kind = \"kill\"\nwho = \"leader(__consumer_offsets-4)\"", ""),
+        ("kind = \"kill\"\nwho = \"coordinator(audit)\"", ""),
+        ("kind = \"kill\"\nwho = \"b2\"", "[expect]\npermits = [\"shell-contract\", \"convergence\", \"duplicate\"]"),
+    ] {
+        let said = said(fault, more);
+        assert!([0, 4].contains(&said.code), "{fault}: {said:?}");
+        std::fs::remove_dir_all(place.path().join("out")).unwrap();
+    }
+}
+
+#[test]
+fn without_a_group_there_is_no_topic_of_offsets() {
+    let place = Place::new();
+    place.put("tiny.toml", TINY.replace("leader(orders-0)", "leader(__consumer_offsets-0)"));
+    place.klamm(&["run", "tiny.toml", "--out", "out"]).refused(&["there is no topic `__consumer_offsets`"]);
+}
