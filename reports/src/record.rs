@@ -489,13 +489,13 @@ impl RunRecord {
         };
         let mut run: RunRecord = serde_json::from_value(value).map_err(|e| e.to_string())?;
         if schema == 1 {
-            run.from_the_first_schema();
+            run.bring_up_to_date();
         }
         Ok(run)
     }
 
     /// Names causes in words, and counts what was planned as what was run.
-    fn from_the_first_schema(&mut self) {
+    fn bring_up_to_date(&mut self) {
         self.schema = SCHEMA;
         for s in &mut self.scenarios {
             s.planned = s.seeds.len() as u64;

@@ -90,7 +90,13 @@ fn a_permitted_loss_is_told_in_words_and_can_be_forbidden() {
     assert!(said.out.contains("  violated  lossy"), "{}", said.out);
     assert!(!said.out.contains("acknowledged records lost (acks=1"), "no longer permitted: {}", said.out);
     let failure = failures(&place.run_folder("forbid"))[0].display().to_string();
-    assert_eq!(place.klamm(&["replay", &failure]).code, 1, "its folder knows that it is forbidden");
+    let replayed = place.klamm(&["replay", &failure]);
+    assert_eq!(replayed.code, 1, "its folder knows that it is forbidden");
+    let verdict = fs::read_to_string(place.path().join(&failure).join("verdict.json")).unwrap();
+    for text in [&verdict, &replayed.out, &said.out] {
+        assert!(text.contains("forbidden here, though it comes of acks=1"), "{text}");
+        assert_eq!(codes_in(text), Vec::<String>::new());
+    }
     let said = run("lossy.toml", &["--strict"], "strict");
     assert_eq!(said.code, 1, "{said:?}");
     let again = said.out.lines().find_map(|l| l.trim().strip_prefix("again: klamm ")).unwrap();
