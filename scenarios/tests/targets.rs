@@ -57,7 +57,7 @@ fn names_that_cannot_exist_are_refused_and_those_that_can_are_not() {
         place.klamm(&["run", "names.toml", "--seeds", "1", "--recheck", "0", "--out", "out"])
     };
     let refused: &[(&str, &str, &[&str])] = &[
-        ("kind = \"kill\"\nwho = \"leader(order-0)\"", "", &["names.toml:29:8", "did you mean `orders`"]),
+        ("kind = \"kill\"\nwho = \"leader(order-0)\"", "", &["names.toml:30:8", "did you mean `orders`"]),
         ("kind = \"kill\"\nwho = \"leader(orders-4)\"", "", &["never has a partition 4", "its last is 3"]),
         ("kind = \"kill\"\nwho = \"follower(orders-0, 2)\"", "", &["never has a follower 2", "2 at most"]),
         ("kind = \"power-loss\"\nwho = [\"b1\", \"isr(payed-0)\"]", "", &["did you mean `paid`"]),
@@ -85,7 +85,7 @@ fn names_that_cannot_exist_are_refused_and_those_that_can_are_not() {
         (
             "kind = \"kill\"\nwho = \"b2\"",
             "[expect]\nsometimes = [\"leader-electd\"]",
-            &["names.toml:31:14", "there is no mark `leader-electd`", "did you mean `leader-elected`"],
+            &["names.toml:32:14", "there is no mark `leader-electd`", "did you mean `leader-elected`"],
         ),
         ("kind = \"kill\"\nwho = \"b2\"", "[expect]\nviolations = [\"lost-wirte\"]", &["did you mean `lost-write`"]),
         ("kind = \"kill\"\nwho = \"b2\"", "[expect]\npermits = [\"duplicates\"]", &["did you mean `duplicate`"]),

@@ -73,7 +73,7 @@ mod tests {
 
     /// The marks that a source file sets: `mark: "..."` in a trace, or `mark("...")`, or a choice between two.
     fn set_in(text: &str) -> BTreeSet<String> {
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         let mut marks = BTreeSet::new();
         for start in ["mark: ", "mark("] {
             for rest in code.split(start).skip(1) {

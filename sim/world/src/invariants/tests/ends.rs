@@ -20,7 +20,7 @@ fn account(log_end: i64, high_watermark: i64, leader: i32) -> PartitionInspectio
 }
 
 impl World {
-    fn accounts(&self, ends: [i64; 3]) -> Vec<Account> {
+    pub(super) fn accounts(&self, ends: [i64; 3]) -> Vec<Account> {
         let broker = |n: usize| {
             let inspection = BrokerInspection {
                 id: NodeId(n as i32),

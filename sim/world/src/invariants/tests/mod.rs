@@ -1,5 +1,6 @@
 //! Event sequences made by hand: each invariant fires on its violation, and stays silent on what is legal.
 
+mod armed;
 mod compaction;
 mod ends;
 mod live;
@@ -311,6 +312,7 @@ impl World {
     fn fires(&self, check: &str) {
         let found: Vec<String> = self.judge.findings().iter().map(|f| f.to_string()).collect();
         assert!(self.judge.findings().iter().any(|f| f.check == check), "{check}: {found:#?}");
+        armed(&self.judge, check);
     }
 }
 
@@ -348,6 +350,13 @@ pub(in crate::invariants) fn silent(judge: &Invariants) {
     assert!(found.is_empty(), "{found:#?}");
 }
 
+/// What finds something was able to.
+#[track_caller]
+fn armed(judge: &Invariants, check: &str) {
+    assert!(CHECKS.contains(&check), "{check} is not in the list");
+    assert!(judge.armed().any(|(name, n)| name == check && n > 0), "{check} found something and was not armed");
+}
+
 /// This check found something, with a witness, and no other did.
 #[track_caller]
 pub(in crate::invariants) fn only<'a>(judge: &'a Invariants, check: &str) -> &'a Finding {
@@ -355,5 +364,6 @@ pub(in crate::invariants) fn only<'a>(judge: &'a Invariants, check: &str) -> &'a
     assert!(!found.is_empty() && judge.findings().iter().all(|f| f.check == check), "{check}: {found:#?}");
     let first = &judge.findings()[0];
     assert!(!first.witness.is_empty());
+    armed(judge, check);
     first
 }
