@@ -26,9 +26,13 @@ fn table() -> Vec<(String, u8, Vec<String>)> {
 fn checked(file: &str) -> (u8, String) {
     let form = if file.ends_with(".edn") { Form::Jepsen } else { Form::Klamm };
     let from = input::open(&folder().join(file)).unwrap();
-    match check(from, Options { form, ..Options::default() }) {
-        Ok(report) => (report.exit, report.words()),
-        Err(e) => (crate::cli::BAD_INPUT, e.to_string()),
+    // A panic is no answer, and must not hide those of the other cases.
+    let judged =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(from, Options { form, ..Options::default() })));
+    match judged {
+        Ok(Ok(report)) => (report.exit, report.words()),
+        Ok(Err(e)) => (crate::cli::BAD_INPUT, e.to_string()),
+        Err(_) => (101, "panicked".to_owned()),
     }
 }
 
