@@ -44,7 +44,8 @@ async fn send(history: &mut History, client: u32, topic: &str, partition: &Parti
     // Before the call: the record may be read before the call returns.
     history.add(client, "send", json!({ "value": value, "topic": topic, "partition": 0 }));
     let bytes = Some(value.clone().into_bytes());
-    let record = Record { key: None, value: bytes, headers: BTreeMap::new(), timestamp: std::time::SystemTime::now().into() };
+    let record =
+        Record { key: None, value: bytes, headers: BTreeMap::new(), timestamp: std::time::SystemTime::now().into() };
     let resolved = match partition.produce(vec![record], Compression::NoCompression).await {
         Ok(offsets) => json!({ "value": value, "outcome": "ok", "partition": 0, "offset": offsets[0] }),
         // An error may stand beside an appended record: the outcome is unknown.

@@ -1,7 +1,7 @@
 //! What a history does not tell, and what can therefore not be judged.
 
 use super::report::{Counts, NotJudged};
-use klamm_model::history::{Entry, Op, Outcome, TopicPartition};
+use klamm_model::history::{Acks, Entry, Op, Outcome, TopicPartition};
 use klamm_model::ids::{ClientId, Incarnation};
 use klamm_workloads::history::errors::leaves_open;
 use klamm_workloads::history::{Names, plain};
@@ -24,6 +24,8 @@ pub(super) struct Coverage {
     somewhere: u64,
     topics: BTreeMap<Arc<str>, ()>,
     finals: BTreeSet<TopicPartition>,
+    /// A producer said that it asks for no acknowledgement.
+    pub(super) acks_0: bool,
     without_offset: u64,
     without_epoch: u64,
     members: bool,
@@ -41,7 +43,8 @@ impl Coverage {
         let who = (entry.client, entry.incarnation);
         let reader = |source: &TopicPartition| (entry.client, entry.incarnation, source.clone());
         match &entry.op {
-            Op::Producer { .. } => {
+            Op::Producer { facts } => {
+                self.acks_0 |= facts.acks == Acks::None;
                 self.producers.insert(who);
             }
             Op::Send { key, topic, .. } => {

@@ -221,9 +221,11 @@ impl Session {
             CHECKS.iter().map(|check| Check { check: (*check).to_owned(), judged: judged(check) }).collect()
         };
         let permitted = counts.permitted + counts.lost_with_acks_0;
+        // With acks=0 nothing is acknowledged, and what is there is judged all the same.
+        let acks_0 = self.coverage.acks_0 && counts.sends > 0;
         let verdict = if counts.violations > 0 || (self.options.strict && permitted > 0) {
             Verdict::Violated
-        } else if counts.acknowledged == 0 || counts.records_read == 0 {
+        } else if (counts.acknowledged == 0 && !acks_0) || counts.records_read == 0 {
             Verdict::NothingJudged
         } else {
             Verdict::Held

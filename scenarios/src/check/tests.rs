@@ -26,9 +26,13 @@ fn table() -> Vec<(String, u8, Vec<String>)> {
 fn checked(file: &str) -> (u8, String) {
     let form = if file.ends_with(".edn") { Form::Jepsen } else { Form::Klamm };
     let from = input::open(&folder().join(file)).unwrap();
-    match check(from, Options { form, ..Options::default() }) {
-        Ok(report) => (report.exit, report.words()),
-        Err(e) => (crate::cli::BAD_INPUT, e.to_string()),
+    // A panic is no answer, and must not hide those of the other cases.
+    let judged =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(from, Options { form, ..Options::default() })));
+    match judged {
+        Ok(Ok(report)) => (report.exit, report.words()),
+        Ok(Err(e)) => (crate::cli::BAD_INPUT, e.to_string()),
+        Err(_) => (101, "panicked".to_owned()),
     }
 }
 
@@ -93,4 +97,27 @@ fn what_is_permitted_is_grouped_and_strict_forbids_it() {
     let all = judged(Options { all: true, ..Options::default() });
     assert!(all.groups[0].findings.iter().all(|f| !f.detail.is_empty() && !f.witness.is_empty()));
     assert_eq!(all.groups[0].findings.len(), 49);
+}
+
+#[test]
+fn what_our_own_clients_did_keeps_the_contract_and_is_judged_as_it_was() {
+    use crate::run::{Options as RunOptions, run_seed};
+    // One of each kind of client; `KLAMM_EVERY=1` runs all that the catalogue has in these suites.
+    let every = std::env::var("KLAMM_EVERY").ok().and_then(|n| n.parse().ok()).unwrap_or(9);
+    let suites = ["smoke", "groups", "services"];
+    let of_suite = |tags: &[String]| suites.iter().any(|suite| tags.iter().any(|tag| tag == suite));
+    let scenarios = crate::catalog::embedded().map(|(_, s)| s).filter(|s| of_suite(&s.tags)).step_by(every);
+    let mut judged = 0;
+    for scenario in scenarios {
+        let outcome = run_seed(&scenario, 7, &RunOptions { record: true, ..RunOptions::default() });
+        let header = klamm_workloads::history::Header::new(outcome.declared.clone(), BTreeMap::new());
+        let history = outcome.recording.as_ref().expect("recording is on").history.iter();
+        let text = klamm_workloads::history::write(Vec::new(), &header, history).unwrap();
+        let report = check(std::io::Cursor::new(&text), Options::default());
+        let report = report.unwrap_or_else(|e| panic!("{}: {e}", scenario.name));
+        let seen = outcome.violations(&scenario).filter(|f| CHECKS.contains(&f.check.as_str())).count() as u64;
+        assert_eq!(report.counts.violations > 0, seen > 0, "{}: {}", scenario.name, report.words());
+        judged += u64::from(report.counts.records_read > 0);
+    }
+    assert!(judged > 3, "only {judged} histories had reads");
 }

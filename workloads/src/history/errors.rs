@@ -74,10 +74,6 @@ const OPEN: &[Open] = &[
         names: &["_PURGE_INFLIGHT", "_GAPLESS_GUARANTEE", "_FATAL", "_DESTROY"],
         why: "the client gave the record up while a request with it may have been under way",
     },
-    Open {
-        names: &["NOT_LEADER_OR_FOLLOWER", "NOT_LEADER_FOR_PARTITION", "NotLeaderOrFollowerException"],
-        why: "the leader may have been deposed after it appended the record",
-    },
 ];
 
 /// Why an error does not mean that a send failed; none, if it does, or if the error is unknown.
@@ -111,7 +107,7 @@ mod tests {
     fn names_in_the_style_of_the_protocol_are_the_protocols() {
         let known: Vec<String> =
             (-1..200).filter_map(ResponseError::try_from_code).map(|e| e.to_string().to_lowercase()).collect();
-        let alias = ["UNKNOWN", "NOT_LEADER_FOR_PARTITION"];
+        let alias = ["UNKNOWN"];
         let upper = |name: &&&str| name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
         for name in OPEN.iter().flat_map(|open| open.names).filter(upper).filter(|n| !n.starts_with('_')) {
             let plain = name.replace('_', "").to_lowercase();
