@@ -60,7 +60,7 @@ fn names_that_cannot_exist_are_refused_and_those_that_can_are_not() {
         ("kind = \"kill\"\nwho = \"leader(order-0)\"", "", &["names.toml:30:8", "did you mean `orders`"]),
         ("kind = \"kill\"\nwho = \"leader(orders-4)\"", "", &["never has a partition 4", "its last is 3"]),
         ("kind = \"kill\"\nwho = \"follower(orders-0, 2)\"", "", &["never has a follower 2", "2 at most"]),
-        ("kind = \"power-loss\"\nwho = [\"b1\", \"isr(payed-0)\"]", "", &["did you mean `paid`"]),
+        ("kind = \"power-loss\"\nwho = [\"b1\", \"isr(payd-0)\"]", "", &["did you mean `paid`"]),
         ("kind = \"kill\"\nwho = \"b4\"", "", &["there is no host `b4`"]),
         ("kind = \"kill\"\nwho = \"m2\"", "", &["there is no host `m2`"]),
         ("kind = \"partition\"\nbetween = [\"p1\", \"replicas(paid-1)\"]", "", &["never has a partition 1"]),
@@ -85,7 +85,7 @@ fn names_that_cannot_exist_are_refused_and_those_that_can_are_not() {
         (
             "kind = \"kill\"\nwho = \"b2\"",
             "[expect]\nsometimes = [\"leader-electd\"]",
-            &["names.toml:32:14", "there is no mark `leader-electd`", "did you mean `leader-elected`"],
+            &["names.toml:32:15", "there is no mark `leader-electd`", "did you mean `leader-elected`"],
         ),
         ("kind = \"kill\"\nwho = \"b2\"", "[expect]\nviolations = [\"lost-wirte\"]", &["did you mean `lost-write`"]),
         ("kind = \"kill\"\nwho = \"b2\"", "[expect]\npermits = [\"duplicates\"]", &["did you mean `duplicate`"]),
