@@ -110,6 +110,8 @@ impl Invariants {
             return;
         }
         self.armed.judged(Check::LogMatching);
+        // What stands before the log's start is no part of it: a replica may still hold there what diverged.
+        let previous = previous.filter(|_| batch.base > part.log_start.0);
         let Err(mismatch) = part.identities.note(batch, previous, ctx.ordinal) else { return };
         let (base, epoch, crc) = (batch.base, batch.epoch, batch.crc);
         let detail = match mismatch.kind {
