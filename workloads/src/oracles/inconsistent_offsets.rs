@@ -7,13 +7,17 @@ use super::store::{Read, Store};
 use crate::permission::Clause;
 use klamm_model::history::{Entry, Op, ValueId};
 use klamm_model::ids::ClientId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An offset of which more than one value is known.
 #[derive(Debug, Default)]
 pub(super) struct Clash {
     pub(super) read: BTreeSet<u64>,
     pub(super) acked: BTreeSet<u64>,
+    /// What was read here before there was a clash, by whoever read here.
+    first: Option<u64>,
+    /// What each reader got here since.
+    by: BTreeMap<ClientId, u64>,
     /// The first two reads of different values.
     reads: Vec<Entry>,
     at: u64,
@@ -21,6 +25,10 @@ pub(super) struct Clash {
 }
 
 impl Clash {
+    /// What a reader got that read here.
+    pub(super) fn got_by(&self, client: ClientId) -> Option<u64> {
+        self.by.get(&client).copied().or(self.first)
+    }
     /// The read of a value, if it is kept.
     pub(super) fn read_of(&self, value: ValueId) -> Option<Entry> {
         let of =
@@ -40,6 +48,7 @@ pub(super) fn read(store: &mut Store, read: &Read, reader: u16) {
         clashes(store, read);
     }
     let slot = store.parts[read.part as usize].slots.entry(read.offset());
+    let epoch = if epoch < 0 && slot.flags & (ACK | READ) != 0 { slot.epoch } else { epoch };
     *slot = Slot { value, at, epoch, reader, flags: slot.flags | read_flag(read.isolation), ..*slot };
 }
 
@@ -55,6 +64,7 @@ fn clash(store: &mut Store, part: u32, offset: i64) -> &mut Clash {
     if new {
         if flags & READ != 0 {
             clash.read.insert(value);
+            clash.first = Some(value);
             clash.reads.extend(earlier);
         }
         // Where something was read, what was acknowledged is the same value, or there would be a clash already.
@@ -69,6 +79,7 @@ fn clash(store: &mut Store, part: u32, offset: i64) -> &mut Clash {
 fn clashes(store: &mut Store, read: &Read) {
     let entry = store.read(read);
     let clash = clash(store, read.part, read.offset());
+    clash.by.insert(read.client, read.value());
     if clash.read.insert(read.value()) {
         (clash.at, clash.client) = (read.at, read.client);
         if clash.reads.len() < SHOWN {

@@ -118,6 +118,9 @@ pub(super) fn settle(store: &mut Store, out: &mut Findings, part: u32, below: i6
     }
     leaderships(store, part, &mut missing);
     for ((offset, value), evidence) in missing {
+        if !is_owed(store, value) {
+            continue;
+        }
         report(store, out, part, offset, value, &evidence);
         store.mark(value, LOST);
     }
@@ -177,8 +180,7 @@ fn absent(store: &Store, part: u32, floors: &[i64], missing: &mut Missing) {
     let later = floors.get(end.floor).copied().unwrap_or(i64::MAX);
     let mut owed = |offset: i64, value: u64| {
         let Some(send) = store.send(value).filter(|_| is_owed(store, value)) else { return };
-        let found =
-            |&(at, o): &(u32, i64)| at != part || (end.got(o) && p.slots.get(o).is_some_and(|s| s.value == value));
+        let found = |&(at, o): &(u32, i64)| at != part || (end.got(o) && p.got_by(end.entry.client, o) == Some(value));
         if places::all(store, value, send).iter().any(found) {
             return;
         }
@@ -213,7 +215,7 @@ fn absent(store: &Store, part: u32, floors: &[i64], missing: &mut Missing) {
             }
         }
     }
-    for (&offset, clash) in p.clashes.iter().filter(|(o, _)| end.got(**o)) {
+    for (&offset, clash) in p.clashes.iter().filter(|(o, _)| !p.was_gone(**o, end.tick)) {
         clash.acked.union(&clash.read).for_each(|value| owed(offset, *value));
     }
     p.unplaced.iter().filter(|value| !store.is_read(**value)).for_each(|value| owed(-1, *value));
@@ -290,7 +292,6 @@ pub(super) fn armed(store: &Store) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::oracles::testing::*;
     use crate::oracles::{Judge, JudgeConfig};
     use klamm_model::history::{Acks, Op, Outcome, PositionReason};

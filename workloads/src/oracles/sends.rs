@@ -97,7 +97,6 @@ impl Send {
 #[derive(Clone, Copy)]
 pub(super) struct Latest {
     pub(super) incarnation: u32,
-    pub(super) index: u64,
     pub(super) offset: i64,
 }
 
@@ -375,8 +374,7 @@ impl Client {
                 if kept {
                     self.sparse.insert(run.base, *send);
                 } else if send.state != State::Absent {
-                    let index = run.base;
-                    let own = Latest { incarnation: send.incarnation, index, offset: send.offset };
+                    let own = Latest { incarnation: send.incarnation, offset: send.offset };
                     let last = self.forgotten.entry(send.part).or_insert(own);
                     if last.incarnation != own.incarnation || last.offset < own.offset {
                         *last = own;

@@ -14,10 +14,8 @@ pub(super) const READ_COMMITTED: u8 = 4;
 pub(super) const READ: u8 = READ_UNCOMMITTED | READ_COMMITTED;
 /// More than one value was read or acknowledged here: see [`super::inconsistent_offsets`].
 pub(super) const CLASH: u8 = 8;
-/// A value here that nobody sent was reported.
-pub(super) const STRAY: u8 = 16;
 /// It was read under more than one leader epoch: see [`super::read_epoch_regression`].
-pub(super) const EPOCHS: u8 = 32;
+pub(super) const EPOCHS: u8 = 16;
 
 /// The flag of having been read under an isolation.
 pub(super) fn read_flag(isolation: IsolationLevel) -> u8 {

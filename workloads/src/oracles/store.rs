@@ -9,7 +9,7 @@ use super::sends::{Client, Known, NOWHERE, READ as SEND_READ, Send, State};
 use super::slots::{Slot, Slots};
 use klamm_model::history::{Entry, IsolationLevel, Op, PositionReason, ReadRecord, TopicPartition, ValueId};
 use klamm_model::ids::{ClientId, Incarnation, LeaderEpoch, Offset};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// No offset yet.
@@ -32,6 +32,8 @@ pub(super) struct Part {
     pub(super) gone: BTreeMap<i64, u64>,
     /// What readers passed without reading it.
     pub(super) passes: Passes,
+    /// Values that nobody sent, and where they were read.
+    pub(super) strays: BTreeSet<(i64, u64)>,
     /// Offsets of which more than one value is known.
     pub(super) clashes: BTreeMap<i64, Clash>,
     /// The lowest and the highest leader epoch of offsets that were read under several.
@@ -58,6 +60,7 @@ impl Part {
             unplaced: Vec::new(),
             gone: BTreeMap::new(),
             passes: Passes::default(),
+            strays: BTreeSet::new(),
             clashes: BTreeMap::new(),
             epochs: BTreeMap::new(),
             trimmed: None,
@@ -79,6 +82,14 @@ impl Part {
     /// Whether compaction had taken an offset away at a tick.
     pub(super) fn was_gone(&self, offset: i64, tick: u64) -> bool {
         !self.gone.is_empty() && self.gone.get(&offset).is_some_and(|since| *since <= tick)
+    }
+
+    /// What a reader got at an offset that it read.
+    pub(super) fn got_by(&self, client: ClientId, offset: i64) -> Option<u64> {
+        match self.clashes.get(&offset) {
+            Some(clash) => clash.got_by(client),
+            None => self.slots.get(offset).map(|slot| slot.value),
+        }
     }
 
     /// The values that were acknowledged at an offset.

@@ -3,7 +3,7 @@
 
 use super::testing::*;
 use super::*;
-use klamm_model::history::{Op, Outcome, PositionReason};
+use klamm_model::history::{IsolationLevel, Op, Outcome, PositionReason};
 use klamm_model::ids::Offset;
 use proptest::prelude::*;
 
@@ -177,6 +177,67 @@ proptest! {
         prop_assert!(verdicts.findings.iter().any(|f| f.check == "inconsistent-offsets"));
         prop_assert!(verdicts.findings.iter().any(|f| f.check == "unknown-read" || f.check == "duplicate"));
         prop_assert_eq!(verdicts.summary.lost(), 0);
+    }
+}
+
+/// What one client does, in its order.
+fn lanes() -> impl Strategy<Value = Vec<Vec<Op>>> {
+    let outcome = prop_oneof![
+        4 => (0i64..7).prop_map(|o| (Outcome::Ok, Some(o))),
+        1 => Just((Outcome::Info, None)),
+        1 => Just((Outcome::Fail, None)),
+    ];
+    let acks = prop::collection::vec(outcome, 6).prop_map(|all| {
+        let h = History::new();
+        all.into_iter().enumerate().map(|(n, (outcome, offset))| h.sent_op(n as u64, outcome, offset, 1)).collect()
+    });
+    let reader = |last: bool| {
+        let record = (0i64..7, 0u64..7, 0i32..3);
+        // Most records are where they belong.
+        let record = record.prop_map(|(o, v, e)| if e > 0 { (o, o as u64, e) } else { (o, v, e) });
+        let polls = prop::collection::vec(prop::collection::vec(record, 1..4), 0..4);
+        (polls, prop::option::of(0i64..5), any::<bool>()).prop_map(move |(polls, begin, committed)| {
+            let h = History::new();
+            let isolation = if committed { IsolationLevel::ReadCommitted } else { IsolationLevel::ReadUncommitted };
+            let position = |o| Op::Position { source: source(0), offset: Offset(o), reason: PositionReason::Assigned };
+            let begin = begin.map(position).into_iter();
+            let end = Op::FinalRead { source: source(0), from: Offset(0), to: Offset(9) };
+            begin.chain(polls.iter().map(|p| h.poll_op(p, isolation))).chain(last.then_some(end)).collect()
+        })
+    };
+    (acks, reader(false), reader(false), reader(true)).prop_map(|(acks, a, b, c)| vec![acks, a, b, c])
+}
+
+/// Six sends, and then these operations in some order. (Without a place for each check's finding: what a check says of
+/// several readers it may say of any of them.)
+fn verdict_of(lanes: &[Vec<Op>], order: &[usize]) -> Vec<(String, Option<Offset>)> {
+    let mut h = History::new();
+    h.sends(0..6);
+    let mut left: Vec<_> = lanes.iter().map(|lane| lane.iter().cloned()).collect();
+    let clients = [1, 10, 11, 99];
+    let turns = order.iter().copied().chain(0..lanes.len()).map(|lane| lane % lanes.len());
+    for (n, lane) in turns.enumerate() {
+        // In the end each does what it has left.
+        let many = if n < order.len() { 1 } else { usize::MAX };
+        for op in left[lane].by_ref().take(many) {
+            h.push(clients[lane], op);
+        }
+    }
+    let verdicts = h.judge();
+    let mut found: Vec<_> = verdicts.findings.iter().map(|f| (f.check.to_string(), f.offset)).collect();
+    found.sort();
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #[test]
+    fn the_order_of_reading_decides_nothing(
+        lanes in lanes(),
+        one in prop::collection::vec(0usize..4, 0..24),
+        other in prop::collection::vec(0usize..4, 0..24),
+    ) {
+        prop_assert_eq!(verdict_of(&lanes, &one), verdict_of(&lanes, &other));
     }
 }
 

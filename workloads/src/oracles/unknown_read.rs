@@ -5,7 +5,6 @@
 use super::places::Place;
 use super::report::{Findings, Report};
 use super::sends::Send;
-use super::slots::STRAY;
 use super::store::{Read, Store};
 use crate::permission::Clause;
 use klamm_model::history::{Entry, ValueId};
@@ -14,11 +13,9 @@ use klamm_model::ids::ClientId;
 /// Nobody sent it.
 #[cold]
 pub(super) fn nobody(store: &mut Store, out: &mut Findings, read: &Read) {
-    let slot = store.parts[read.part as usize].slots.entry(read.offset());
-    if slot.flags & STRAY != 0 && slot.value == read.value() {
+    if !store.parts[read.part as usize].strays.insert((read.offset(), read.value())) {
         return;
     }
-    slot.flags |= STRAY;
     let words = || format!("value {:#x} was never sent", read.value());
     out.add(store, Report::of_read("unknown-read", read).values(&[read.value()]), words, || vec![store.read(read)]);
 }
