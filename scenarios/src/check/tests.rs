@@ -14,6 +14,7 @@ const AWAIT_THE_JUDGE: &[&str] = &[
     "idempotent-infos-reordered.jsonl",
     "int-poll-skip-literal.jsonl",
     "log-start-jump.jsonl",
+    "read-elsewhere-is-not-unseen.jsonl",
     "skip-at-start-then-final.jsonl",
     "value-read-from-another-topic.jsonl",
 ];
