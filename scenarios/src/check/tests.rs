@@ -94,7 +94,7 @@ fn what_is_permitted_is_grouped_and_strict_forbids_it() {
     assert_eq!((report.groups.len(), report.groups[0].count, report.groups[0].findings.len()), (1, 49, 3));
     let words = report.words();
     assert!(words.contains("lost-write  t-0  49 times  permitted: acks=1"), "{words}");
-    assert!(words.contains("and 46 more; --all shows them") && words.contains("\"v0\""), "{words}");
+    assert!(words.contains("and 46 more; --all shows them") && words.contains("(value \"v0\")"), "{words}");
     assert!(words.ends_with("held, 49 permitted findings\n"), "{words}");
     let strict = judged(Options { strict: true, ..Options::default() });
     assert_eq!((strict.exit, strict.verdict), (1, Verdict::Violated));
