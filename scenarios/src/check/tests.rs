@@ -120,8 +120,10 @@ fn what_our_own_clients_did_keeps_the_contract_and_is_judged_as_it_was() {
         let text = klamm_workloads::history::write(Vec::new(), &header, history).unwrap();
         let report = check(std::io::Cursor::new(&text), Options::default());
         let report = report.unwrap_or_else(|e| panic!("{}: {e}", scenario.name));
+        // A history does not tell that a topic was given more partitions: there keys may go elsewhere.
+        let told = report.groups.iter().any(|g| g.permitted_by.is_none() && g.check != "key-affinity");
         let seen = outcome.violations(&scenario).filter(|f| CHECKS.contains(&f.check.as_str())).count() as u64;
-        assert_eq!(report.counts.violations > 0, seen > 0, "{}: {}", scenario.name, report.words());
+        assert_eq!(told, seen > 0, "{}: {}", scenario.name, report.words());
         judged += u64::from(report.counts.records_read > 0);
     }
     assert!(judged > 3, "only {judged} histories had reads");
