@@ -186,7 +186,10 @@ fn histories_come_from_standard_input_packed_or_not_and_reports_as_json() {
     let packed = place.put("packed", zstd::encode_all(&history[..], 1).unwrap());
     let mut command = place.command(&["check", "-", "--format", "json"]);
     let piped = common::said(command.stdin(File::open(packed).unwrap()));
-    assert_eq!((piped.code, piped.out), (1, direct.out));
+    let mut same: serde_json::Value = serde_json::from_str(&piped.out).unwrap();
+    // Of what the failure's folder says besides, standard input knows nothing.
+    same["notes"] = report["notes"].clone();
+    assert_eq!((piped.code, same), (1, report));
     let schema = place.klamm(&["check", "--schema", "history"]);
     assert!(schema.code == 0 && schema.out.contains("json-schema.org"), "{schema:?}");
     place.klamm(&["check"]).refused(&["HISTORY"]);

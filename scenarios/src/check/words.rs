@@ -62,7 +62,8 @@ fn told(out: &mut String, group: &Group) {
         let values =
             if finding.values.is_empty() { String::new() } else { format!(" (value {})", finding.values.join(", ")) };
         line(out, 2, &format!("{offset}{}{values}", finding.detail));
-        for entry in &finding.witness {
+        // What is permitted needs no proof; `--format json` has it.
+        for entry in finding.witness.iter().filter(|_| group.permitted_by.is_none()) {
             let text = entry.to_string();
             let cut: String = text.chars().take(LONGEST).collect();
             let more = if cut.len() < text.len() { " …" } else { "" };

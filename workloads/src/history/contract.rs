@@ -107,10 +107,8 @@ impl Contract {
                     *attempts = 2;
                 }
             }
-            Op::AskOffset { ask } => {
-                if !client.asks.insert(*ask) {
-                    return broken(OWN, format!("question {ask} is open already"));
-                }
+            Op::AskOffset { ask } if !client.asks.insert(*ask) => {
+                return broken(OWN, format!("question {ask} is open already"));
             }
             Op::ListOffsets { ask, query, offset, .. } => {
                 if !client.asks.remove(ask) {
@@ -120,10 +118,8 @@ impl Contract {
                     return broken(OWN + 5, "no negative offset answers this query".to_owned());
                 }
             }
-            Op::FinalRead { from, to, .. } | Op::Finished { from, to, .. } => {
-                if from > to {
-                    return broken(OWN + 2, format!("the range ends at {to}, before it begins at {from}"));
-                }
+            Op::FinalRead { from, to, .. } | Op::Finished { from, to, .. } if *from > *to => {
+                return broken(OWN + 2, format!("the range ends at {to}, before it begins at {from}"));
             }
             Op::Commit { commit, .. } => {
                 if let Some(last) = client.last_commit.filter(|last| *commit <= *last) {
@@ -132,13 +128,8 @@ impl Contract {
                 client.last_commit = Some(*commit);
                 client.commits.insert(*commit);
             }
-            Op::Committed { commit, .. } => {
-                if !client.commits.remove(commit) {
-                    return broken(
-                        OWN,
-                        format!("commit {commit} resolves, but client {id} has none of this number open"),
-                    );
-                }
+            Op::Committed { commit, .. } if !client.commits.remove(commit) => {
+                return broken(OWN, format!("commit {commit} resolves, but client {id} has none of this number open"));
             }
             _ => {}
         }

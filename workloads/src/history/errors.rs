@@ -80,7 +80,7 @@ const OPEN: &[Open] = &[
 pub fn leaves_open(error: &str) -> Option<&'static str> {
     let last = error.rsplit(['.', '$']).next().unwrap_or(error);
     let same = |name: &&str| name.eq_ignore_ascii_case(error) || name.eq_ignore_ascii_case(last);
-    OPEN.iter().find(|open| open.names.iter().any(|name| same(&name))).map(|open| open.why)
+    OPEN.iter().find(|open| open.names.iter().any(same)).map(|open| open.why)
 }
 
 #[cfg(test)]

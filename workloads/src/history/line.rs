@@ -102,7 +102,7 @@ impl<'a> Walk<'a> {
         walk.at = skip_space(self.line, walk.at + 1);
         while walk.peek() == b'"' {
             let key = walk.string().ok()?;
-            walk.to_value();
+            walk.past_colon();
             if key == name {
                 return Some(walk.at);
             }
@@ -112,7 +112,7 @@ impl<'a> Walk<'a> {
         None
     }
 
-    fn to_value(&mut self) {
+    fn past_colon(&mut self) {
         let colon = skip_space(self.line, self.at);
         self.at = skip_space(self.line, colon + 1);
     }
@@ -152,7 +152,7 @@ impl<'a> Walk<'a> {
         while self.peek() == b'"' {
             let key_at = self.at;
             let key = self.string()?;
-            self.to_value();
+            self.past_colon();
             let Some(i) = known.iter().position(|f| f.name == key) else {
                 let all: Vec<&str> = known.iter().map(|f| f.name).collect();
                 let kind = Wrong::Field { whose: whose.to_owned(), field: shortened(&key), known: all.join(", ") };

@@ -207,7 +207,7 @@ fn raw(name: &Name) -> serde_json::Value {
     match name {
         Name::Number(n) => (*n).into(),
         Name::Json(text) => match serde_json::from_str::<serde_json::Value>(text) {
-            Ok(value) if value.is_string() || value.to_string() == **text => value,
+            Ok(value) if value.is_string() || value.to_string().as_str() == &**text => value,
             _ => text.to_string().into(),
         },
     }

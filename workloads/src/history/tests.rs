@@ -272,7 +272,7 @@ fn the_contract_between_lines_is_kept() {
         ),
         (&[l(5, 1, 1, r#""send","value":1,"topic":"..""#)], "Kafka can have no topic `..`"),
         (&[l(5, 1, 1, r#""send","value":1,"topic":"a\n\u001b[31m""#)], r"Kafka can have no topic `a\n\u{1b}[31m`"),
-        (&[l(5, 1, 1, r#""sent","value":1,"outcome":"okay""#)], "did you mean `ok`"),
+        (&[l(5, 1, 1, r#""sent","value":1,"outcome":"ifno""#)], "did you mean `info`"),
         (
             &[l(5, 1, 1, r#""final_read","source":{"topic":"t","partion":0},"from":0,"to":3"#)],
             "unknown field `partion` of `source` of operation `final_read`; expected topic, partition; did you mean `partition`",
