@@ -151,7 +151,7 @@ pub fn run_seed(scenario: &Scenario, seed: u64, options: &Options) -> SeedOutcom
 /// Runs a settled scenario under a given schedule: a replay, or an attempt to shrink.
 pub fn run_resolved(resolved: Scenario, schedule: Vec<Planned>, seed: u64, options: &Options) -> SeedOutcome {
     let built = build(&resolved, seed, options);
-    let min_insync = BrokerConfig::parse(&build::properties(&resolved.broker)).expect("checked: broker settings").0;
+    let min_insync = build::broker_config(&resolved.broker);
     let injector = Injector::new(
         Schedule { faults: schedule.clone() },
         &*built.sim,
