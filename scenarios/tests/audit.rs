@@ -160,7 +160,7 @@ fn wrong_files_are_refused_with_file_and_line() {
     place.put("b.properties", "acks=\\u00zz\n");
     place.klamm(&["audit", "--producer", "b.properties"]).refused(&["b.properties:1"]);
     place.put("c.properties", [0xff, 0xfe, 0x00]);
-    place.klamm(&["audit", "--topic", "c.properties"]).refused(&["c.properties", "UTF-8"]);
+    place.klamm(&["audit", "--topic", "c.properties"]).refused(&["c.properties", "UTF-16"]);
     place.klamm(&["audit", "--broker", "missing.properties"]).refused(&["missing.properties"]);
     place.put("d.properties", "min.insync.replicas=5\n");
     place.klamm(&["audit", "--fault", "leader-carsh"]).refused(&["did you mean `leader-crash`"]);

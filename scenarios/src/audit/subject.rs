@@ -274,7 +274,8 @@ mod tests {
         let said = s.take(Place::Producer, &entries("# ours\nacks=all\nlinger.sm=5\n")).unwrap();
         assert!(said[0].starts_with("line 3: ") && said[0].contains("did you mean `linger.ms`"), "{said:?}");
         assert!(!s.producer.contains_key("linger.sm"));
-        let wrong = s.take(Place::Topic, &entries("\nmin.insync.replicas=zero\nsegment.byte=1\nretention.ms=-2")).unwrap_err();
+        let wrong =
+            s.take(Place::Topic, &entries("\nmin.insync.replicas=zero\nsegment.byte=1\nretention.ms=-2")).unwrap_err();
         assert_eq!(wrong.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 4], "{wrong:?}");
         assert!(wrong[1].1.contains("did you mean `segment.bytes`"), "{wrong:?}");
     }

@@ -226,7 +226,8 @@ pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
         let count = *t.partitions.get() as i32;
         topics.push(NewTopic { name: name.clone(), partitions: count, replication: replication as i16, configs });
         partitions.extend((0..count).map(|partition| TopicPartition { topic: name.clone(), partition }));
-        let own = TopicConfig::read_scaled(&properties(&t.config)).expect("checked: topic settings").0.over(&broker_config);
+        let own =
+            TopicConfig::read_scaled(&properties(&t.config)).expect("checked: topic settings").0.over(&broker_config);
         durability.insert(t.name.clone(), (replication, own.min_insync_replicas));
         if own.has_policy("compact") {
             compacted.push(name);

@@ -162,7 +162,8 @@ impl BrokerConfig {
             self.roll = Duration::from_millis(ms.max(0) as u64);
         }
         if self.flush_interval.is_none() {
-            self.flush_interval = number("log.flush.scheduler.interval.ms").map(|ms| Duration::from_millis(ms.max(0) as u64));
+            self.flush_interval =
+                number("log.flush.scheduler.interval.ms").map(|ms| Duration::from_millis(ms.max(0) as u64));
         }
     }
 }

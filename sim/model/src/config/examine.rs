@@ -96,15 +96,17 @@ fn check(scope: Scope, given: &Properties, whole: bool) -> Examined {
         }
     }
     if whole {
-        let missing = |row: &&Row| row.default.is_none() && !given.contains_key(row.name) && !parsed.contains_key(row.name);
+        let missing =
+            |row: &&Row| row.default.is_none() && !given.contains_key(row.name) && !parsed.contains_key(row.name);
         refused.extend(table::rows(scope).iter().filter(missing).map(|row| ConfigError::Conflict {
             key: row.name.to_owned(),
             why: format!("Missing required configuration \"{}\" which has no default value.", row.name),
         }));
     }
     let values = Values { scope, given, parsed, whole };
-    // A rule about a value that is refused says nothing.
+    // A rule about a value that is refused says nothing, unless it is about the text itself.
     let bad: Vec<String> = refused.iter().map(|e| e.key().to_owned()).collect();
+    refused.extend(rules::of_text(scope, &values));
     refused.extend(rules::broken(scope, &values).into_iter().filter(|broken| {
         let why = broken.to_string();
         !bad.iter().any(|key| broken.key() == key || why.contains(key.as_str()))
@@ -132,7 +134,15 @@ fn parse(row: &Row, text: &str) -> Result<Value, ConfigError> {
             parsed.map(Value::Double).map_err(|_| wrong("Not a number of type DOUBLE".to_owned()))
         }
         Type::List if trimmed.is_empty() => Ok(Value::List(Vec::new())),
-        Type::List => Ok(Value::List(trimmed.split(',').map(|word| word.trim().to_owned()).collect())),
+        Type::List => {
+            let mut words: Vec<String> = trimmed.split(',').map(|word| word.trim().to_owned()).collect();
+            if let Rule::List { .. } = row.rule {
+                // Kafka leaves out what is named twice.
+                let mut seen = std::collections::BTreeSet::new();
+                words.retain(|word| seen.insert(word.clone()));
+            }
+            Ok(Value::List(words))
+        }
         Type::Class if trimmed.is_empty() => Err(wrong(format!("Class {text} could not be found."))),
         Type::String | Type::Class | Type::Password => Ok(Value::Text(trimmed.to_owned())),
     }
@@ -164,14 +174,16 @@ fn hold(row: &Row, value: &Value) -> Result<(), ConfigError> {
         }
         (Rule::NonEmpty, Value::Text(text)) if text.is_empty() => wrong("String must be non-empty".to_owned()),
         (Rule::List { empty: false, words }, Value::List(list)) if list.is_empty() => {
-            let valid = if words.is_empty() { "any non-empty value".to_owned() } else { format!("[{}]", words.join(", ")) };
+            let valid =
+                if words.is_empty() { "any non-empty value".to_owned() } else { format!("[{}]", words.join(", ")) };
             plain(format!("Configuration '{}' must not be empty. Valid values include: {valid}", row.name))
         }
         (Rule::List { words, .. }, Value::List(list)) => {
-            if list.iter().any(String::is_empty) {
-                return plain(format!("Configuration '{}' values must not be empty.", row.name));
-            }
-            match list.iter().find(|word| !words.is_empty() && !words.contains(&word.as_str())) {
+            let bad = |word: &&String| word.is_empty() || !(words.is_empty() || words.contains(&word.as_str()));
+            match list.iter().find(bad) {
+                Some(word) if word.is_empty() => {
+                    plain(format!("Configuration '{}' values must not be empty.", row.name))
+                }
                 Some(word) => Err(ConfigError::BadValue {
                     key: row.name.to_owned(),
                     value: word.clone(),

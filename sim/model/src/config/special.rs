@@ -76,8 +76,7 @@ pub(super) fn voter(entry: &str) -> Result<i64, String> {
     let [id, address] = parts[..] else {
         return Err(format!("Invalid configuration value for controller.quorum.voters. {form}"));
     };
-    let number =
-        id.parse::<i32>().map_err(|_| format!("Failed to parse voter ID as an integer from {id}"))?;
+    let number = id.parse::<i32>().map_err(|_| format!("Failed to parse voter ID as an integer from {id}"))?;
     match host_and_port(address) {
         (None, _) => Err(format!("Failed to parse host name from entry {entry} {of} {form}")),
         (_, None) => Err(format!("Failed to parse host port from entry {entry} {of} {form}")),

@@ -11,7 +11,7 @@ use crate::client::errors;
 use crate::history::{CommitTrigger, Outcome, TopicPartition};
 use crate::ids::{ApiKey, LeaderEpoch, Offset};
 use crate::node::Outbox;
-use crate::units::Instant;
+use crate::units::{Duration, Instant};
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 

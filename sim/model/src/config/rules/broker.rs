@@ -14,16 +14,16 @@ pub(super) fn check(v: &Values<'_>, broken: &mut Broken) {
     let jitter = v.number("log.roll.jitter.ms").unwrap_or(v.int("log.roll.jitter.hours"));
     broken.require(jitter >= 0, "log.roll.jitter.ms", "log.roll.jitter.ms must be greater than or equal to 0");
     let (key, retention) = retention(v);
-    broken.require(
-        retention != 0,
-        key,
-        "log.retention.ms must be unlimited (-1) or, greater than or equal to 1",
-    );
+    broken.require(retention != 0, key, "log.retention.ms must be unlimited (-1) or, greater than or equal to 1");
     match v.int("log.cleaner.threads") {
         0 => broken.require(false, "log.cleaner.threads", "/ by zero"),
         threads => broken.require(
             v.int("log.cleaner.dedupe.buffer.size") / threads > 1_048_576,
-            if v.given("log.cleaner.dedupe.buffer.size") { "log.cleaner.dedupe.buffer.size" } else { "log.cleaner.threads" },
+            if v.given("log.cleaner.dedupe.buffer.size") {
+                "log.cleaner.dedupe.buffer.size"
+            } else {
+                "log.cleaner.threads"
+            },
             "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.",
         ),
     }

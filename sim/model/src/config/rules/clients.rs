@@ -27,7 +27,8 @@ pub(super) fn check_producer(v: &Values<'_>, broken: &mut Broken) {
             let why = "Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence.";
             broken.require(all, "acks", why);
         }
-        let (key, in_flight) = ("max.in.flight.requests.per.connection", v.int("max.in.flight.requests.per.connection"));
+        let (key, in_flight) =
+            ("max.in.flight.requests.per.connection", v.int("max.in.flight.requests.per.connection"));
         broken.require(
             in_flight <= i64::from(MAX_IN_FLIGHT_IDEMPOTENT),
             key,
@@ -96,6 +97,8 @@ pub(super) fn check_consumer(v: &Values<'_>, broken: &mut Broken) {
             if v.given("heartbeat.interval.ms") { "heartbeat.interval.ms" } else { "session.timeout.ms" },
             "Heartbeat must be set lower than the session timeout",
         );
+        let beat = v.int("heartbeat.interval.ms");
+        broken.require(beat >= 0, "heartbeat.interval.ms", format!("Invalid negative timeout {beat}"));
     }
 }
 

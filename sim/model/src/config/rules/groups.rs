@@ -74,8 +74,10 @@ pub(super) fn check_coordinator(v: &Values<'_>, broken: &mut Broken) {
             v.list(key).unwrap_or_default().iter().find(|a| !built_in.contains(&a.as_str()) && !a.contains('.'));
         broken.value(unknown.is_none(), key, unknown.map_or("", String::as_str), "Class cannot be found");
     }
-    let (codec, id) = ("offsets.topic.compression.codec", v.int("offsets.topic.compression.codec"));
-    broken.require((0..=4).contains(&id), codec, format!("Unknown compression type id: {id}"));
+    for codec in ["offsets.topic.compression.codec", "share.coordinator.state.topic.compression.codec"] {
+        let id = v.int(codec);
+        broken.require((0..=4).contains(&id), codec, format!("Unknown compression type id: {id}"));
+    }
     for (a, order, b) in ORDERS {
         let (a, b) = (format!("group.{a}"), format!("group.{b}"));
         let (x, y) = (v.int(&a), v.int(&b));
@@ -87,10 +89,10 @@ pub(super) fn check_coordinator(v: &Values<'_>, broken: &mut Broken) {
         let key = if v.given(&a) || !v.given(&b) { &a } else { &b };
         broken.require(holds, key, format!("{a} must be {words} {b}"));
     }
-    tags("group.streams.rack.aware.assignment.tags", v, broken);
 }
 
-fn tags(key: &str, v: &Values<'_>, broken: &mut Broken) {
+/// No tag is named twice.
+pub(super) fn tags(key: &str, v: &Values<'_>, broken: &mut Broken) {
     let mut tags: Vec<&str> = v.raw(key).unwrap_or_default().trim().split(',').map(str::trim).collect();
     let all = tags.len();
     tags.sort_unstable();
@@ -115,14 +117,15 @@ const RANGES: &[&str] = &[
 ];
 
 pub(super) fn check_group(v: &Values<'_>, broken: &mut Broken) {
-    tags("streams.rack.aware.assignment.tags", v, broken);
     for key in RANGES.iter().filter(|key| v.given(key)) {
         let (kind, rest) = key.split_once('.').expect("a kind and a name");
         let (min, max) = (brokers(&format!("group.{kind}.min.{rest}")), brokers(&format!("group.{kind}.max.{rest}")));
         let why = format!("{key} must be in the range {min} to {max} inclusive.");
         broken.require((min..=max).contains(&v.int(key)), key, why);
     }
-    for (key, bound) in [("num.standby.replicas", "max.standby.replicas"), ("num.warmup.replicas", "max.warmup.replicas")] {
+    for (key, bound) in
+        [("num.standby.replicas", "max.standby.replicas"), ("num.warmup.replicas", "max.warmup.replicas")]
+    {
         let (key, most) = (format!("streams.{key}"), brokers(&format!("group.streams.{bound}")));
         broken.require(v.int(&key) <= most, &key, format!("{key} must be less than or equal to {most}"));
     }

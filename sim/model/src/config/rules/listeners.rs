@@ -40,8 +40,7 @@ pub(super) fn check(v: &Values<'_>, broken: &mut Broken) {
         );
     }
     let is_controllers = |e: &&Endpoint| names.iter().any(|n| n.to_uppercase() == e.name);
-    let brokers: BTreeSet<&str> =
-        advertised.iter().filter(|e| !is_controllers(e)).map(|e| e.name.as_str()).collect();
+    let brokers: BTreeSet<&str> = advertised.iter().filter(|e| !is_controllers(e)).map(|e| e.name.as_str()).collect();
     let of_controllers = listeners.iter().filter(is_controllers).count();
     quorum(v, names, of_controllers, &listeners, &protocols, broken);
     if has(v, "broker") {
@@ -167,7 +166,8 @@ fn brokers_side(
             return broken.require(false, key, why);
         }
         let Some(protocol) = protocols.get(&name) else {
-            let why = format!("Listener with name {name} defined in {key} not found in listener.security.protocol.map.");
+            let why =
+                format!("Listener with name {name} defined in {key} not found in listener.security.protocol.map.");
             return broken.require(false, key, why);
         };
         (key, name, protocol.clone())

@@ -22,7 +22,11 @@ pub(super) fn check_broker(v: &Values<'_>, broken: &mut Broken) {
         local(v, "ms", broken);
     }
     // A broker's settings are parsed once more as its topics' defaults.
-    let key = if v.number("log.flush.interval.ms").is_some() { "log.flush.interval.ms" } else { "log.flush.scheduler.interval.ms" };
+    let key = if v.number("log.flush.interval.ms").is_some() {
+        "log.flush.interval.ms"
+    } else {
+        "log.flush.scheduler.interval.ms"
+    };
     let flush = v.int(key);
     if flush < 0 {
         let why = format!("Invalid value {flush} for configuration flush.ms: Value must be at least 0");

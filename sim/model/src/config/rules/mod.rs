@@ -28,6 +28,17 @@ pub(super) fn broken(scope: Scope, v: &Values<'_>) -> Vec<ConfigError> {
     broken.0
 }
 
+/// Rules about settings as they are written.
+pub(super) fn of_text(scope: Scope, v: &Values<'_>) -> Vec<ConfigError> {
+    let mut broken = Broken(Vec::new());
+    match scope {
+        Scope::Broker => groups::tags("group.streams.rack.aware.assignment.tags", v, &mut broken),
+        Scope::Group => groups::tags("streams.rack.aware.assignment.tags", v, &mut broken),
+        _ => {}
+    }
+    broken.0
+}
+
 /// What is broken so far.
 struct Broken(Vec<ConfigError>);
 
