@@ -23,7 +23,6 @@ pub use watch::{Recording, TraceLine};
 use crate::schema::{Scenario, resolve};
 
 use hdrhistogram::Histogram;
-use klamm_model::config::BrokerConfig;
 use klamm_model::ids::ClientId;
 use klamm_model::inspect::Inspection;
 use klamm_model::units::{Duration, Instant};
