@@ -49,7 +49,7 @@ pub fn capacity(s: &Scenario) -> Option<(u64, String)> {
     // The busiest broker leads this share of everything.
     let led = (partitions / brokers).ceil() / partitions;
     let producer = ProducerConfig::parse(&properties_at(&client.config)).ok()?.0;
-    BrokerConfig::parse(&properties_at(&s.broker)).ok()?;
+    BrokerConfig::read_scaled(&properties_at(&s.broker)).ok()?;
 
     let value = {
         let ends = load.value.extremes();

@@ -20,14 +20,12 @@ pub fn combinations(subject: &Subject) -> Vec<String> {
         }
     };
     let (min, all) = (topic.min_insync_replicas, producer.acks == Acks::All);
+    // Since Kafka 3.7 the minimum in force is at most the number of replicas.
+    let counts = if min > REPLICAS { format!(", which counts as {REPLICAS}") } else { String::new() };
     say(
-        all && min > REPLICAS,
-        format!("min.insync.replicas={min} with {REPLICAS} replicas: no write with acks=all can ever succeed."),
-    );
-    say(
-        all && min == REPLICAS,
+        all && min >= REPLICAS,
         format!(
-            "min.insync.replicas={min} with {REPLICAS} replicas: every broker must be there. While one is down or \
+            "min.insync.replicas={min}{counts}, with {REPLICAS} replicas: every broker must be there. While one is down or \
              restarting, writes are refused and the producer waits (stalled)."
         ),
     );

@@ -5,6 +5,7 @@
 
 mod combinations;
 mod hazards;
+mod kinds;
 pub(crate) mod properties;
 mod subject;
 

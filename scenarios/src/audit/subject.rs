@@ -1,9 +1,10 @@
 //! What is audited: a team's own settings, read from its files and checked, each error with file and line.
 
+use super::kinds;
 use super::properties::{self, Entry};
 use crate::schema::{ClientKind, Draw, Scenario, Setting, Settings, Span};
 use klamm_model::config::{
-    BrokerConfig, ConfigError, ConsumerConfig, ProducerConfig, Properties, TopicConfig, Warning,
+    BrokerConfig, ConfigError, ConsumerConfig, ProducerConfig, Properties, TopicConfig, Unheeded, Warning,
 };
 use klamm_model::units::Duration;
 use std::path::Path;
@@ -32,12 +33,12 @@ impl Place {
         }
     }
 
-    fn check(self, properties: &Properties) -> Result<Vec<Warning>, ConfigError> {
+    fn check(self, properties: &Properties) -> Result<Vec<Warning>, Vec<ConfigError>> {
         match self {
-            Place::Producer => ProducerConfig::parse(properties).map(|r| r.1),
-            Place::Topic => TopicConfig::parse(properties).map(|r| r.1),
-            Place::Broker => BrokerConfig::parse(properties).map(|r| r.1),
-            Place::Consumer => ConsumerConfig::parse(properties).map(|r| r.1),
+            Place::Producer => ProducerConfig::read(properties).map(|r| r.1),
+            Place::Topic => TopicConfig::read(properties).map(|r| r.1),
+            Place::Broker => BrokerConfig::read(properties).map(|r| r.1),
+            Place::Consumer => ConsumerConfig::read(properties).map(|r| r.1),
         }
     }
 }
@@ -112,37 +113,64 @@ impl Subject {
         }
     }
 
-    /// Takes a properties file.
+    /// Takes a properties file. Returns what is to be said of it: names that Kafka ignores, forms that are others'.
     ///
     /// # Errors
-    /// With file and line, if it cannot be read or Kafka would refuse it.
-    pub fn read(&mut self, place: Place, path: &Path) -> miette::Result<()> {
+    /// With file and line, if it cannot be read or Kafka would refuse it: everything at once.
+    pub fn read(&mut self, place: Place, path: &Path) -> miette::Result<Vec<String>> {
         let name = path.display();
         let bytes = std::fs::read(path).map_err(|e| miette::miette!("{name}: {e}"))?;
-        let text = String::from_utf8(bytes).map_err(|_| miette::miette!("{name}: not text: it is not UTF-8"))?;
-        let entries =
-            properties::parse(&text).map_err(|(line, message)| miette::miette!("{name}:{line}: {message}"))?;
-        self.take(place, &entries).map_err(|(line, e)| miette::miette!("{name}:{line}: {e}"))
+        let (text, marked) = properties::decode(&bytes);
+        if let Some(why) = kinds::no_properties(&text) {
+            return Err(miette::miette!("{name}: {why}"));
+        }
+        let all = |wrong: Vec<(usize, String)>| {
+            let lines: Vec<String> = wrong.iter().map(|(line, what)| format!("{name}:{line}: {what}")).collect();
+            miette::miette!("{}", lines.join("\n"))
+        };
+        let entries = properties::parse(&text).map_err(all)?;
+        let mut said = Vec::new();
+        if marked {
+            said.push("the byte-order mark at its start is skipped; Java makes it a part of the first name".to_owned());
+        }
+        said.extend(kinds::of_another_kind(place, &entries));
+        said.extend(self.take(place, &entries).map_err(all)?);
+        Ok(said.into_iter().map(|what| format!("{name}: {what}")).collect())
     }
 
-    fn take(&mut self, place: Place, entries: &[Entry]) -> Result<(), (usize, ConfigError)> {
+    fn take(&mut self, place: Place, entries: &[Entry]) -> Result<Vec<String>, Vec<(usize, String)>> {
         let mut given: Properties = entries.iter().map(|e| (e.key.clone(), e.value.clone())).collect();
+        let line = |key: &str| entries.iter().rfind(|entry| entry.key == key).map_or(1, |entry| entry.line);
+        // Values that a provider gives are not known here, and those of plugins are not Kafka's.
+        let provided = |key: &String, value: &String| value.contains("${") || kinds::is_handed_on(key);
+        for (key, value) in given.clone() {
+            if provided(&key, &value) {
+                given.remove(&key);
+                self.not_modelled.push(format!("{} `{key}`", place.name()));
+            }
+        }
+        let warnings = place.check(&given).map_err(|errors| {
+            let mut wrong: Vec<(usize, String)> = errors.iter().map(|e| (line(e.key()), e.to_string())).collect();
+            wrong.sort();
+            wrong
+        })?;
         given.retain(|key, _| !BESIDE_THE_POINT.contains(&key.as_str()));
         if place == Place::Consumer {
             self.fixed |= given.remove(STATIC).is_some();
         }
-        let line = |e: &ConfigError| {
-            let (ConfigError::UnknownKey { key, .. }
-            | ConfigError::BadValue { key, .. }
-            | ConfigError::Conflict { key, .. }) = e;
-            entries.iter().rfind(|entry| entry.key == *key).map_or(1, |entry| entry.line)
-        };
-        for warning in place.check(&given).map_err(|e| (line(&e), e))? {
-            given.remove(&warning.key);
-            self.not_modelled.push(format!("{} `{}`", place.name(), warning.key));
+        let mut said = Vec::new();
+        for warning in warnings {
+            if given.remove(&warning.key).is_none() {
+                continue;
+            }
+            if let Unheeded::Unknown { .. } = warning.why {
+                said.push(format!("line {}: {warning}", line(&warning.key)));
+            } else {
+                self.not_modelled.push(format!("{} `{}`", place.name(), warning.key));
+            }
         }
         self.of_mut(place).extend(given);
-        Ok(())
+        Ok(said)
     }
 
     /// The same with one setting changed; `None` if that changes nothing, or if Kafka would refuse the whole.
@@ -243,11 +271,13 @@ mod tests {
     #[test]
     fn a_slip_has_its_line_and_a_suggestion() {
         let mut s = Subject::default();
-        let (line, e) = s.take(Place::Producer, &entries("# ours\nacks=all\nlinger.sm=5\n")).unwrap_err();
-        assert_eq!(line, 3);
-        assert!(e.to_string().contains("did you mean `linger.ms`"), "{e}");
-        let (line, _) = s.take(Place::Topic, &entries("\nmin.insync.replicas=zero\n")).unwrap_err();
-        assert_eq!(line, 2);
+        let said = s.take(Place::Producer, &entries("# ours\nacks=all\nlinger.sm=5\n")).unwrap();
+        assert!(said[0].starts_with("line 3: ") && said[0].contains("did you mean `linger.ms`"), "{said:?}");
+        assert!(!s.producer.contains_key("linger.sm"));
+        let wrong =
+            s.take(Place::Topic, &entries("\nmin.insync.replicas=zero\nsegment.byte=1\nretention.ms=-2")).unwrap_err();
+        assert_eq!(wrong.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 4], "{wrong:?}");
+        assert!(wrong[1].1.contains("did you mean `segment.bytes`"), "{wrong:?}");
     }
 
     #[test]

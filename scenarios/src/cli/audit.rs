@@ -73,7 +73,9 @@ pub fn audit(args: &Args) -> miette::Result<u8> {
     ];
     for (place, file) in files {
         if let Some(file) = file {
-            subject.read(place, file)?;
+            for said in subject.read(place, file)? {
+                eprintln!("warning: {said}");
+            }
         }
     }
     if args.seeds == 0 {

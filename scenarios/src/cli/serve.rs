@@ -80,9 +80,12 @@ fn settings(args: &Args) -> miette::Result<Properties> {
     .collect();
     if let Some(path) = &args.config {
         let name = path.display();
-        let text = std::fs::read_to_string(path).map_err(|e| miette::miette!("{name}: {e}"))?;
-        let entries =
-            properties::parse(&text).map_err(|(line, message)| miette::miette!("{name}:{line}: {message}"))?;
+        let bytes = std::fs::read(path).map_err(|e| miette::miette!("{name}: {e}"))?;
+        let (text, _) = properties::decode(&bytes);
+        let entries = properties::parse(&text).map_err(|wrong| {
+            let lines: Vec<String> = wrong.iter().map(|(line, what)| format!("{name}:{line}: {what}")).collect();
+            miette::miette!("{}", lines.join("\n"))
+        })?;
         settings.extend(entries.into_iter().map(|entry| (entry.key, entry.value)));
     }
     for setting in &args.c {
@@ -130,10 +133,14 @@ fn spec(args: &Args) -> miette::Result<ClusterSpec> {
     }
     let wrong = |e: ConfigError| miette::miette!("{e}");
     let mut settings = settings(args)?;
+    let (_, warnings) = BrokerConfig::read(&settings).map_err(|all| {
+        let lines: Vec<String> = all.iter().map(ToString::to_string).collect();
+        miette::miette!("{}", lines.join("\n"))
+    })?;
     let limits = Limits::take_from(&mut settings).map_err(wrong)?;
-    let (config, warnings) = BrokerConfig::parse(&settings).map_err(wrong)?;
-    for warning in warnings {
-        eprintln!("warning: `{}` is a setting of Kafka's, and has no effect here", warning.key);
+    let (config, _) = BrokerConfig::parse(&settings).map_err(wrong)?;
+    for warning in warnings.iter().filter(|w| settings.contains_key(&w.key)) {
+        eprintln!("warning: {warning}");
     }
     Ok(ClusterSpec {
         brokers: args.brokers,

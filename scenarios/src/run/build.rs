@@ -112,6 +112,13 @@ pub fn properties(settings: &Settings) -> Properties {
     settings.iter().map(|(k, v)| (k.clone(), v.get().0.clone())).collect()
 }
 
+/// Brokers' settings that were checked. A simulated run writes little, so segments may be smaller than Kafka lets them be.
+pub fn broker_config(settings: &Settings) -> BrokerConfig {
+    let (mut config, _) = BrokerConfig::read_scaled(&properties(settings)).expect("checked: broker settings");
+    config.small_segments = true;
+    config
+}
+
 /// Settings as properties, of what is to be drawn the first value.
 pub fn properties_at(settings: &Settings) -> Properties {
     settings.iter().map(|(k, v)| (k.clone(), v.extremes()[0].0.clone())).collect()
@@ -201,7 +208,7 @@ pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
     };
     let sim = options.world.build(config, options.planted);
     let mut b = Builder { scenario, seed, options, sim, hosts: BTreeMap::new(), nodes: Vec::new() };
-    let broker_config = BrokerConfig::parse(&properties(&scenario.broker)).expect("checked: broker settings").0;
+    let broker_config = broker_config(&scenario.broker);
     let (brokers, mut servers) = add_servers(&mut b, &broker_config);
     servers.sort();
     servers.dedup();
@@ -222,7 +229,8 @@ pub fn build(scenario: &Scenario, seed: u64, options: &Options) -> Built {
         let count = *t.partitions.get() as i32;
         topics.push(NewTopic { name: name.clone(), partitions: count, replication: replication as i16, configs });
         partitions.extend((0..count).map(|partition| TopicPartition { topic: name.clone(), partition }));
-        let own = TopicConfig::parse(&properties(&t.config)).expect("checked: topic settings").0.over(&broker_config);
+        let own =
+            TopicConfig::read_scaled(&properties(&t.config)).expect("checked: topic settings").0.over(&broker_config);
         durability.insert(t.name.clone(), (replication, own.min_insync_replicas));
         if own.has_policy("compact") {
             compacted.push(name);

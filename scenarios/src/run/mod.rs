@@ -26,7 +26,6 @@ pub use watch::{Recording, TraceLine};
 use crate::schema::{Scenario, resolve};
 
 use hdrhistogram::Histogram;
-use klamm_model::config::BrokerConfig;
 use klamm_model::ids::ClientId;
 use klamm_model::inspect::Inspection;
 use klamm_model::units::{Duration, Instant};
@@ -185,7 +184,7 @@ pub fn run_seed(scenario: &Scenario, seed: u64, options: &Options) -> SeedOutcom
 /// Runs a settled scenario under a given schedule: a replay, or an attempt to shrink.
 pub fn run_resolved(resolved: Scenario, schedule: Vec<Planned>, seed: u64, options: &Options) -> SeedOutcome {
     let built = build(&resolved, seed, options);
-    let min_insync = BrokerConfig::parse(&build::properties(&resolved.broker)).expect("checked: broker settings").0;
+    let min_insync = build::broker_config(&resolved.broker);
     let injector = Injector::new(
         Schedule { faults: schedule.clone() },
         &*built.sim,

@@ -3,7 +3,9 @@
 use super::*;
 use crate::profiles::network_names;
 use crate::suggest;
-use klamm_model::config::{BrokerConfig, ConsumerConfig, ProducerConfig, Properties, TopicConfig, Warning};
+use klamm_model::config::{
+    BrokerConfig, ConfigError, ConsumerConfig, ProducerConfig, Properties, TopicConfig, Unheeded, Warning,
+};
 use klamm_model::units::Duration;
 use klamm_world::disk::DiskProfile;
 
@@ -138,44 +140,51 @@ fn one_of(key: &str, draw: &Draw<String>, known: &[&str], problems: &mut Vec<Not
 /// Both extremes of every setting must be valid, in every combination that matters to Kafka's own cross-checks:
 /// all first values together, and all last ones.
 fn settings(s: &Scenario, problems: &mut Vec<Notice>, warnings: &mut Vec<String>) {
-    let mut one = |place: &str, table: &Settings, parse: &dyn Fn(&Properties) -> Result<Vec<Warning>, String>| {
-        for last in [false, true] {
-            let take = |d: &Draw<Setting>| {
-                let all = d.extremes();
-                (if last { all.last() } else { all.first() }).map_or(String::new(), |v| v.0.clone())
-            };
-            let properties: Properties = table.iter().map(|(k, v)| (k.clone(), take(v))).collect();
-            match parse(&properties) {
-                Ok(unused) => {
-                    for w in unused {
-                        let text = format!("{place}: Klamm does not act on `{}`", w.key);
-                        if !warnings.contains(&text) {
-                            warnings.push(text);
+    let mut one =
+        |place: &str, table: &Settings, parse: &dyn Fn(&Properties) -> Result<Vec<Warning>, Vec<ConfigError>>| {
+            for last in [false, true] {
+                let take = |d: &Draw<Setting>| {
+                    let all = d.extremes();
+                    (if last { all.last() } else { all.first() }).map_or(String::new(), |v| v.0.clone())
+                };
+                let properties: Properties = table.iter().map(|(k, v)| (k.clone(), take(v))).collect();
+                match parse(&properties) {
+                    Ok(unused) => {
+                        for w in unused {
+                            if let Unheeded::Unknown { .. } = w.why {
+                                problems.push(notice(format!("{place}: {w}"), &[&w.key]));
+                                continue;
+                            }
+                            let text = match w.why {
+                                Unheeded::Value(_) => format!("{place}: {w}"),
+                                _ => format!("{place}: Klamm does not act on `{}`", w.key),
+                            };
+                            if !warnings.contains(&text) {
+                                warnings.push(text);
+                            }
                         }
                     }
-                }
-                Err(message) => {
-                    let key = table.keys().find(|k| message.contains(k.as_str())).cloned().unwrap_or_default();
-                    problems.push(notice(format!("{place}: {message}"), &[&key]));
-                    return;
+                    Err(errors) => {
+                        problems.extend(errors.iter().map(|e| notice(format!("{place}: {e}"), &[e.key()])));
+                        return;
+                    }
                 }
             }
-        }
-    };
-    one("[broker]", &s.broker, &|p| BrokerConfig::parse(p).map(|r| r.1).map_err(|e| e.to_string()));
+        };
+    one("[broker]", &s.broker, &|p| BrokerConfig::read_scaled(p).map(|r| r.1));
     for topic in &s.topics {
         let place = format!("topic `{}`", topic.name);
-        one(&place, &topic.config, &|p| TopicConfig::parse(p).map(|r| r.1).map_err(|e| e.to_string()));
+        one(&place, &topic.config, &|p| TopicConfig::read_scaled(p).map(|r| r.1));
     }
     for client in &s.clients {
         match client.kind {
             ClientKind::Producer => {
-                one("producer", &client.config, &|p| ProducerConfig::parse(p).map(|r| r.1).map_err(|e| e.to_string()));
+                one("producer", &client.config, &|p| ProducerConfig::read(p).map(|r| r.1));
             }
             ClientKind::Consumer | ClientKind::Group => {
-                one("consumer", &client.config, &|p| ConsumerConfig::parse(p).map(|r| r.1).map_err(|e| e.to_string()));
+                one("consumer", &client.config, &|p| ConsumerConfig::read(p).map(|r| r.1));
                 if let Some(forward) = client.member.as_ref().and_then(|m| m.forward.as_ref()) {
-                    let parse = |p: &_| ProducerConfig::parse(p).map(|r| r.1).map_err(|e| e.to_string());
+                    let parse = |p: &_| ProducerConfig::read(p).map(|r| r.1);
                     one("forward", &forward.config, &parse);
                 }
             }

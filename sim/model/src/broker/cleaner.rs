@@ -75,6 +75,8 @@ impl Process {
         if let Some(timer) = self.cleaner.timer.take() {
             self.timers.cancel(timer);
         }
+        // Kafka's cleaner never stops with a pause of 0; a millisecond is as fine as time is counted here.
+        let pause = pause.max(Duration::from_millis(1));
         self.cleaner.timer = Some(self.timers.set(now.mono + pause, Task::Clean));
     }
 

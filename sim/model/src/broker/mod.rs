@@ -315,12 +315,19 @@ impl Process {
     fn run_task(&mut self, now: Now, task: Task, out: &mut Outbox) {
         match task {
             Task::IsrExpiration => {
+                // Kafka's scheduler runs a task once whose period is 0 ms.
                 let half = self.spec.config.replica_lag_time_max.as_nanos() / 2;
-                self.timers.set(now.mono + crate::units::Duration::from_nanos(half.max(1)), task);
+                if half >= 1_000_000 {
+                    self.timers.set(now.mono + crate::units::Duration::from_nanos(half), task);
+                }
                 self.shrink_isrs(now, out);
             }
             Task::HighWatermarks | Task::RecoveryPoints | Task::LogStarts => {
-                self.timers.set(now.mono + self.checkpoint_interval(task), task);
+                let interval = self.checkpoint_interval(task);
+                // Here too: once, if the interval is 0.
+                if interval > crate::units::Duration::ZERO {
+                    self.timers.set(now.mono + interval, task);
+                }
                 self.write_checkpoint(task, out);
             }
             Task::Retention => {

@@ -154,10 +154,7 @@ pub(crate) fn directory(topic: &str, partition: i32) -> Path {
 pub(crate) fn settings(image: &Image, topic: &str, broker: &BrokerConfig) -> BrokerConfig {
     let Some(set) = image.topic_config(topic) else { return broker.clone() };
     let set: Properties = set.clone();
-    match TopicConfig::parse(&set) {
-        Ok((config, _)) => config.over(broker),
-        Err(_) => broker.clone(),
-    }
+    TopicConfig::examined(&set).over(broker)
 }
 
 /// The settings of a topic's logs. The offsets topic is not compacted: whoever reads it reads all of it.

@@ -87,7 +87,8 @@ impl Metadata {
         Metadata {
             topics: Vec::new(),
             backoff,
-            max_age,
+            // Kafka's `Metadata.timeToNextUpdate`: never sooner than the back-off allows.
+            max_age: max_age.max(backoff.first).max(Duration::from_millis(1)),
             wanted: true,
             additions: 0,
             answered_additions: 0,

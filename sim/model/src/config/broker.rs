@@ -1,11 +1,11 @@
 //! A broker's (and controller's) settings, and a topic's, which fall back on the broker's.
 
-use super::{ConfigError, Properties, Ratio, config};
+use super::{FromConfig, Properties, Ratio, Scope, config};
 use crate::units::Duration;
 
 config! {
     /// A broker's or controller's settings. Sizes in bytes.
-    BrokerConfig("broker") {
+    BrokerConfig(Scope::Broker) {
         /// Replicas that must be in sync for acks=all.
         "min.insync.replicas" min_insync_replicas: u32 = "1";
         /// Whether a replica that is not in sync may lead.
@@ -125,6 +125,10 @@ config! {
         /// The broker's rack.
         "broker.rack" rack: Option<String> = "";
     }
+    and {
+        /// Whether topics may have smaller segments than Kafka lets them have: a simulated run writes little.
+        small_segments: bool = false;
+    }
 }
 
 impl BrokerConfig {
@@ -133,36 +137,45 @@ impl BrokerConfig {
         self.cleanup_policy.split(',').any(|p| p.trim() == policy)
     }
 
-    fn validate(&mut self, _given: &Properties) -> Result<(), ConfigError> {
-        at_least("min.insync.replicas", i64::from(self.min_insync_replicas), 1)?;
-        at_least("log.segment.bytes", self.segment_bytes as i64, 1)?;
-        check_policy("log.cleanup.policy", &self.cleanup_policy)?;
-        if self.heartbeat_interval >= self.session_timeout {
-            let why = "must be shorter than `broker.session.timeout.ms`, or every broker is fenced".to_owned();
-            return Err(ConfigError::Conflict { key: "broker.heartbeat.interval.ms".to_owned(), why });
+    /// Settings that are read where they matter, or that bound others.
+    const ALSO: &[&str] = &[
+        "log.flush.scheduler.interval.ms",
+        "log.retention.hours",
+        "log.retention.minutes",
+        "log.roll.hours",
+        "group.consumer.max.heartbeat.interval.ms",
+        "group.consumer.max.session.timeout.ms",
+        "group.consumer.min.heartbeat.interval.ms",
+        "group.consumer.min.session.timeout.ms",
+    ];
+
+    /// What is said in hours or minutes counts where nothing is said in milliseconds.
+    fn complete(&mut self, given: &Properties) {
+        let number = |key: &str| given.get(key).and_then(|text| i64::from_config(text).ok());
+        let in_ms = |(key, unit): (&str, i64)| number(key).map(|n| n.saturating_mul(unit));
+        let hour = 3_600_000;
+        let retention = [("log.retention.ms", 1), ("log.retention.minutes", 60_000), ("log.retention.hours", hour)];
+        if let Some(ms) = retention.into_iter().find_map(in_ms) {
+            self.retention = kept_for(ms);
         }
-        Ok(())
+        if let Some(ms) = [("log.roll.ms", 1), ("log.roll.hours", hour)].into_iter().find_map(in_ms) {
+            self.roll = Duration::from_millis(ms.max(0) as u64);
+        }
+        if self.flush_interval.is_none() {
+            self.flush_interval =
+                number("log.flush.scheduler.interval.ms").map(|ms| Duration::from_millis(ms.max(0) as u64));
+        }
     }
 }
 
-fn at_least(key: &str, value: i64, least: i64) -> Result<(), ConfigError> {
-    if value >= least {
-        return Ok(());
-    }
-    Err(ConfigError::BadValue { key: key.to_owned(), value: value.to_string(), expected: format!("at least {least}") })
-}
-
-fn check_policy(key: &str, policies: &str) -> Result<(), ConfigError> {
-    if policies.split(',').all(|policy| matches!(policy.trim(), "delete" | "compact")) {
-        return Ok(());
-    }
-    let expected = "`delete`, `compact`, or both with a comma".to_owned();
-    Err(ConfigError::BadValue { key: key.to_owned(), value: policies.to_owned(), expected })
+/// A retention: negative is for ever.
+fn kept_for(ms: i64) -> Duration {
+    if ms < 0 || ms == i64::MAX { Duration::MAX } else { Duration::from_millis(ms as u64) }
 }
 
 config! {
     /// A topic's own settings; what is left empty is the broker's. Sizes in bytes.
-    TopicConfig("topic") {
+    TopicConfig(Scope::Topic) {
         /// Replicas that must be in sync for acks=all.
         "min.insync.replicas" min_insync_replicas: Option<u32> = "";
         /// Whether a replica that is not in sync may lead.
@@ -197,11 +210,23 @@ config! {
 }
 
 impl TopicConfig {
-    fn validate(&mut self, _given: &Properties) -> Result<(), ConfigError> {
-        if let Some(n) = self.min_insync_replicas {
-            at_least("min.insync.replicas", i64::from(n), 1)?;
+    /// Settings that are read where they matter.
+    const ALSO: &[&str] = &["internal.segment.bytes"];
+
+    fn complete(&mut self, given: &Properties) {
+        let number = |key: &str| given.get(key).and_then(|text| i64::from_config(text).ok());
+        if let Some(ms) = number("retention.ms") {
+            self.retention = Some(kept_for(ms));
         }
-        self.cleanup_policy.as_ref().map_or(Ok(()), |policies| check_policy("cleanup.policy", policies))
+        // Kafka's own way to small segments in tests.
+        if let Some(bytes) = number("internal.segment.bytes") {
+            self.segment_bytes = Some(bytes.max(1) as u64);
+        }
+    }
+
+    /// Settings that a controller has examined before.
+    pub fn examined(properties: &Properties) -> TopicConfig {
+        TopicConfig::settle(properties).0
     }
 
     /// The broker's settings with this topic's in their place.

@@ -1,6 +1,6 @@
 //! `ConsumerConfig` of Kafka's Java client.
 
-use super::{ConfigError, FromConfig, Properties, config};
+use super::{FromConfig, Properties, Scope, config};
 use crate::history::IsolationLevel;
 use crate::units::Duration;
 
@@ -118,7 +118,7 @@ impl FromConfig for Vec<Assignor> {
 
 config! {
     /// A consumer's settings.
-    ConsumerConfig("consumer") {
+    ConsumerConfig(Scope::Consumer) {
         /// Where to read from when there is no valid position.
         "auto.offset.reset" auto_offset_reset: AutoOffsetReset = "latest";
         /// What transactions hide.
@@ -179,26 +179,7 @@ config! {
 }
 
 impl ConsumerConfig {
-    fn validate(&mut self, given: &Properties) -> Result<(), ConfigError> {
-        if self.max_poll_records == 0 {
-            return Err(ConfigError::Conflict {
-                key: "max.poll.records".to_owned(),
-                why: "must be at least 1".to_owned(),
-            });
-        }
-        let classic = self.group_protocol == GroupProtocol::Classic;
-        if classic && self.heartbeat_interval >= self.session_timeout {
-            let why = "must be shorter than `session.timeout.ms`, or every member is expelled".to_owned();
-            return Err(ConfigError::Conflict { key: "heartbeat.interval.ms".to_owned(), why });
-        }
-        if !classic {
-            // Java's ConsumerConfig refuses these: with KIP-848 they are the coordinator's.
-            let refused = ["partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms"];
-            if let Some(key) = refused.into_iter().find(|k| given.contains_key(*k)) {
-                let why = "cannot be set when `group.protocol` is `consumer`".to_owned();
-                return Err(ConfigError::Conflict { key: key.to_owned(), why });
-            }
-        }
-        Ok(())
-    }
+    const ALSO: &[&str] = &[];
+
+    fn complete(&mut self, _given: &Properties) {}
 }

@@ -1,17 +1,23 @@
-//! Kafka's configuration keys, under Kafka's names, with Kafka's defaults.
+//! Kafka's settings, under Kafka's names, with Kafka's defaults, types, bounds and rules.
 //!
-//! A key that exists in Kafka and that the model does not implement yields a [`Warning`]; one that does not exist
-//! is an error with the nearest known name.
+//! [`table`] is Kafka's own list of every setting. [`examine`] says what Kafka itself would say of a set of them. The structs
+//! hold those that the model acts on; what else Kafka takes yields a [`Warning`].
 
 mod broker;
 mod consumer;
-mod known;
+mod examine;
+mod nearest;
 mod producer;
+mod rules;
+mod special;
+pub mod table;
 mod value;
 
 pub use broker::{BrokerConfig, TopicConfig};
 pub use consumer::{Assignor, AutoOffsetReset, ConsumerConfig, GroupProtocol};
+pub use examine::{Examined, examine, examine_whole};
 pub use producer::ProducerConfig;
+pub use table::Scope;
 pub use value::{FromConfig, Ratio};
 
 use std::collections::BTreeMap;
@@ -19,20 +25,51 @@ use std::collections::BTreeMap;
 /// Properties as people write them: key to value.
 pub type Properties = BTreeMap<String, String>;
 
-/// A key that Kafka knows and Klamm does not act on.
+/// A setting that Kafka takes and Klamm does not act on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Warning {
     /// The key.
     pub key: String,
+    /// Why it has no effect.
+    pub why: Unheeded,
 }
 
-/// What is wrong with a set of properties.
+/// Why a setting has no effect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unheeded {
+    /// The model does not act on it.
+    NotModelled,
+    /// The model does not act on this value: the default stays.
+    Value(String),
+    /// Kafka does not know it either, and ignores it.
+    Unknown {
+        /// broker, producer, ...
+        kind: &'static str,
+        /// The nearest known name, if one is near.
+        nearest: Option<String>,
+    },
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let key = &self.key;
+        match &self.why {
+            Unheeded::NotModelled => write!(f, "`{key}` is a setting of Kafka's, and has no effect here"),
+            Unheeded::Value(value) => write!(f, "`{key}` = `{value}` has no effect here: the default stays in force"),
+            Unheeded::Unknown { kind, nearest } => {
+                write!(f, "Kafka has no {kind} setting called `{key}`, and ignores it{}", suggest(nearest))
+            }
+        }
+    }
+}
+
+/// What is wrong with a set of properties, in Kafka's words.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Kafka has no such key.
-    #[error("Kafka has no {kind} setting called `{key}`{}", suggest(.nearest))]
+    #[error("Unknown {kind} config name: {key}{}", suggest(.nearest))]
     UnknownKey {
-        /// producer, consumer, broker or topic.
+        /// topic or group.
         kind: &'static str,
         /// As written.
         key: String,
@@ -40,17 +77,17 @@ pub enum ConfigError {
         nearest: Option<String>,
     },
     /// The value does not parse or lies outside Kafka's bounds.
-    #[error("`{key}` = `{value}`: expected {expected}")]
+    #[error("Invalid value {value} for configuration {key}: {reason}")]
     BadValue {
         /// The key.
         key: String,
         /// As written.
         value: String,
-        /// What would do.
-        expected: String,
+        /// What it must be.
+        reason: String,
     },
-    /// Two settings exclude each other, as Kafka's own check says.
-    #[error("`{key}`: {why}")]
+    /// Two settings exclude each other, or one excludes itself, as Kafka's own check says.
+    #[error("{why}")]
     Conflict {
         /// The key to change.
         key: String,
@@ -59,17 +96,29 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The setting to change.
+    pub fn key(&self) -> &str {
+        let (ConfigError::UnknownKey { key, .. }
+        | ConfigError::BadValue { key, .. }
+        | ConfigError::Conflict { key, .. }) = self;
+        key
+    }
+}
+
 fn suggest(nearest: &Option<String>) -> String {
     nearest.as_ref().map_or(String::new(), |n| format!("; did you mean `{n}`?"))
 }
 
 /// Declares a set of keys as a struct: parsing, defaults and the list of keys come from one table.
 macro_rules! config {
-    ($(#[$doc:meta])* $name:ident($kind:literal) { $($(#[$fdoc:meta])* $key:literal $field:ident: $ty:ty = $default:literal;)* }) => {
+    ($(#[$doc:meta])* $name:ident($scope:expr) { $($(#[$fdoc:meta])* $key:literal $field:ident: $ty:ty = $default:literal;)* }
+     $(and { $(#[$xdoc:meta])* $extra:ident: $xty:ty = $xdefault:expr; })?) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Debug)]
         pub struct $name {
             $($(#[$fdoc])* #[doc = concat!("\n\n`", $key, "`, default `", $default, "`.")] pub $field: $ty,)*
+            $($(#[$xdoc])* pub $extra: $xty,)?
         }
 
         impl $name {
@@ -78,7 +127,9 @@ macro_rules! config {
 
             /// Kafka's defaults.
             pub fn kafka_defaults() -> $name {
-                $name { $($field: <$ty as crate::config::FromConfig>::from_config($default).expect("a valid default")),* }
+                $name {
+                    $($field: <$ty as crate::config::FromConfig>::from_config($default).expect("a valid default"),)*
+                    $($extra: $xdefault,)? }
             }
 
             /// Every implemented key with its value, as a properties file would have it.
@@ -96,38 +147,64 @@ macro_rules! config {
             /// Kafka's defaults, overridden by `properties`.
             ///
             /// # Errors
-            /// [`ConfigError`](crate::config::ConfigError), for the first offending key in alphabetical order.
+            /// [`ConfigError`](crate::config::ConfigError), the first of all that [`Self::read`] gives.
             pub fn parse(
                 properties: &crate::config::Properties,
             ) -> Result<($name, Vec<crate::config::Warning>), crate::config::ConfigError> {
+                $name::read(properties).map_err(|mut all| all.swap_remove(0))
+            }
+
+            /// Kafka's defaults, overridden by `properties`, and what of them has no effect.
+            ///
+            /// # Errors
+            /// Everything for which Kafka refuses them.
+            pub fn read(
+                properties: &crate::config::Properties,
+            ) -> Result<($name, Vec<crate::config::Warning>), Vec<crate::config::ConfigError>> {
+                let examined = crate::config::examine($scope, properties);
+                if examined.refused.is_empty() { Ok($name::settle(properties)) } else { Err(examined.refused) }
+            }
+
+            /// As [`Self::read`], for a run that writes little: segments may be smaller than Kafka lets them be.
+            ///
+            /// # Errors
+            /// Everything for which Kafka refuses them, except small segments.
+            pub fn read_scaled(
+                properties: &crate::config::Properties,
+            ) -> Result<($name, Vec<crate::config::Warning>), Vec<crate::config::ConfigError>> {
+                let mut refused = crate::config::examine($scope, properties).refused;
+                refused.retain(|error| !crate::config::is_small_segment(error));
+                if refused.is_empty() { Ok($name::settle(properties)) } else { Err(refused) }
+            }
+
+            /// What is in force, without asking whether Kafka would take it.
+            fn settle(properties: &crate::config::Properties) -> ($name, Vec<crate::config::Warning>) {
+                use crate::config::{Unheeded, Warning, table};
                 let mut config = $name::kafka_defaults();
                 let mut warnings = Vec::new();
                 for (key, value) in properties {
-                    match config.set(key, value) {
-                        Some(Ok(())) => {}
-                        Some(Err(expected)) => {
-                            return Err(crate::config::ConfigError::BadValue {
-                                key: key.clone(),
-                                value: value.clone(),
-                                expected,
-                            });
-                        }
-                        None if crate::config::known::exists($kind, key) => {
-                            warnings.push(crate::config::Warning { key: key.clone() });
-                        }
+                    let why = match config.set(key, value) {
+                        Some(Ok(())) => continue,
+                        Some(Err(_)) => Unheeded::Value(value.clone()),
+                        None if $name::ALSO.contains(&key.as_str()) => continue,
+                        None if table::find($scope, key).is_some() => Unheeded::NotModelled,
                         None => {
-                            return Err(crate::config::ConfigError::UnknownKey {
-                                kind: $kind,
-                                key: key.clone(),
-                                nearest: crate::config::known::nearest($kind, key, $name::KEYS),
-                            });
+                            Unheeded::Unknown { kind: $scope.name(), nearest: table::nearest_name($scope, key) }
                         }
-                    }
+                    };
+                    warnings.push(Warning { key: key.clone(), why });
                 }
-                config.validate(properties)?;
-                Ok((config, warnings))
+                config.complete(properties);
+                (config, warnings)
             }
         }
     };
 }
 use config;
+
+/// Whether a value is refused for nothing but a segment below Kafka's bound.
+fn is_small_segment(error: &ConfigError) -> bool {
+    let small = |value: &str| value.trim().parse::<i64>().is_ok_and(|n| n >= 1);
+    matches!(error, ConfigError::BadValue { key, value, .. }
+        if matches!(key.as_str(), "segment.bytes" | "log.segment.bytes") && small(value))
+}

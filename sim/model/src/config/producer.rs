@@ -1,17 +1,13 @@
 //! `ProducerConfig` of Kafka's Java client.
 
-use super::{ConfigError, Properties, config};
+use super::{Properties, Scope, config};
 use crate::history::Acks;
-use crate::limits::MAX_IN_FLIGHT_IDEMPOTENT;
 use crate::record::{Compression, Compressor};
 use crate::units::Duration;
 
-/// What zstd takes.
-const ZSTD_LEVELS: std::ops::RangeInclusive<i32> = -131_072..=22;
-
 config! {
     /// A producer's settings.
-    ProducerConfig("producer") {
+    ProducerConfig(Scope::Producer) {
         /// Who must have a record before it counts as sent.
         "acks" acks: Acks = "all";
         /// The most bytes of one batch.
@@ -66,48 +62,16 @@ impl ProducerConfig {
         Compressor { with: self.compression, level }
     }
 
-    /// Kafka's own cross-checks (`ProducerConfig.postProcessAndValidateIdempotenceConfigs`, `KafkaProducer.configureDeliveryTimeout`).
-    fn validate(&mut self, given: &Properties) -> Result<(), ConfigError> {
-        let conflict = |key: &str, why: String| Err(ConfigError::Conflict { key: key.to_owned(), why });
-        let explicit = given.contains_key("enable.idempotence");
-        if self.enable_idempotence {
-            let obstacle = if self.retries == 0 {
-                Some(("retries", "an idempotent producer must be allowed to retry".to_owned()))
-            } else if self.acks != Acks::All {
-                Some(("acks", "an idempotent producer needs `acks` = `all`".to_owned()))
-            } else if self.max_in_flight > MAX_IN_FLIGHT_IDEMPOTENT {
-                let why =
-                    format!("an idempotent producer may have at most {MAX_IN_FLIGHT_IDEMPOTENT} requests in flight");
-                Some(("max.in.flight.requests.per.connection", why))
-            } else {
-                None
-            };
-            match obstacle {
-                // The exception: too many in flight is refused even when idempotence is only on by default.
-                Some((key, why)) if explicit || key.starts_with("max.in") => return conflict(key, why),
-                Some(_) => self.enable_idempotence = false,
-                None => {}
-            }
+    const ALSO: &[&str] = &[];
+
+    /// What Kafka changes by itself (`ProducerConfig.postProcessParsedConfig`, `KafkaProducer.configureDeliveryTimeout`).
+    fn complete(&mut self, given: &Properties) {
+        if self.retries == 0 || self.acks != Acks::All {
+            self.enable_idempotence = false;
         }
-        let least = self.linger.saturating_add(self.request_timeout);
-        if self.delivery_timeout < least {
-            if given.contains_key("delivery.timeout.ms") {
-                return conflict(
-                    "delivery.timeout.ms",
-                    format!("must be at least `linger.ms` + `request.timeout.ms` = {} ms", least.as_millis()),
-                );
-            }
-            self.delivery_timeout = least;
+        let least = self.linger.saturating_add(self.request_timeout).min(Duration::from_millis(i32::MAX as u64));
+        if !given.contains_key("delivery.timeout.ms") {
+            self.delivery_timeout = self.delivery_timeout.max(least);
         }
-        if self.gzip_level != -1 && !(1..=9).contains(&self.gzip_level) {
-            return conflict("compression.gzip.level", "must be 1 to 9, or -1".to_owned());
-        }
-        if !ZSTD_LEVELS.contains(&self.zstd_level) {
-            return conflict("compression.zstd.level", "must be -131072 to 22".to_owned());
-        }
-        if self.max_in_flight == 0 {
-            return conflict("max.in.flight.requests.per.connection", "must be at least 1".to_owned());
-        }
-        Ok(())
     }
 }

@@ -15,11 +15,13 @@ pub trait FromConfig: Sized {
     fn to_config(&self) -> String;
 }
 
+/// Where Kafka's own bounds leave more room than the type here, the nearest value is taken.
 macro_rules! integers {
-    ($($ty:ty: $words:literal;)*) => {$(
+    ($($ty:ty)*) => {$(
         impl FromConfig for $ty {
             fn from_config(text: &str) -> Result<Self, String> {
-                text.trim().parse().map_err(|_| $words.to_owned())
+                let number: i64 = text.trim().parse().map_err(|_| "a whole number".to_owned())?;
+                Ok(<$ty>::try_from(number).unwrap_or(if number < 0 { <$ty>::MIN } else { <$ty>::MAX }))
             }
             fn to_config(&self) -> String {
                 self.to_string()
@@ -28,19 +30,13 @@ macro_rules! integers {
     )*};
 }
 
-integers! {
-    i64: "a whole number";
-    i32: "a whole number that fits 32 bits";
-    u64: "a whole number, not negative";
-    u32: "a whole number from 0 to 4294967295";
-    usize: "a whole number, not negative";
-}
+integers! { i64 i32 u64 u32 usize }
 
 impl FromConfig for bool {
     fn from_config(text: &str) -> Result<Self, String> {
         match text.trim() {
-            "true" => Ok(true),
-            "false" => Ok(false),
+            t if t.eq_ignore_ascii_case("true") => Ok(true),
+            t if t.eq_ignore_ascii_case("false") => Ok(false),
             _ => Err("`true` or `false`".to_owned()),
         }
     }
@@ -58,13 +54,13 @@ impl FromConfig for String {
     }
 }
 
-/// Kafka's times are milliseconds; -1 and `Long.MAX_VALUE` mean forever.
+/// Kafka's times are milliseconds; `Long.MAX_VALUE` means for ever, and what is negative is over at once.
 impl FromConfig for Duration {
     fn from_config(text: &str) -> Result<Self, String> {
         match text.trim().parse::<i64>() {
-            Ok(-1 | i64::MAX) => Ok(Duration::MAX),
-            Ok(ms) if ms >= 0 => Ok(Duration::from_millis(ms as u64)),
-            _ => Err("milliseconds, as a whole number".to_owned()),
+            Ok(i64::MAX) => Ok(Duration::MAX),
+            Ok(ms) => Ok(Duration::from_millis(ms.max(0) as u64)),
+            Err(_) => Err("milliseconds, as a whole number".to_owned()),
         }
     }
     fn to_config(&self) -> String {
@@ -78,8 +74,9 @@ pub struct Ratio(pub u32);
 
 impl FromConfig for Ratio {
     fn from_config(text: &str) -> Result<Self, String> {
-        let ppm = text.trim().parse::<f64>().ok().filter(|r| (0.0..=1.0).contains(r)).map(|r| (r * 1e6).round() as u32);
-        ppm.map(Ratio).ok_or_else(|| "a number from 0 to 1".to_owned())
+        // `NaN`, which Kafka takes, is never exceeded.
+        let ppm = |r: f64| if r.is_nan() { u32::MAX } else { (r * 1e6).round() as u32 };
+        text.trim().parse::<f64>().map(|r| Ratio(ppm(r))).map_err(|_| "a number from 0 to 1".to_owned())
     }
     fn to_config(&self) -> String {
         (f64::from(self.0) / 1e6).to_string()

@@ -1,7 +1,6 @@
 //! Every bound of the shell. Kafka's own, where it has one.
 
 use klamm_model::config::{ConfigError, FromConfig, Properties};
-use klamm_model::units;
 use std::time::Duration;
 
 /// What one process allows others to take of it.
@@ -47,17 +46,17 @@ impl Limits {
     /// A value that does not parse or makes no sense.
     pub fn take_from(settings: &mut Properties) -> Result<Limits, ConfigError> {
         let mut limits = Limits::default();
-        if let Some(idle) = take::<units::Duration>(settings, "connections.max.idle.ms", "milliseconds", |_| true)? {
-            limits.idle = Duration::from_nanos(idle.as_nanos());
+        if let Some(idle) = take(settings, "connections.max.idle.ms", i64::MIN)? {
+            // Negative: for ever.
+            limits.idle = Duration::from_millis(u64::try_from(idle).unwrap_or(FOR_EVER));
         }
-        if let Some(n) = take(settings, "max.connections", "a whole number, not negative", |_| true)? {
-            limits.connections = n;
+        if let Some(n) = take(settings, "max.connections", 0)? {
+            limits.connections = n as usize;
         }
-        if let Some(n) = take(settings, "socket.request.max.bytes", "a whole number above 0", |&n| n > 0)? {
-            limits.frame_bytes = n;
+        if let Some(n) = take(settings, "socket.request.max.bytes", 1)? {
+            limits.frame_bytes = n as usize;
         }
-        let queued =
-            take(settings, "queued.max.request.bytes", "a whole number above 0, or -1", |&n: &i64| n > 0 || n == -1)?;
+        let queued = take(settings, "queued.max.request.bytes", i64::MIN)?.filter(|n| *n > 0);
         if let Some(n) = queued.and_then(|n| usize::try_from(n).ok()) {
             limits.bytes_in_flight = n;
         }
@@ -66,16 +65,16 @@ impl Limits {
     }
 }
 
-fn take<T: FromConfig>(
-    settings: &mut Properties,
-    key: &str,
-    expected: &str,
-    makes_sense: impl Fn(&T) -> bool,
-) -> Result<Option<T>, ConfigError> {
+/// Milliseconds of a century, for a connection that is never idle too long.
+const FOR_EVER: u64 = 100 * 365 * 24 * 3_600_000;
+
+fn take(settings: &mut Properties, key: &str, least: i64) -> Result<Option<i64>, ConfigError> {
     let Some(value) = settings.remove(key) else { return Ok(None) };
-    match T::from_config(&value) {
-        Ok(limit) if makes_sense(&limit) => Ok(Some(limit)),
-        _ => Err(ConfigError::BadValue { key: key.to_owned(), value, expected: expected.to_owned() }),
+    let wrong = |value, reason| Err(ConfigError::BadValue { key: key.to_owned(), value, reason });
+    match i64::from_config(&value) {
+        Ok(limit) if limit >= least => Ok(Some(limit)),
+        Ok(_) => wrong(value, format!("Value must be at least {least}")),
+        Err(_) => wrong(value, "Not a number of type LONG".to_owned()),
     }
 }
 
@@ -125,10 +124,10 @@ mod tests {
             ("connections.max.idle.ms", "soon"),
             ("max.connections", "-1"),
             ("socket.request.max.bytes", "0"),
-            ("queued.max.request.bytes", "0"),
+            ("queued.max.request.bytes", "much"),
         ] {
             let error = Limits::take_from(&mut settings(&[(key, value)])).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("`{key}` = `{value}`: expected")), "{error}");
+            assert!(error.starts_with(&format!("Invalid value {value} for configuration {key}: ")), "{error}");
         }
     }
 }

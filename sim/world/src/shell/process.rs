@@ -32,6 +32,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Sleep, sleep_until, timeout};
 
+/// How many timers in a row may leave the next one due at once.
+const HURRIED: u32 = 1_000;
 /// How many inputs are handled before control and timers are looked at again.
 const INPUTS_AT_ONCE: usize = 64;
 /// How long the last answers of a process that ends in order may take to leave.
@@ -155,6 +157,8 @@ struct Process<N: Net, D, O, M> {
     outbox: Outbox,
     outputs: Vec<Output>,
     deadline: Option<Instant>,
+    /// Timers in a row that left the next one due already.
+    hurried: u32,
     net: Rc<N>,
     connections: BTreeMap<ConnId, Connection>,
     /// Connections being opened.
@@ -253,6 +257,7 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
             outbox: Outbox::new(),
             outputs: Vec::new(),
             deadline: None,
+            hurried: 0,
             net: parts.net,
             connections: BTreeMap::new(),
             opening: BTreeMap::new(),
@@ -296,6 +301,22 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
         if self.deadline.is_some_and(|at| at <= now.mono) {
             self.observer.timer(now);
             self.input(Input::Timer);
+            self.pace(now.mono);
+        }
+    }
+
+    /// A node whose timer is always due would keep a processor busy: after many in a row it waits a millisecond.
+    fn pace(&mut self, now: Instant) {
+        if self.deadline.is_none_or(|at| at > now) {
+            self.hurried = 0;
+            return;
+        }
+        self.hurried = self.hurried.saturating_add(1);
+        if self.hurried == HURRIED {
+            tracing::warn!("{}: {HURRIED} timers in a row were due at once; from now on one a millisecond", self.name);
+        }
+        if self.hurried >= HURRIED {
+            self.deadline = Some(now + klamm_model::units::Duration::from_millis(1));
         }
     }
 

@@ -11,7 +11,7 @@ use crate::client::errors;
 use crate::history::{CommitTrigger, Outcome, TopicPartition};
 use crate::ids::{ApiKey, LeaderEpoch, Offset};
 use crate::node::Outbox;
-use crate::units::Instant;
+use crate::units::{Duration, Instant};
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 
@@ -147,7 +147,13 @@ impl Consumer {
             return Instant::MAX;
         }
         if now >= group.commits.next_auto {
-            group.commits.next_auto = now + self.config.auto_commit_interval;
+            // An interval of 0 means a commit at every poll. The next begins when the one under way is through, a
+            // millisecond later at least, which is as fine as Kafka's clients count.
+            let at_every_poll = self.config.auto_commit_interval == Duration::ZERO;
+            if at_every_poll && group.commits.pending.iter().any(|c| c.trigger == CommitTrigger::Auto) {
+                return Instant::MAX;
+            }
+            group.commits.next_auto = now + self.config.auto_commit_interval.max(Duration::from_millis(1));
             let offsets = self.consumed(group);
             self.begin_commit(group, now, CommitTrigger::Auto, offsets, now + self.config.default_api_timeout);
         }

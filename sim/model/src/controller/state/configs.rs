@@ -4,7 +4,8 @@
 use super::super::image::TOPIC_RESOURCE;
 use super::topics::Refusal;
 use super::{Batch, Decided, State, counted, twice};
-use crate::config::{Properties, TopicConfig};
+use crate::config::{ConfigError, Properties, TopicConfig};
+use crate::ids::OFFSETS_TOPIC;
 use crate::record::schema::MetadataRecord;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
@@ -77,6 +78,15 @@ impl State {
         batch.reply(AlterConfigsResponse::default().with_responses(answers))
     }
 
+    /// Whether Kafka takes these settings for a topic. The size of the offsets topic's segments is the brokers' to say
+    /// (`offsets.topic.segment.bytes`), and that has a bound of its own.
+    pub(super) fn examine_settings(&self, topic: &str, settings: &Properties) -> Result<(), Refusal> {
+        let small = self.spec.config.small_segments || topic == OFFSETS_TOPIC;
+        let read = if small { TopicConfig::read_scaled(settings) } else { TopicConfig::read(settings) };
+        let say = |all: Vec<ConfigError>| all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        read.map(drop).map_err(|all| (ResponseError::InvalidConfig, say(all)))
+    }
+
     /// What is set for a topic.
     fn settings(&self, asked: Resource<'_>, named: &BTreeMap<Resource<'_>, usize>) -> Result<Properties, Refusal> {
         if named[&asked] > 1 {
@@ -101,10 +111,7 @@ impl State {
         validate_only: bool,
         batch: &mut Batch,
     ) -> (i16, Option<StrBytes>) {
-        let checked = to.and_then(|to| match TopicConfig::parse(&to) {
-            Ok(_) => Ok(to),
-            Err(e) => Err((ResponseError::InvalidConfig, e.to_string())),
-        });
+        let checked = to.and_then(|to| self.examine_settings(name.as_str(), &to).map(|()| to));
         let to = match checked {
             Ok(to) => to,
             Err((error, why)) => return (error.code(), Some(StrBytes::from_string(why))),

@@ -197,8 +197,7 @@ impl State {
     fn effective_config(&self, topic: &str) -> BrokerConfig {
         match self.working.topic_config(topic) {
             // What is in the log was validated before it came there.
-            Some(set) => TopicConfig::parse(set)
-                .map_or_else(|_| self.spec.config.clone(), |(config, _)| config.over(&self.spec.config)),
+            Some(set) => TopicConfig::examined(set).over(&self.spec.config),
             None => self.spec.config.clone(),
         }
     }

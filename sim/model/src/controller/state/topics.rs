@@ -3,7 +3,7 @@
 use super::super::image::TOPIC_RESOURCE;
 use super::super::placement::{Usable, place};
 use super::{Batch, Decided, State, counted, random_uuid, twice};
-use crate::config::{Properties, TopicConfig};
+use crate::config::Properties;
 use crate::ids::*;
 use crate::record::schema::{MetadataRecord, PartitionRecord};
 use kafka_protocol::error::ResponseError;
@@ -76,7 +76,7 @@ impl State {
             };
             config.insert(c.name.to_string(), value.to_string());
         }
-        TopicConfig::parse(&config).map_err(|e| (ResponseError::InvalidConfig, e.to_string()))?;
+        self.examine_settings(topic.name.as_str(), &config)?;
         let replicas = if topic.assignments.is_empty() { self.place_topic(topic, rng)? } else { self.assigned(topic)? };
         if decided + replicas.len() > MAX_PARTITIONS_PER_REQUEST {
             return Err((ResponseError::InvalidPartitions, "too many partitions in one request".to_owned()));

@@ -117,7 +117,7 @@ fn run(seed: u64, truncation: Truncation, elr: bool, defects: Defects) -> Run {
         ("log.flush.offset.checkpoint.interval.ms", "1000"),
         ("log.segment.bytes", "16384"),
     ]);
-    let (broker_config, _) = BrokerConfig::parse(&broker_config).expect("a valid configuration");
+    let (broker_config, _) = BrokerConfig::read_scaled(&broker_config).expect("a valid configuration");
     let cluster_id = Uuid::from_u128(1);
     let voters = vec![(NodeId(100), Endpoint::new("c1", 9093))];
     let caps = VersionCaps::default();

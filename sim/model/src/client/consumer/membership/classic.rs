@@ -251,7 +251,7 @@ impl Consumer {
                 request.group_instance_id = instance;
             }
             m.heartbeat.in_flight = true;
-            m.heartbeat.next = now + self.config.heartbeat_interval;
+            m.heartbeat.next = now + self.config.heartbeat_interval.max(Duration::from_millis(1));
             let tag = RequestTag::Group(GroupTag::Member(Tag::Heartbeat(m.counter)));
             self.net.send(now, node, request, tag, out);
         }
@@ -466,7 +466,11 @@ impl Consumer {
                 m.assignor = Some(assignor);
                 m.counter += 1;
                 m.failures = 0;
-                m.heartbeat = Heartbeat { next: now + self.config.heartbeat_interval, in_flight: false, answered: now };
+                m.heartbeat = Heartbeat {
+                    next: now + self.config.heartbeat_interval.max(Duration::from_millis(1)),
+                    in_flight: false,
+                    answered: now,
+                };
                 if answer.leader == m.member_id && answer.skip_assignment {
                     // A static leader is back: the others go on as they were (KIP-814), but it watches again.
                     let topics = group.topics.clone();
