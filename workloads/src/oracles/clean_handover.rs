@@ -9,16 +9,19 @@ use super::illegal_resume::assigned;
 use super::report::{Findings, Report};
 use super::store::{Read, Store};
 
-/// A record of a poll, before the poll counts as delivered.
-pub(super) fn polled(store: &Store, groups: &mut Groups, out: &mut Findings, read: &Read) {
+/// A record of a poll, before the poll counts as delivered. Returns whether its partition was handed over in order.
+pub(super) fn polled(store: &Store, groups: &mut Groups, out: &mut Findings, read: &Read) -> bool {
     let me = (read.client, read.incarnation.0);
-    let Some(group) = groups.member(me).map(|m| m.group) else { return };
-    let Some((_, holding, state)) = groups.held(me, read.part) else { return };
+    let Some(group) = groups.member(me).map(|m| m.group) else { return false };
+    let Some((_, holding, state)) = groups.held(me, read.part) else { return false };
+    if holding.clean.is_none() {
+        return false;
+    }
     let Some(handover) = holding.clean.as_ref().filter(|h| !holding.reported && read.offset() < h.end()) else {
-        return;
+        return true;
     };
     if !state.delivered.contains(read.offset()) {
-        return;
+        return true;
     }
     let handover: Handover = handover.clone();
     holding.reported = true;
@@ -38,6 +41,7 @@ pub(super) fn polled(store: &Store, groups: &mut Groups, out: &mut Findings, rea
     out.add(store, report.values(&[read.value()]), words, || {
         handover.commit.story(source).chain([begun, store.read(read)]).collect()
     });
+    true
 }
 
 #[cfg(test)]

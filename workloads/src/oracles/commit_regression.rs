@@ -9,9 +9,16 @@ use super::report::{Findings, Report};
 use super::store::{NONE, Store};
 use klamm_model::history::{CommitTrigger, Entry};
 
-/// A member commits an offset of one partition.
-pub(super) fn commits(store: &Store, groups: &mut Groups, out: &mut Findings, me: Who, part: u32, commit: &Candidate) {
-    let Some(member) = groups.member(me) else { return };
+/// A member commits an offset of one partition. Returns whether it did so by itself, with something to hold it against.
+pub(super) fn commits(
+    store: &Store,
+    groups: &mut Groups,
+    out: &mut Findings,
+    me: Who,
+    part: u32,
+    commit: &Candidate,
+) -> bool {
+    let Some(member) = groups.member(me) else { return false };
     let auto = match commit.trigger {
         CommitTrigger::Auto => true,
         CommitTrigger::Revocation | CommitTrigger::Close => member.facts.auto_commit,
@@ -28,7 +35,7 @@ pub(super) fn commits(store: &Store, groups: &mut Groups, out: &mut Findings, me
         if auto {
             fire(format!("commits {} of a partition that is not assigned to it", commit.offset), Vec::new(), groups);
         }
-        return;
+        return auto;
     };
     if auto && holding.floor != NONE && commit.offset < holding.floor {
         let begun = assigned(me, holding.assigned_at, holding.generation, source);
@@ -43,12 +50,14 @@ pub(super) fn commits(store: &Store, groups: &mut Groups, out: &mut Findings, me
             }
         };
         fire(words, before, groups);
-        return;
+        return true;
     }
     if auto && holding.floor != NONE {
         holding.floor = commit.offset;
         holding.last_commit = Some(commit.clone());
+        return true;
     }
+    false
 }
 
 #[cfg(test)]

@@ -10,15 +10,22 @@ use super::report::Findings;
 use super::store::Store;
 use klamm_model::history::PositionReason;
 
-/// A member commits an offset of one partition.
-pub(super) fn commits(store: &Store, groups: &mut Groups, out: &mut Findings, me: Who, part: u32, commit: &Candidate) {
-    let Some(group) = groups.member(me).map(|m| m.group) else { return };
+/// A member commits an offset of one partition. Returns whether it is known where the group began.
+pub(super) fn commits(
+    store: &Store,
+    groups: &mut Groups,
+    out: &mut Findings,
+    me: Who,
+    part: u32,
+    commit: &Candidate,
+) -> bool {
+    let Some(group) = groups.member(me).map(|m| m.group) else { return false };
     let state = groups.list[group].part(part);
-    let Some(start) = state.start else { return };
+    let Some(start) = state.start else { return false };
     let start = start.max(store.parts[part as usize].log_start);
     let gaps = state.delivered.gaps(start, commit.offset);
     if gaps.is_empty() {
-        return;
+        return true;
     }
     let (isolation, (moved_to, moved)) = (state.isolation, state.moved_to);
     let source = &store.parts[part as usize].source;
@@ -39,6 +46,7 @@ pub(super) fn commits(store: &Store, groups: &mut Groups, out: &mut Findings, me
         };
         found_or_watched(store, groups, out, part, gap);
     }
+    true
 }
 
 #[cfg(test)]
@@ -94,11 +102,11 @@ mod tests {
     fn seeks_and_resets_are_the_application_s_choice() {
         let mut h = begun();
         h.position(10, 7, PositionReason::Seek).reads(10, 7..8).commits(10, 1, CommitTrigger::Sync, 1, 8);
-        assert_eq!(h.fires("commit-too-far").permitted, Some(Cause::S));
+        assert_eq!(h.fires("commit-too-far").permitted, Some(Cause::PositionMoved));
         // Nothing was committed, so another member begins at the latest offset.
         let mut h = begun();
         h.member(11).revoked(10, 1, true).comes(11, 2).position(11, 7, PositionReason::Reset);
         h.reads(11, 7..8).commits(11, 1, CommitTrigger::Sync, 2, 8);
-        assert_eq!(h.fires("commit-too-far").permitted, Some(Cause::S));
+        assert_eq!(h.fires("commit-too-far").permitted, Some(Cause::PositionMoved));
     }
 }

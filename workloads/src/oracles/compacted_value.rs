@@ -17,8 +17,9 @@ struct Last {
     deleted_perhaps: bool,
 }
 
-/// The final read of one partition.
-pub(super) fn end(store: &Store, out: &mut Findings, end: &Final) {
+/// The final read of one partition. Returns how many keys it was held against.
+pub(super) fn end(store: &Store, out: &mut Findings, end: &Final) -> u64 {
+    let mut judged = 0;
     let p = &store.parts[end.part as usize];
     let mut keys: BTreeMap<u64, Last> = BTreeMap::new();
     for client in store.clients() {
@@ -39,6 +40,7 @@ pub(super) fn end(store: &Store, out: &mut Findings, end: &Final) {
     }
     for (key, last) in keys {
         let Some(acked) = last.acked.filter(|a| a.offset >= p.log_start && a.offset < end.to) else { continue };
+        judged += 1;
         let found = end.view.get(&key).copied();
         let deleted = store.send(acked.value).is_some_and(|s| s.is(TOMBSTONE));
         let right = match found {
@@ -64,6 +66,7 @@ pub(super) fn end(store: &Store, out: &mut Findings, end: &Final) {
             store.story(acked.value).chain(read).chain([end.entry.clone()]).collect()
         });
     }
+    judged
 }
 
 #[cfg(test)]
@@ -155,14 +158,14 @@ mod tests {
         };
         let mut h = lost();
         h.declared.uncleans.push(Unclean { at: 0, source: source(0), from: Some(Offset(2)) });
-        assert_eq!(h.fires_compacted("compacted-value").permitted, Some(Cause::U));
+        assert_eq!(h.fires_compacted("compacted-value").permitted, Some(Cause::UncleanElection));
         // It cut only what lies above.
         let mut h = lost();
         h.declared.uncleans.push(Unclean { at: 0, source: source(0), from: Some(Offset(3)) });
         assert_eq!(h.fires_compacted("compacted-value").permitted, None);
         let mut h = lost();
         h.declared.log_starts.push(LogStart { at: 0, source: source(0), offset: Offset(3) });
-        assert_eq!(h.fires_compacted("compacted-value").permitted, Some(Cause::D));
+        assert_eq!(h.fires_compacted("compacted-value").permitted, Some(Cause::Deletion));
         let mut h = History::with(Acks::Leader, false, 5);
         h.put(0, 1, false).ack(0, 0).assigned(99, 0).final_read(99, 0, 1);
         assert_eq!(h.fires_compacted("compacted-value").permitted, None, "acks=1 alone permits nothing");

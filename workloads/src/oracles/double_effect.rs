@@ -10,7 +10,7 @@ use crate::permission::{AppFacts, Clause};
 use klamm_model::history::{Entry, Op, Processing, ValueId};
 use klamm_model::ids::{Incarnation, Offset};
 
-/// A member applies an effect.
+/// A member applies an effect. Returns whether it is a member's.
 pub(super) fn applied(
     store: &Store,
     groups: &mut Groups,
@@ -19,9 +19,9 @@ pub(super) fn applied(
     part: u32,
     offset: i64,
     value: ValueId,
-) {
+) -> bool {
     let me = super::groups::who(entry);
-    let Some(member) = groups.member(me) else { return };
+    let Some(member) = groups.member(me) else { return false };
     let (group, processing) = (member.group, member.facts.processing);
     let holding = member.holdings.get(&part);
     let (assigned_at, moved_at) = holding.map_or((0, u64::MAX), |h| (h.assigned_at, h.moved_at));
@@ -30,13 +30,13 @@ pub(super) fn applied(
     let before = match groups.list[group].part(part).effects.entry(offset) {
         std::collections::btree_map::Entry::Vacant(place) => {
             place.insert(now);
-            return;
+            return true;
         }
         std::collections::btree_map::Entry::Occupied(mut place) => std::mem::replace(place.get_mut(), now),
     };
     // Another record at this offset: what was there is gone.
     if before.value != value {
-        return;
+        return true;
     }
     let same = before.who == me && before.assigned_at == assigned_at && moved_at < before.at;
     let mut report = Report::new("double-effect", entry.at, entry.client, part).offset(offset);
@@ -56,6 +56,7 @@ pub(super) fn applied(
         _ => format!("the effect of offset {offset} is applied again"),
     };
     out.add(store, report, words, || vec![first, entry.clone()]);
+    true
 }
 
 #[cfg(test)]
@@ -76,12 +77,12 @@ mod tests {
         let mut h = begun(Processing::FinishThenCommit);
         h.revoked(10, 1, true).comes(11, 2).position(11, 0, PositionReason::Reset).reads(11, 0..2).effect(11, 0);
         let found = h.fires("double-effect");
-        assert_eq!((found.permitted, found.witness.len()), (Some(Cause::AL), 2));
+        assert_eq!((found.permitted, found.witness.len()), (Some(Cause::AtLeastOnce), 2));
         // A member that does not know yet that it was expelled.
         let mut h = begun(Processing::HandOff);
         h.comes(11, 2).position(11, 0, PositionReason::Reset).reads(11, 0..2).effect(11, 0).revoked(10, 1, true);
         h.effect(10, 0);
-        assert_eq!(h.fires("double-effect").permitted, Some(Cause::AL));
+        assert_eq!(h.fires("double-effect").permitted, Some(Cause::AtLeastOnce));
     }
 
     #[test]
@@ -94,7 +95,7 @@ mod tests {
         let mut h = begun(Processing::FinishThenCommit);
         h.commits(10, 1, Revocation, 1, 1).revoked(10, 1, false).comes(11, 2).assigned(11, 1).reads(11, 1..2);
         h.effect(11, 1);
-        assert_eq!(h.fires("double-effect").permitted, Some(Cause::AL));
+        assert_eq!(h.fires("double-effect").permitted, Some(Cause::AtLeastOnce));
     }
 
     #[test]
@@ -107,6 +108,6 @@ mod tests {
         assert_eq!(h.fires("double-effect").permitted, None);
         let mut h = begun(Processing::FinishThenCommit);
         h.position(10, 0, PositionReason::Seek).reads(10, 0..2).effect(10, 1);
-        assert_eq!(h.fires("double-effect").permitted, Some(Cause::AL));
+        assert_eq!(h.fires("double-effect").permitted, Some(Cause::AtLeastOnce));
     }
 }

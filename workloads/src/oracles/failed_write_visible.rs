@@ -1,32 +1,34 @@
 //! failed-write-visible: a definitely failed send is read, before or after it failed.
 
+use super::places;
 use super::report::{Findings, Report};
-use super::sends::REPORTED;
-use super::store::{Read, Store};
+use super::sends::State;
+use super::store::Store;
+use klamm_model::history::ValueId;
 
-/// A failed send is read.
-#[cold]
-pub(super) fn read(store: &mut Store, out: &mut Findings, read: &Read) {
-    if store.send(read.value()).is_none_or(|s| s.is(REPORTED)) {
-        return;
+/// The history ends. Returns how many failed sends there are that could have been read.
+pub(super) fn end(store: &Store, out: &mut Findings) -> u64 {
+    let mut failed = 0;
+    for client in store.clients() {
+        for (index, send) in client.all().filter(|(_, s)| s.state == State::Failed) {
+            failed += 1;
+            let value = ValueId::new(client.id, index).0;
+            if store.is_read(value) {
+                visible(store, out, value, places::all(store, value, send).first().copied());
+            }
+        }
     }
-    let witness = || store.story(read.value()).chain([store.read(read)]).collect();
-    let words = || "the send definitely failed, and its value is read".to_owned();
-    out.add(store, Report::of_read("failed-write-visible", read).values(&[read.value()]), words, witness);
-    store.mark(read.value(), REPORTED);
+    failed
 }
 
-/// A send fails that was read.
 #[cold]
-pub(super) fn failed(store: &mut Store, out: &mut Findings, value: u64, at: u64) {
-    let Some(send) = store.send(value).filter(|s| !s.is(REPORTED)) else { return };
-    let (part, offset) = (send.part, send.offset);
-    let client = klamm_model::history::ValueId(value).client();
-    let witness = || store.story(value).chain(store.read_at(part, offset)).collect();
-    let words = || "the value was read, and the send definitely failed".to_owned();
-    let report = Report::new("failed-write-visible", at, client, part).offset(offset);
-    out.add(store, report.values(&[value]), words, witness);
-    store.mark(value, REPORTED);
+fn visible(store: &Store, out: &mut Findings, value: u64, place: Option<places::Place>) {
+    let Some(place) = place else { return };
+    let read = store.read_of(value, place);
+    let (at, client) = super::unknown_read::when(store, value, read.as_ref());
+    let report = Report::new("failed-write-visible", at, client, place.0).offset(place.1);
+    let words = || "the send definitely failed, and its value is read".to_owned();
+    out.add(store, report.values(&[value]), words, || store.story(value).chain(read.clone()).collect());
 }
 
 #[cfg(test)]

@@ -489,9 +489,9 @@ impl Groups {
             if holding.next != NONE {
                 from = from.min(holding.next);
             }
-            holding.next = last + 1;
+            holding.next = last.saturating_add(1);
             if let Some((_, delivered)) = &mut holding.giving_up {
-                *delivered = (*delivered).max(last + 1);
+                *delivered = (*delivered).max(last.saturating_add(1));
             }
             if holding.floor == NONE {
                 holding.floor = first;
@@ -499,9 +499,9 @@ impl Groups {
         }
         state.start.get_or_insert(from);
         state.isolation = isolation;
-        state.delivered.insert(from, last + 1);
+        state.delivered.insert(from, last.saturating_add(1));
         if early {
-            state.delivered_early.insert(from, last + 1);
+            state.delivered_early.insert(from, last.saturating_add(1));
         }
     }
 

@@ -17,20 +17,21 @@ pub(super) fn assigned(who: Who, at: u64, generation: i32, source: &TopicPartiti
     Entry { at, client: who.0, incarnation: Incarnation(who.1), op }
 }
 
-/// The first record of a poll. Looks at the first poll of an assignment only.
-pub(super) fn polled(store: &Store, groups: &mut Groups, out: &mut Findings, read: &Read) {
+/// The first record of a poll. Looks at the first poll of an assignment only, and returns whether there was something
+/// to judge it by.
+pub(super) fn polled(store: &Store, groups: &mut Groups, out: &mut Findings, read: &Read) -> bool {
     let me = (read.client, read.incarnation.0);
-    let Some(window) = groups.resumed(me, read.part) else { return };
-    let Some(member) = groups.member(me) else { return };
-    let Some(holding) = member.holdings.get(&read.part) else { return };
+    let Some(window) = groups.resumed(me, read.part) else { return false };
+    let Some(member) = groups.member(me) else { return false };
+    let Some(holding) = member.holdings.get(&read.part) else { return false };
     let group = member.group;
     let first = read.offset();
     if window.none && window.also.is_empty() {
         // It begins where its own reset said, and it has not said where: nothing to judge by.
-        return;
+        return false;
     }
     let places = window.candidates.iter().map(|c| c.offset).chain(window.also.iter().map(|(o, _)| *o));
-    let Some(lowest) = places.clone().min() else { return };
+    let Some(lowest) = places.clone().min() else { return false };
     let nearest = places.filter(|o| *o <= first).max();
     let source = &store.parts[read.part as usize].source;
     let begun = assigned(me, holding.assigned_at, holding.generation, source);
@@ -43,10 +44,10 @@ pub(super) fn polled(store: &Store, groups: &mut Groups, out: &mut Findings, rea
         let report = Report { group: Some(&groups.list[group].name), ..Report::of_read("illegal-resume", read) };
         let words = || format!("resumes at {first}; every offset that may be committed is at or above {lowest}");
         out.add(store, report, words, || story(lowest).into_iter().chain([begun.clone(), store.read(read)]).collect());
-        return;
+        return true;
     };
     if nearest == first {
-        return;
+        return true;
     }
     let witness: Vec<Entry> = story(nearest).into_iter().chain([begun, store.read(read)]).collect();
     let gap = OpenGap {
@@ -62,6 +63,7 @@ pub(super) fn polled(store: &Store, groups: &mut Groups, out: &mut Findings, rea
         witness,
     };
     found_or_watched(store, groups, out, read.part, gap);
+    true
 }
 
 /// Reports what is visible in a gap already, or waits for it.
@@ -86,7 +88,6 @@ pub(super) fn fire(
     let report = Report {
         group: Some(&groups.list[gap.group].name),
         boundary: gap.boundary,
-        isolation: Some(gap.isolation),
         ..Report::new(gap.check, gap.at, gap.client, part).offset(offset).values(&values)
     };
     let words = || format!("{} offset {offset} holds a record", gap.detail);
@@ -156,7 +157,7 @@ mod tests {
         assert_eq!(h.fires("illegal-resume").permitted, None);
         // But it expired.
         h.declared.offsets_altered.push(OffsetsAltered { at: 0, group: "g".into(), source: None });
-        assert_eq!(h.fires("illegal-resume").permitted, Some(Cause::X));
+        assert_eq!(h.fires("illegal-resume").permitted, Some(Cause::OffsetsAltered));
         h.declared.offsets_altered[0].group = "another".into();
         assert_eq!(h.fires("illegal-resume").permitted, None);
         h.declared.offsets_altered[0] = OffsetsAltered { at: 0, group: "g".into(), source: Some(source(1)) };

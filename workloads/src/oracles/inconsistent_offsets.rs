@@ -1,84 +1,123 @@
-//! inconsistent-offsets: two values at one offset, read or acknowledged.
+//! inconsistent-offsets: two values at one offset, read or acknowledged. If several were read there, what was
+//! acknowledged does not matter; so what is found is told when all claims are known.
 
 use super::report::{Findings, Report};
 use super::slots::{ACK, CLASH, READ, Slot, read_flag};
 use super::store::{Read, Store};
 use crate::permission::Clause;
-use klamm_model::history::{Entry, ValueId};
+use klamm_model::history::{Entry, Op, ValueId};
+use klamm_model::ids::ClientId;
+use std::collections::BTreeSet;
+
+/// An offset of which more than one value is known.
+#[derive(Debug, Default)]
+pub(super) struct Clash {
+    pub(super) read: BTreeSet<u64>,
+    pub(super) acked: BTreeSet<u64>,
+    /// The first two reads of different values.
+    reads: Vec<Entry>,
+    at: u64,
+    client: ClientId,
+}
+
+impl Clash {
+    /// The read of a value, if it is kept.
+    pub(super) fn read_of(&self, value: ValueId) -> Option<Entry> {
+        let of =
+            |read: &&Entry| matches!(&read.op, Op::Poll { records, .. } if records.iter().any(|r| r.value == value));
+        self.reads.iter().find(of).cloned()
+    }
+}
+
+/// How many reads a clash shows.
+const SHOWN: usize = 2;
 
 /// Notes what was read at an offset.
-pub(super) fn read(store: &mut Store, out: &mut Findings, read: &Read, reader: u16) {
-    let p = &mut store.parts[read.part as usize];
-    let slot = p.slots.entry(read.offset());
-    let own = slot.flags;
-    let mut flags = own | read_flag(read.isolation);
-    let mut next = slot.next;
-    if own & (ACK | READ) != 0 && slot.value != read.value() {
-        let (other, clash) = (slot.value, own & CLASH != 0);
-        next = [0; 2];
-        flags = read_flag(read.isolation) | CLASH | (own & !(ACK | READ));
-        if own & ACK != 0 {
-            p.displaced.push(other);
+pub(super) fn read(store: &mut Store, read: &Read, reader: u16) {
+    let (value, at, epoch) = (read.value(), read.at, read.record.leader_epoch.0);
+    let slot = store.parts[read.part as usize].slots.entry(read.offset());
+    if slot.flags & (ACK | READ) != 0 && (slot.value != value || slot.flags & CLASH != 0) {
+        clashes(store, read);
+    }
+    let slot = store.parts[read.part as usize].slots.entry(read.offset());
+    *slot = Slot { value, at, epoch, reader, flags: slot.flags | read_flag(read.isolation), ..*slot };
+}
+
+/// The clash at an offset, begun with what is known there if it is new.
+fn clash(store: &mut Store, part: u32, offset: i64) -> &mut Clash {
+    let earlier = store.read_at(part, offset);
+    let p = &mut store.parts[part as usize];
+    let slot = p.slots.entry(offset);
+    let new = slot.flags & CLASH == 0;
+    slot.flags |= CLASH;
+    let (value, flags) = (slot.value, slot.flags);
+    let clash = p.clashes.entry(offset).or_default();
+    if new {
+        if flags & READ != 0 {
+            clash.read.insert(value);
+            clash.reads.extend(earlier);
         }
-        let acked_here = store
-            .send(read.value())
-            .is_some_and(|s| s.offset == read.offset() && s.part == read.part && s.is(super::sends::OFFSET_ACKED));
-        if acked_here {
-            flags |= ACK;
-        }
-        if !clash {
-            clashes(store, out, read, other, own & READ == 0);
+        // Where something was read, what was acknowledged is the same value, or there would be a clash already.
+        if flags & ACK != 0 {
+            clash.acked.insert(value);
         }
     }
-    let (value, at, epoch) = (read.value(), read.at, read.record.leader_epoch.0);
-    *store.parts[read.part as usize].slots.entry(read.offset()) = Slot { value, at, epoch, next, reader, flags };
+    clash
 }
 
 #[cold]
-fn clashes(store: &Store, out: &mut Findings, read: &Read, other: u64, acknowledged: bool) {
-    let values = [other, read.value()];
-    let report = Report::of_read("inconsistent-offsets", read).values(&values);
-    let report = if acknowledged { report.clause(Clause::Acknowledgement) } else { report };
-    let how = if acknowledged { "acknowledged" } else { "read" };
-    let words = || format!("offset {} holds {:#x}; before, {other:#x} was {how} there", read.offset(), read.value());
-    let witness = || {
-        let earlier = store.read_at(read.part, read.offset());
-        store.story(other).chain(earlier).chain([store.read(read)]).collect()
-    };
-    out.add(store, report, words, witness);
+fn clashes(store: &mut Store, read: &Read) {
+    let entry = store.read(read);
+    let clash = clash(store, read.part, read.offset());
+    if clash.read.insert(read.value()) {
+        (clash.at, clash.client) = (read.at, read.client);
+        if clash.reads.len() < SHOWN {
+            clash.reads.push(entry);
+        }
+    }
 }
 
-/// Notes what was acknowledged at an offset.
-pub(super) fn acknowledged(store: &mut Store, out: &mut Findings, value: u64, part: u32, offset: i64, at: u64) {
-    let p = &mut store.parts[part as usize];
-    let slot = p.slots.entry(offset);
+/// Notes what was acknowledged at an offset. Returns whether something was known there.
+pub(super) fn acknowledged(store: &mut Store, value: u64, part: u32, offset: i64, at: u64) -> bool {
+    let slot = store.parts[part as usize].slots.entry(offset);
     if slot.flags & (ACK | READ) == 0 {
-        *slot = Slot { value, at, epoch: -1, flags: slot.flags | ACK, ..Slot::default() };
-        return;
+        *slot = Slot { value, at, epoch: -1, flags: slot.flags | ACK, ..*slot };
+        return false;
     }
-    if slot.value == value {
-        slot.flags |= ACK;
-        return;
+    if slot.value != value || slot.flags & CLASH != 0 {
+        let clash = clash(store, part, offset);
+        clash.acked.insert(value);
+        (clash.at, clash.client) = (at, ValueId(value).client());
     }
-    let (other, own) = (slot.value, slot.flags);
-    slot.flags |= CLASH;
-    if own & READ == 0 {
-        // Which of the two is there is not known; the earlier one must be found elsewhere, or here by a reader.
-        *slot = Slot { value, at, epoch: -1, flags: slot.flags, ..Slot::default() };
-        p.displaced.push(other);
-    } else {
-        p.displaced.push(value);
+    let slot = store.parts[part as usize].slots.entry(offset);
+    slot.flags |= ACK;
+    true
+}
+
+/// What clashes below `below`.
+pub(super) fn settle(store: &Store, out: &mut Findings, part: u32, below: i64, end: bool) {
+    let p = &store.parts[part as usize];
+    let all = p.clashes.iter().filter(|(offset, _)| end || **offset < below);
+    for (&offset, clash) in all.filter(|(_, c)| c.read.union(&c.acked).count() > 1) {
+        let acknowledgement = clash.read.len() < 2;
+        // What was acknowledged and is not there stands first: it is what may have gone.
+        let gone = clash.acked.iter().filter(|v| !clash.read.contains(*v));
+        let values: Vec<u64> = match acknowledgement {
+            true => gone.chain(&clash.read).take(2).copied().collect(),
+            false => clash.read.iter().take(2).copied().collect(),
+        };
+        let report = Report::new("inconsistent-offsets", clash.at, clash.client, part).offset(offset).values(&values);
+        let report = if acknowledgement { report.clause(Clause::Acknowledgement) } else { report };
+        let how = |value: u64| if clash.read.contains(&value) { "read" } else { "acknowledged" };
+        let words = || {
+            let [a, b] = [values[0], values[1]];
+            format!("at offset {offset}, {a:#x} was {}, and {b:#x} was {}", how(a), how(b))
+        };
+        out.add(store, report, words, || {
+            let stories = values.iter().flat_map(|v| store.story(*v));
+            stories.chain(clash.reads.iter().cloned()).collect()
+        });
     }
-    if own & CLASH != 0 {
-        return;
-    }
-    let values = [other, value];
-    let client = ValueId(value).client();
-    let report = Report::new("inconsistent-offsets", at, client, part).offset(offset).values(&values);
-    let words = || format!("{value:#x} was acknowledged at offset {offset}, where {other:#x} is");
-    let witness =
-        || -> Vec<Entry> { store.story(other).chain(store.read_at(part, offset)).chain(store.story(value)).collect() };
-    out.add(store, report.clause(Clause::Acknowledgement), words, witness);
 }
 
 #[cfg(test)]
@@ -107,7 +146,7 @@ mod tests {
         assert_eq!(found.permitted, None);
         let change = LeaderChange { at: 5, source: source(0), epoch: LeaderEpoch(2), deposed_by: None };
         h.declared.leader_changes.push(change);
-        assert_eq!(h.fires("inconsistent-offsets").permitted, Some(Cause::A1));
+        assert_eq!(h.fires("inconsistent-offsets").permitted, Some(Cause::Acks1LeaderChange));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Leads each operation past the oracles it concerns.
 
+use super::armed::Armed;
 use super::finding::Verdicts;
 use super::groups::{Candidate, Groups, OPEN, who};
 use super::key_affinity::Keys;
 use super::list_offsets_regression::{self as list_offsets, Asked};
 use super::report::Findings;
-use super::sends::{self, CHOSEN, KEYED, Known, LOST, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State, TOMBSTONE};
+use super::sends::{CHOSEN, KEYED, Known, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State, TOLD, TOMBSTONE};
 use super::services::Services;
 use super::store::{NONE, Read, Reader, Store};
 use super::summary::Summary;
@@ -16,10 +17,10 @@ use super::{
 };
 use super::{
     duplicate, failed_write_visible, inconsistent_offsets, key_affinity, lost_write, next_offset_divergence,
-    nonmonotonic_poll, nonmonotonic_send, poll_skip, read_epoch_regression, realtime_order, send_resolves, slots,
-    unknown_read,
+    nonmonotonic_poll, nonmonotonic_send, passes, places, poll_skip, read_epoch_regression, realtime_order,
+    send_resolves, unknown_read,
 };
-use crate::permission::{Declared, permitted};
+use crate::permission::{Cause, Declared, permitted};
 use klamm_model::history::{
     Acks, Entry, IsolationLevel, Op, Outcome, PositionReason, ReadRecord, TopicPartition, ValueId,
 };
@@ -47,6 +48,7 @@ pub struct Judge {
     views: Views,
     out: Findings,
     summary: Summary,
+    armed: Armed,
     final_reads: u64,
 }
 
@@ -63,12 +65,14 @@ impl Judge {
             views: Views::default(),
             out: Findings::new(config.max_findings),
             summary: Summary::default(),
+            armed: Armed::default(),
             final_reads: 0,
         }
     }
 
     /// Takes the next operation.
     pub fn entry(&mut self, entry: &Entry) {
+        self.store.tick += 1;
         match &entry.op {
             Op::Producer { facts } => {
                 if let Some(client) = self.store.client_made(entry.client) {
@@ -95,12 +99,13 @@ impl Judge {
             Op::AskOffset { ask } => self.asked.ask(entry, *ask),
             Op::ListOffsets { source, .. } => {
                 let part = self.store.source(source);
-                list_offsets::answered(&self.store, &mut self.asked, &mut self.out, entry, part);
+                let judged = list_offsets::answered(&self.store, &mut self.asked, &mut self.out, entry, part);
+                self.armed.latest += u64::from(judged);
             }
-            Op::FinalRead { source, from, to } => {
+            Op::FinalRead { source, to, .. } => {
                 self.final_reads += 1;
                 let part = self.store.source(source);
-                lost_write::final_read(&mut self.store, &mut self.out, entry, part, from.0, to.0);
+                lost_write::final_read(&mut self.store, entry, part, to.0);
                 if self.views.follows(self.store.parts[part as usize].topic) {
                     self.views.finished(entry, part, to.0);
                 }
@@ -125,7 +130,9 @@ impl Judge {
             }
             Op::Effect { source, offset, value } => {
                 let part = self.store.source(source);
-                double_effect::applied(&self.store, &mut self.groups, &mut self.out, entry, part, offset.0, *value);
+                let (groups, out) = (&mut self.groups, &mut self.out);
+                let judged = double_effect::applied(&self.store, groups, out, entry, part, offset.0, *value);
+                self.armed.effects += u64::from(judged);
             }
             Op::GroupOffset { group, source, .. } => {
                 let part = self.store.source(source);
@@ -165,19 +172,21 @@ impl Judge {
                 flags: keyed | chosen,
             },
         );
+        self.store.begins(entry.at, value.0);
     }
 
     fn sent(&mut self, entry: &Entry) {
         let Op::Sent { value: id, outcome, partition, offset, attempts, producer_id, error } = &entry.op else {
             return;
         };
-        let (at, value, store, out) = (entry.at, id.0, &mut self.store, &mut self.out);
+        let (at, value, store) = (entry.at, id.0, &mut self.store);
         // What was never handed over, or has resolved already, is not heard twice.
         let Some(before) = store.send(value).copied().filter(|s| s.state == State::Pending) else { return };
-        let part = partition.map(|p| store.part(before.topic, p));
+        let told = partition.map(|p| store.part(before.topic, p));
         let Some(client) = store.client_mut(id.client()) else { return };
         let facts = client.facts(before.incarnation);
         let (acks, idempotent) = (facts.acks, facts.idempotent);
+        self.armed.promised += u64::from(facts.resolves_within < u64::MAX);
         let state = match outcome {
             Outcome::Ok if acks == Acks::None => State::Info,
             Outcome::Ok => State::Acknowledged,
@@ -189,75 +198,83 @@ impl Judge {
             State::Failed => self.summary.failed += 1,
             _ => self.summary.info += 1,
         }
-        let mut producer = 0;
-        if let Some(own) = producer_id.filter(|p| *p != ProducerId::NONE) {
-            producer = client.producer(own);
-            let identity = (before.incarnation, own);
-            let last = client.identity.replace(identity);
-            if last.is_some_and(|last| last.0 == identity.0 && last != identity) {
-                client.renewed(at);
-            }
-        }
-        // An idempotent producer that gives up on a send bumps its epoch, and what is in flight starts anew.
-        if state == State::Info && idempotent {
-            client.renewed(at);
-        }
+        let own = producer_id.filter(|p| *p != ProducerId::NONE);
+        let producer = own.map_or(0, |own| client.went_out_under(own, before.incarnation, at));
         if let Some(error) = error {
             client.errors.insert(id.index(), error.clone());
         }
+        let part = told.unwrap_or(before.part);
+        // An idempotent producer that gives up on a send that was under way closes the gap in its numbers with a new
+        // epoch, and numbers anew what else is under way in that partition.
+        let tried = state == State::Info || (state == State::Failed && *attempts > 0);
+        if idempotent && tried && part != NOWHERE {
+            client.gave_up(before.incarnation, part, at);
+        }
+        let offset = offset.map(|o| o.0).filter(|o| *o >= 0 && state == State::Acknowledged);
         let Known::Sent(send) = client.get_mut(id.index()) else { return };
         send.state = state;
         send.completed = at;
         send.producer = producer;
         send.attempts = u16::try_from(*attempts).unwrap_or(u16::MAX);
-        let read = send.is(READ);
-        if let Some(part) = part.filter(|_| !read) {
-            send.part = part;
+        send.part = part;
+        send.flags |= if told.is_some() { TOLD } else { 0 };
+        if let Some(offset) = offset {
+            send.offset = offset;
+            send.flags |= OFFSET_ACKED;
+        } else if part != before.part {
+            send.offset = -1;
         }
-        let here = send.part;
-        let offset = offset.map(|o| o.0).filter(|o| *o >= 0 && state == State::Acknowledged);
-        let elsewhere = offset.filter(|o| read && *o != before.offset);
-        match offset {
-            Some(o) if elsewhere.is_none() => {
-                send.offset = o;
-                send.flags |= OFFSET_ACKED;
-            }
-            _ => {}
+        let place = (send.part, send.offset);
+        let moved = before.is(READ) && place != (before.part, before.offset);
+        let misplaced = before.is(CHOSEN) && part != before.part;
+        if moved || misplaced || before.is(MOVED) {
+            send.flags |= MOVED;
+            self.resolved_elsewhere(value, &before, place, moved, misplaced);
         }
-        if let Some(part) = part.filter(|p| read && *p != here) {
-            unknown_read::resolved_elsewhere(store, out, value, part, at);
-        }
-        if let Some(acked) = elsewhere {
-            unknown_read::acknowledged_elsewhere(store, out, value, before.offset, acked, at);
-        }
-        if state == State::Failed && read {
-            failed_write_visible::failed(store, out, value, at);
-        }
-        if here != NOWHERE {
-            if before.part == NOWHERE {
-                key_affinity::placed(store, &mut self.keys, out, value, at);
-            }
-            match offset {
-                Some(o) => {
-                    let p = &store.parts[here as usize];
-                    if elsewhere.is_none() && o >= p.log_start {
-                        let passed = !read && o < p.max_read;
-                        inconsistent_offsets::acknowledged(store, out, value, here, o, at);
-                        if passed {
-                            lost_write::acknowledged(store, out, value, here, o, at);
-                        }
-                    }
-                    realtime_order::acknowledged(store, out, value, here, o, before.invoked, at);
-                }
-                None if state == State::Acknowledged && !read => store.parts[here as usize].unplaced.push(value),
-                None => {}
-            }
-            if offset.is_some() || read {
-                nonmonotonic_send::placed(store, out, value, at);
-            }
-        }
+        self.acknowledged(value, &before, part, offset, at);
+        let (store, out) = (&mut self.store, &mut self.out);
         send_resolves::resolved(store, out, value, self.config.resolve_slack);
-        out.resolved(store, value, at);
+    }
+
+    /// A send resolved to a place, and its value was seen, or sent, elsewhere.
+    #[cold]
+    fn resolved_elsewhere(&mut self, value: u64, before: &Send, place: places::Place, moved: bool, misplaced: bool) {
+        let store = &mut self.store;
+        if misplaced {
+            store.places.misplaced(value, before.part);
+        }
+        if moved {
+            store.places.add(value, (before.part, before.offset));
+            store.unmark(value, READ);
+        }
+        if store.places.take(value, place) {
+            store.mark(value, READ);
+        }
+    }
+
+    /// What the place says at which a send was acknowledged.
+    fn acknowledged(&mut self, value: u64, before: &Send, part: u32, offset: Option<i64>, at: u64) {
+        let (store, out) = (&mut self.store, &mut self.out);
+        if part == NOWHERE {
+            return;
+        }
+        if before.part == NOWHERE {
+            self.armed.keys += u64::from(key_affinity::placed(store, &mut self.keys, out, value, at));
+        }
+        match offset {
+            Some(offset) => {
+                if offset >= store.parts[part as usize].log_start {
+                    let known = inconsistent_offsets::acknowledged(store, value, part, offset, at);
+                    self.armed.claims += u64::from(known);
+                }
+                let judged = realtime_order::acknowledged(store, out, value, part, offset, before.invoked, at);
+                self.armed.realtime += u64::from(judged);
+            }
+            None if store.send(value).is_some_and(|s| s.state == State::Acknowledged) => {
+                store.parts[part as usize].unplaced.push(value);
+            }
+            None => {}
+        }
     }
 
     fn poll(&mut self, entry: &Entry, source: &TopicPartition, records: &[ReadRecord]) {
@@ -274,13 +291,15 @@ impl Judge {
         if self.views.follows(self.store.parts[part as usize].topic) {
             self.views.read(entry, part, records);
         }
+        let number = self.store.reader_number(entry.client, entry.incarnation, isolation);
         let kept = self.store.reader(entry.client, entry.incarnation, part);
-        let mut reader = Reader { skipped: std::mem::take(&mut kept.skipped), ..kept.clone() };
+        let mut reader = std::mem::replace(kept, Reader::new(entry.incarnation));
+        reader.number = number;
         for (i, &record) in records.iter().enumerate() {
             let (at, client, incarnation) = (entry.at, entry.client, entry.incarnation);
             let read = Read { at, client, incarnation, part, isolation, record, within_poll: i > 0 };
-            if reader.number == 0 {
-                reader.number = self.store.reader_number(&read);
+            if i == 0 {
+                reader.poll_first = read.offset();
             }
             self.read(&read, &mut reader);
         }
@@ -289,36 +308,36 @@ impl Judge {
 
     fn read(&mut self, read: &Read, reader: &mut Reader) {
         let (store, out) = (&mut self.store, &mut self.out);
-        let (offset, value) = (read.offset(), read.value());
-        let next = reader.last.wrapping_add(1);
+        let (offset, tick) = (read.offset(), store.tick);
+        self.armed.reads += 1;
+        if reader.last != NONE {
+            *if read.within_poll { &mut self.armed.within } else { &mut self.armed.between } += 1;
+        }
         nonmonotonic_poll::check(store, out, read, reader);
-        if reader.last != NONE && offset > next {
-            let gap = store.parts[read.part as usize].kept_between(next, offset);
-            if !gap.is_empty() {
-                poll_skip::gap(store, out, read, reader, &gap);
-                lost_write::gap(store, out, read, reader, &gap);
+        if reader.last != NONE && offset > reader.last && offset - 1 > reader.last {
+            let p = &mut store.parts[read.part as usize];
+            let from = (reader.last + 1).max(p.log_start);
+            if from < offset && !passes::all_gone(p, from, offset) {
+                p.passes.add(read, reader, from, tick);
             }
         }
         // What was fetched just before its deletion is legal to read, and no longer remembered.
         if offset >= store.parts[read.part as usize].log_start {
-            read_epoch_regression::check(store, out, read, reader);
+            store.parts[read.part as usize].passes.read(offset);
             self.value(read);
-            let (store, out) = (&mut self.store, &mut self.out);
-            inconsistent_offsets::read(store, out, read, reader.number);
-            next_offset_divergence::check(store, out, read, reader);
-            // Its place in the producer's order, now that a witness can show the read.
-            nonmonotonic_send::placed(store, out, value, read.at);
+            let store = &mut self.store;
+            let known = store.parts[read.part as usize].slots.get(offset).is_some();
+            self.armed.claims += u64::from(known);
+            read_epoch_regression::read(store, read);
+            inconsistent_offsets::read(store, read, reader.number);
+            self.armed.successors += u64::from(next_offset_divergence::next(store, read, reader));
             let p = &mut store.parts[read.part as usize];
             p.max_read = p.max_read.max(offset);
             if !self.groups.open.is_empty() {
                 self.met(read, reader);
             }
         }
-        if reader.covered_from == NONE || offset < reader.covered_from {
-            (reader.covered_from, reader.begun) = (offset, read.at);
-        }
-        (reader.last, reader.by_read, reader.at) = (offset, true, read.at);
-        reader.epoch = read.record.leader_epoch.0;
+        reader.has_read(offset, read.at, read.record.leader_epoch.0);
     }
 
     /// What the value that is read says of its send.
@@ -328,56 +347,24 @@ impl Judge {
         let topic = store.parts[read.part as usize].topic;
         let send = match store.send_mut(value) {
             Known::Sent(send) => send,
-            Known::Forgotten => return duplicate::at(store, out, read, None),
+            Known::Forgotten => {
+                self.armed.known += 1;
+                return duplicate::again(store, out, read);
+            }
             Known::Unknown => return unknown_read::nobody(store, out, read),
         };
-        if send.topic != topic || (send.part != NOWHERE && send.part != read.part) {
-            let send = *send;
-            return unknown_read::wrong_partition(store, out, read, &send);
-        }
+        self.armed.known += 1;
         let before = *send;
-        let moved = before.offset >= 0 && before.offset != offset;
-        send.part = read.part;
-        if !moved {
-            send.offset = offset;
+        let here = send.topic == topic && (send.part == NOWHERE || send.part == read.part);
+        if here && (send.offset < 0 || send.offset == offset) {
+            (send.part, send.offset) = (read.part, offset);
             send.flags |= READ;
-            send.flags &= !LOST;
-        }
-        if moved {
-            self.moved(read, &before);
-        }
-        let (store, out) = (&mut self.store, &mut self.out);
-        if before.is(LOST) {
-            store.unmark(value, LOST);
-            out.found_again(value);
-        }
-        if before.state == State::Failed {
-            failed_write_visible::read(store, out, read);
-        }
-        if before.part == NOWHERE {
-            key_affinity::placed(store, &mut self.keys, out, value, read.at);
-        }
-    }
-
-    /// The value is known to be, or to have been, at another offset.
-    #[cold]
-    fn moved(&mut self, read: &Read, before: &Send) {
-        let (store, out) = (&mut self.store, &mut self.out);
-        let value = read.value();
-        let slot = store.parts[read.part as usize].slots.get(read.offset());
-        let again = slot.is_some_and(|s| s.flags & slots::READ != 0 && s.value == value);
-        if again {
-            // The other of two places that are known.
-        } else if before.is(READ) {
-            duplicate::at(store, out, read, Some(before.offset));
         } else {
-            unknown_read::other_offset(store, out, read, before.offset);
+            send.flags |= MOVED;
+            store.places.add(value, (read.part, offset));
         }
-        // Where it was seen last is where it still stands, if anywhere.
-        if let Known::Sent(send) = store.send_mut(value) {
-            send.offset = read.offset();
-            send.flags |= READ | MOVED;
-            send.flags &= !OFFSET_ACKED;
+        if here && before.part == NOWHERE {
+            self.armed.keys += u64::from(key_affinity::placed(store, &mut self.keys, out, value, read.at));
         }
     }
 
@@ -392,8 +379,7 @@ impl Judge {
         for part in parts {
             // Where reading goes on is the group's matter now.
             let reader = self.store.reader(entry.client, entry.incarnation, part);
-            (reader.last, reader.by_read, reader.epoch) = (NONE, false, -1);
-            (reader.at, reader.reason) = (entry.at, Some(PositionReason::Assigned));
+            reader.lose_position(entry.at, PositionReason::Assigned);
         }
     }
 
@@ -412,8 +398,9 @@ impl Judge {
                 accepted: None,
                 until: OPEN,
             };
-            commit_too_far::commits(&self.store, &mut self.groups, &mut self.out, me, part, &candidate);
-            commit_regression::commits(&self.store, &mut self.groups, &mut self.out, me, part, &candidate);
+            let (store, groups, out, armed) = (&self.store, &mut self.groups, &mut self.out, &mut self.armed);
+            armed.commits += u64::from(commit_too_far::commits(store, groups, out, me, part, &candidate));
+            armed.auto_commits += u64::from(commit_regression::commits(store, groups, out, me, part, &candidate));
             self.groups.commit(me, part, candidate);
         }
     }
@@ -429,9 +416,9 @@ impl Judge {
         for (i, &record) in records.iter().enumerate() {
             let read = Read { at, client, incarnation, part, isolation, record, within_poll: i > 0 };
             if i == 0 {
-                illegal_resume::polled(store, groups, out, &read);
+                self.armed.resumes += u64::from(illegal_resume::polled(store, groups, out, &read));
             }
-            clean_handover::polled(store, groups, out, &read);
+            self.armed.handovers += u64::from(clean_handover::polled(store, groups, out, &read));
         }
         let ends = (records.iter().map(|r| r.offset.0).min(), records.iter().map(|r| r.offset.0).max());
         if let (Some(first), Some(last)) = ends {
@@ -442,7 +429,7 @@ impl Judge {
     /// A record is read while gaps are watched.
     #[cold]
     fn met(&mut self, read: &Read, reader: &Reader) {
-        let gone = self.store.parts[read.part as usize].gone.contains(&read.offset());
+        let gone = self.store.parts[read.part as usize].gone.contains_key(&read.offset());
         for gap in self.groups.met(read.part, read.offset(), read.isolation).into_iter().filter(|_| !gone) {
             illegal_resume::fire(&self.store, &self.groups, &mut self.out, read.part, gap, read.offset(), read.value());
         }
@@ -457,35 +444,29 @@ impl Judge {
                 return;
             }
         }
-        let reader = self.store.reader(entry.client, entry.incarnation, part);
-        reader.by_read = false;
-        reader.epoch = -1;
-        reader.at = entry.at;
-        reader.reason = Some(reason);
-        if offset < 0 {
-            reader.last = NONE;
-            return;
-        }
-        let covered = reader.covered_from != NONE
-            && reader.last != NONE
-            && (reader.covered_from..=reader.last.saturating_add(1)).contains(&offset);
-        if !covered {
-            (reader.covered_from, reader.begun) = (offset, entry.at);
-        }
-        reader.last = offset - 1;
-        if !reader.skipped.is_empty() {
-            // What it passed above the new position it will meet again.
-            let mut skipped = std::mem::take(&mut reader.skipped);
-            skipped.retain(|v| self.store.send(*v).is_some_and(|s| s.offset < offset));
-            self.store.reader(entry.client, entry.incarnation, part).skipped = skipped;
-        }
+        self.store.reader(entry.client, entry.incarnation, part).moved_to(offset, entry.at, reason);
     }
 
     /// Retention or a request deleted everything below `offset`: what lay there leaves the judge's memory.
     pub fn log_start(&mut self, source: &TopicPartition, offset: Offset) {
         let part = self.store.source(source);
-        self.store.trim(part, offset.0);
+        if offset.0 > self.store.parts[part as usize].log_start {
+            self.settle(part, offset.0, false);
+            self.store.trim(part, offset.0);
+        }
         self.groups.trim(part, offset.0);
+    }
+
+    /// Judges what lies below an offset of a partition, of which nothing more will be heard; at the end of the
+    /// history, everything.
+    fn settle(&mut self, part: u32, below: i64, end: bool) {
+        let (store, out) = (&mut self.store, &mut self.out);
+        let floors = store.parts[part as usize].passes.floors();
+        lost_write::settle(store, out, part, below, &floors, end);
+        poll_skip::settle(store, out, part, below, &floors);
+        next_offset_divergence::settle(store, out, part, below, &floors);
+        inconsistent_offsets::settle(store, out, part, below, end);
+        read_epoch_regression::settle(store, out, part, below, end);
     }
 
     /// A topic is compacted: the last value of each of its keys must stay.
@@ -498,7 +479,12 @@ impl Judge {
     /// due. Nobody need read them from now on.
     pub fn compacted(&mut self, source: &TopicPartition, offsets: &[Offset]) {
         let part = self.store.source(source);
-        self.store.parts[part as usize].gone.extend(offsets.iter().map(|o| o.0));
+        self.store.tick += 1;
+        let tick = self.store.tick;
+        let gone = &mut self.store.parts[part as usize].gone;
+        offsets.iter().for_each(|o| {
+            gone.entry(o.0).or_insert(tick);
+        });
         self.views.removed(part, offsets);
     }
 
@@ -520,26 +506,44 @@ impl Judge {
 
     /// The history ends at `at` (nanoseconds). Judges what only the end can tell, and what was permitted.
     pub fn finish(&mut self, at: u64, declared: &Declared) -> Verdicts {
-        let (store, out) = (&mut self.store, &mut self.out);
+        for part in 0..self.store.parts.len() as u32 {
+            self.settle(part, i64::MAX, true);
+        }
+        let (store, out, armed) = (&mut self.store, &mut self.out, &mut self.armed);
         if !store.parts.is_empty() {
             send_resolves::end(store, out, at, self.config.resolve_slack);
         }
-        skipped_record::end(store, &self.groups, out);
-        self.services.end(store, &self.groups, out);
+        places::end(store, out);
+        armed.end("failed-write-visible", failed_write_visible::end(store, out));
+        let [after, together] = nonmonotonic_send::end(store, out);
+        armed.end("nonmonotonic-send", after);
+        armed.end("int-nonmonotonic-send", together);
+        let (passed, unseen) = lost_write::armed(store);
+        armed.end("lost-write", passed);
+        armed.end("unseen", unseen);
+        armed.end("read-epoch-regression", store.parts.iter().map(|p| p.epochs_read.saturating_sub(1)).sum());
+        armed.end("skipped-record", skipped_record::end(store, &self.groups, out));
+        let [half_done, out_of_step] = self.services.end(store, &self.groups, out);
+        armed.end("half-done", half_done);
+        armed.end("out-of-step", out_of_step);
         self.views.amend(store);
         for end in self.views.finals.values() {
-            compacted_value::end(store, out, end);
-            read_model::end(store, out, &self.views, end);
+            armed.end("compacted-value", compacted_value::end(store, out, end));
+            armed.end("read-model", read_model::end(store, out, &self.views, end));
         }
-        out.close();
+        out.close(store);
         let mut summary = std::mem::take(&mut self.summary);
         for client in store.clients() {
-            for (_, send) in client.all() {
-                let read = send.is(sends::READ);
+            for (index, send) in client.all() {
+                let info = send.state == State::Info;
+                let read = info && store.is_read(ValueId::new(client.id, index).0);
                 let acks0 = client.facts(send.incarnation).acks == Acks::None;
+                armed.promised += u64::from(
+                    send.state == State::Pending && client.facts(send.incarnation).resolves_within < u64::MAX,
+                );
                 summary.unresolved += u64::from(send.state == State::Pending);
-                summary.info_read += u64::from(send.state == State::Info && read);
-                summary.acks0_missing += u64::from(acks0 && send.state == State::Info && !read && self.final_reads > 0);
+                summary.info_read += u64::from(read);
+                summary.acks0_missing += u64::from(acks0 && info && !read && self.final_reads > 0);
             }
         }
         summary.dropped = out.dropped;
@@ -555,30 +559,46 @@ impl Judge {
         }
         for finding in &mut findings {
             finding.permitted = permitted(&finding.check, &finding.facts, declared);
+        }
+        // What was read, and deleted in order before the final read began, is not lost.
+        findings.retain(|f| {
+            let gone = matches!(&*f.check, "lost-write" | "unseen") && f.permitted == Some(Cause::Deletion);
+            !(gone && f.facts.sends.iter().all(|s| s.read))
+        });
+        findings.sort_by_key(|f| f.at);
+        for finding in &findings {
             let count = summary.checks.entry(finding.check.to_string()).or_default();
             match finding.permitted {
                 Some(cause) => *count.permitted.entry(cause).or_default() += 1,
                 None => count.violations += 1,
             }
         }
-        Verdicts { findings, summary, armed: BTreeMap::new() }
+        Verdicts { findings, summary, armed: armed.by_check() }
     }
 }
 
-/// Where nobody knows what was compacted away: whether the value of a finding has a later one of its key in its place, or
-/// deleted its key.
+/// Where nobody knows what was compacted away: whether the value of a finding had a later one of its key in its place by
+/// then, or deleted its key.
 fn tell_superseded(store: &Store, findings: &mut [super::Finding]) {
-    let mut latest: BTreeMap<(u32, u64), i64> = BTreeMap::new();
+    // By partition and key: when the sends behind began, by their offsets.
+    let mut all: BTreeMap<(u32, u64), Vec<(i64, u64)>> = BTreeMap::new();
     for (_, send) in store.clients().flat_map(|c| c.all()).filter(|(_, s)| s.is(KEYED) && s.offset >= 0) {
-        let last = latest.entry((send.part, send.key)).or_insert(send.offset);
-        *last = send.offset.max(*last);
+        all.entry((send.part, send.key)).or_default().push((send.offset, send.invoked));
+    }
+    // From each offset on, the earliest.
+    for of_key in all.values_mut() {
+        of_key.sort_unstable();
+        for i in (1..of_key.len()).rev() {
+            of_key[i - 1].1 = of_key[i - 1].1.min(of_key[i].1);
+        }
     }
     for finding in findings {
         let Some(send) = finding.values.first().and_then(|v| store.send(v.0)) else { continue };
         let at = finding.offset.map_or(send.offset, |o| o.0);
-        let later = latest.get(&(send.part, send.key)).is_some_and(|last| *last > at);
+        let later = all.get(&(send.part, send.key)).is_some_and(|of_key| {
+            let above = of_key.partition_point(|(offset, _)| *offset <= at);
+            of_key.get(above).is_some_and(|(_, began)| *began <= finding.at)
+        });
         finding.facts.superseded = Some(send.is(KEYED) && (later || send.is(TOMBSTONE)));
     }
 }
-
-const _: () = assert!(slots::READ & slots::ACK == 0);

@@ -62,16 +62,18 @@ impl Keys {
     }
 }
 
-/// The partition of this send has become known.
-pub(super) fn placed(store: &Store, keys: &mut Keys, out: &mut Findings, value: u64, at: u64) {
-    let Some(send) = store.send(value) else { return };
+/// The partition of this send has become known. Returns whether that of its key was known before.
+pub(super) fn placed(store: &Store, keys: &mut Keys, out: &mut Findings, value: u64, at: u64) -> bool {
+    let Some(send) = store.send(value) else { return false };
     if !send.is(KEYED) || send.is(CHOSEN) || send.part == NOWHERE || keys.moving.contains(&send.topic) {
-        return;
+        return false;
     }
     let first = keys.seats[keys.find(send.topic, send.key)];
     if first.part == NOWHERE {
         keys.put(Seat { topic: send.topic, part: send.part, key: send.key, value });
-    } else if first.part != send.part {
+        return false;
+    }
+    if first.part != send.part {
         let client = ValueId(value).client();
         let words = || {
             let partition = |part: u32| store.parts[part as usize].source.partition;
@@ -81,6 +83,7 @@ pub(super) fn placed(store: &Store, keys: &mut Keys, out: &mut Findings, value: 
         let values = [first.value, value];
         out.add(store, Report::new("key-affinity", at, client, send.part).values(&values), words, witness);
     }
+    true
 }
 
 #[cfg(test)]

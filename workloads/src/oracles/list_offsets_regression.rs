@@ -35,19 +35,19 @@ impl Asked {
     }
 }
 
-/// A question was answered.
-pub(super) fn answered(store: &Store, asked: &mut Asked, out: &mut Findings, entry: &Entry, part: u32) {
-    let Op::ListOffsets { ask, topic_id, isolation, query, offset, leader_epoch, .. } = &entry.op else { return };
-    let Some(invoked) = asked.asked.remove(&(entry.client, entry.incarnation, *ask)) else { return };
+/// A question was answered. Returns whether an earlier answer bounds it.
+pub(super) fn answered(store: &Store, asked: &mut Asked, out: &mut Findings, entry: &Entry, part: u32) -> bool {
+    let Op::ListOffsets { ask, topic_id, isolation, query, offset, leader_epoch, .. } = &entry.op else { return false };
+    let Some(invoked) = asked.asked.remove(&(entry.client, entry.incarnation, *ask)) else { return false };
     if *query != LATEST {
-        return;
+        return false;
     }
     let (epoch, offset) = (leader_epoch.0, offset.0);
     let answers = asked.answers.entry((part, *topic_id, *isolation)).or_default();
+    let judged = answers.iter().any(|a| a.entry.at < invoked && a.epoch <= epoch);
     let higher = answers.iter().find(|a| a.entry.at < invoked && a.epoch <= epoch && a.offset > offset);
     if let Some(first) = higher {
-        let mut report = Report::new("list-offsets-regression", entry.at, entry.client, part).offset(offset);
-        report.isolation = Some(*isolation);
+        let report = Report::new("list-offsets-regression", entry.at, entry.client, part).offset(offset);
         let words = || {
             format!("the latest offset was {} at epoch {}, then {offset} at epoch {epoch}", first.offset, first.epoch)
         };
@@ -75,6 +75,7 @@ pub(super) fn answered(store: &Store, asked: &mut Asked, out: &mut Findings, ent
             });
         }
     }
+    judged
 }
 
 #[cfg(test)]

@@ -1,141 +1,291 @@
 //! lost-write: an acknowledged value is missing although later ones of its partition were read. unseen: an
 //! acknowledged value was never read by the final full read.
 //!
-//! A reader that passes an acknowledged offset without reading it has found a loss, unless the value stands somewhere
-//! else, or somebody reads it later (then it was a poll-skip). What was read once and is gone in the final read is
-//! lost too. The acknowledgement may come after the reader: then [`acknowledged`] finds that it was passed.
+//! A value is missing if no reader got it, and one passed its offset; or if the final read, which is to get everything,
+//! did not get it: then it is gone, whoever else read it and when. A log start above what was acknowledged is no
+//! excuse by itself. A value that was read elsewhere than it was acknowledged is not missing: see unknown-read. None of
+//! this depends on what came first, the reader or the acknowledgement.
 
+use super::passes;
+use super::places;
+use super::ranges::Ranges;
 use super::report::{Findings, Report};
-use super::sends::{LOST, State};
+use super::sends::{LOST, READ as SEND_READ, State};
 use super::slots::{ACK, READ, Slot};
-use super::store::{NONE, Read, Reader, Store};
-use klamm_model::history::{Entry, Op};
-use klamm_model::ids::{ClientId, Offset};
+use super::store::{NONE, Store};
+use klamm_model::history::Entry;
+use klamm_model::ids::ClientId;
+use klamm_model::units::Instant;
+use std::collections::BTreeMap;
 
-/// A reader passed what is known in `gap`.
-pub(super) fn gap(store: &mut Store, out: &mut Findings, read: &Read, reader: &mut Reader, gap: &[(i64, Slot)]) {
-    for (offset, slot) in gap.iter().filter(|(_, s)| s.flags & ACK != 0) {
-        reader.skipped.push(slot.value);
-        if slot.flags & READ == 0 && is_missing(store, slot.value) {
-            let witness = |store: &Store| {
-                let passing = store.before(read, reader).into_iter().chain([store.read(read)]);
-                store.story(slot.value).chain(passing).collect()
-            };
-            lost(
-                store,
-                out,
-                Loss { check: "lost-write", at: read.at, client: read.client, part: read.part },
-                slot.value,
-                *offset,
-                witness,
-            );
+/// The final read of a partition.
+pub(super) struct Final {
+    entry: Entry,
+    /// What it passed, and what of that it did not read.
+    covered: Ranges,
+    holes: Ranges,
+    /// Its last stretch: the first offset and the last.
+    run: Option<(i64, i64)>,
+    /// When it began that.
+    begun: u64,
+    /// The end that it reached, exclusive.
+    to: i64,
+    tick: u64,
+    floor: usize,
+}
+
+impl Final {
+    fn passed(&self, offset: i64) -> bool {
+        self.run.is_some_and(|(from, last)| (from..=last).contains(&offset)) || self.covered.contains(offset)
+    }
+    fn got(&self, offset: i64) -> bool {
+        self.passed(offset) && !self.holes.contains(offset)
+    }
+    /// What it did not read: from the first offset of each piece to its last.
+    fn absent(&self) -> Vec<(i64, i64)> {
+        let mut pieces: Vec<(i64, i64)> =
+            self.covered.iter().map(|(from, to)| (from, to - 1)).chain(self.run).collect();
+        pieces.sort_unstable();
+        let (mut absent, mut at) = (Vec::new(), Some(i64::MIN));
+        for (from, last) in pieces {
+            let Some(next) = at else { break };
+            if next < from {
+                absent.push((next, from - 1));
+            }
+            at = last.checked_add(1).map(|after| after.max(next));
         }
+        absent.extend(at.map(|next| (next, i64::MAX)));
+        absent.extend(self.holes.iter().map(|(from, to)| (from, to - 1)));
+        absent
     }
 }
 
-/// A send was acknowledged at an offset at which nothing was read, although something above was.
-pub(super) fn acknowledged(store: &mut Store, out: &mut Findings, value: u64, part: u32, offset: i64, at: u64) {
-    let p = &store.parts[part as usize];
-    if p.gone.contains(&offset) {
-        return;
-    }
-    let slots = &p.slots;
-    let Some((below, slot)) = slots.read_below(offset) else { return };
-    let Some(next) = slot.next.into_iter().filter(|&n| n != 0).map(|n| below + i64::from(n)).find(|&n| n > offset)
-    else {
-        return;
-    };
-    if is_missing(store, value) {
-        let client = klamm_model::history::ValueId(value).client();
-        let witness = |store: &Store| {
-            let reads = store.read_at(part, below).into_iter().chain(store.read_at(part, next));
-            store.story(value).chain(reads).collect()
-        };
-        lost(store, out, Loss { check: "lost-write", at, client, part }, value, offset, witness);
-    }
-}
-
-/// The final read of a partition is complete: nothing acknowledged may be missing from it.
-pub(super) fn final_read(store: &mut Store, out: &mut Findings, entry: &Entry, part: u32, from: i64, to: i64) {
-    let (at, client) = (entry.at, entry.client);
-    let reader = store.reader(client, entry.incarnation, part).clone();
-    // Offsets of which this reader has not already had to account for.
-    let last = if reader.last == NONE { from - 1 } else { reader.last };
-    let covered_from = if reader.covered_from == NONE { last + 1 } else { reader.covered_from };
-    let p = &store.parts[part as usize];
-    let begun = p.slots.between(from, covered_from.min(to));
-    let begun_at = if reader.covered_from == NONE { at } else { reader.begun };
-    let acked_by_then = |value: u64| store.send(value).is_some_and(|s| s.completed <= begun_at);
-    let mut tail = p.slots.between(last.saturating_add(1).max(from), i64::MAX);
-    // What was acknowledged while it read may lie behind the end it went for.
-    tail.retain(|(offset, slot)| *offset < to || acked_by_then(slot.value));
-    let unread = begun.into_iter().chain(tail).filter(|(_, s)| s.flags & ACK != 0).map(|(o, s)| (s.value, o));
-    let elsewhere = |values: &[u64]| -> Vec<(u64, i64)> {
-        values.iter().filter_map(|&v| store.send(v).map(|s| (v, s.offset))).collect()
-    };
-    let mut missing: Vec<(u64, i64)> = unread.collect();
-    missing.extend(elsewhere(&reader.skipped));
-    missing.extend(elsewhere(&p.displaced).into_iter().filter(|(v, _)| !store.stands(*v)));
-    missing.extend(elsewhere(&p.unplaced).into_iter().filter(|(v, _)| !store.stands(*v) && acked_by_then(*v)));
-    missing.retain(|&(value, offset)| {
-        if p.gone.contains(&offset) {
-            return false;
-        }
-        // It may stand at another offset than the one at which it is missing.
-        !store.send(value).is_some_and(|s| s.offset != offset && store.stands(value))
-    });
-    for (value, offset) in missing {
-        if store.send(value).is_none_or(|s| s.state != State::Acknowledged || s.is(LOST)) {
-            continue;
-        }
-        let check = if offset >= 0 && offset < last { "lost-write" } else { "unseen" };
-        let witness = |store: &Store| {
-            let earlier = if offset >= 0 { store.read_at(part, offset) } else { None };
-            store.story(value).chain(earlier).chain([entry.clone()]).collect()
-        };
-        lost(store, out, Loss { check, at, client, part }, value, offset, witness);
-    }
-    // What this read has settled need not be settled by its next pass.
+/// A final read of a partition is complete.
+pub(super) fn final_read(store: &mut Store, entry: &Entry, part: u32, to: i64) {
+    let tick = store.tick;
+    let reader = store.reader(entry.client, entry.incarnation, part).clone();
+    let begun = if reader.run_from == NONE { entry.at } else { reader.begun };
     let p = &mut store.parts[part as usize];
-    p.displaced.clear();
-    p.unplaced.clear();
-    debug_assert!(matches!(entry.op, Op::FinalRead { to: Offset(t), .. } if t == to));
+    p.final_read = Some(Final {
+        entry: entry.clone(),
+        run: (reader.run_from != NONE && reader.run_from <= reader.last).then_some((reader.run_from, reader.last)),
+        covered: reader.covered,
+        holes: reader.holes,
+        begun,
+        to,
+        tick,
+        floor: p.passes.mark(),
+    });
 }
 
-/// Acknowledged, not reported, and not read anywhere it would still stand.
-fn is_missing(store: &Store, value: u64) -> bool {
-    store.send(value).is_some_and(|s| s.state == State::Acknowledged && !s.is(LOST)) && !store.stands(value)
-}
-
-struct Loss {
+/// What shows that a value is missing.
+struct Evidence {
     check: &'static str,
     at: u64,
     client: ClientId,
-    part: u32,
+    witness: Witness,
+    older_survives: bool,
+    within_a_leadership: bool,
 }
 
-fn lost(
-    store: &mut Store,
-    out: &mut Findings,
-    loss: Loss,
-    value: u64,
-    offset: i64,
-    witness: impl FnOnce(&Store) -> Vec<Entry>,
-) {
+#[derive(Clone, Copy)]
+enum Witness {
+    /// A pass, by its place in the list.
+    Pass(usize),
+    /// Another value was read in its place.
+    Displaced,
+    Final,
+}
+
+/// By offset and value.
+type Missing = BTreeMap<(i64, u64), Evidence>;
+
+/// Whether a value was acknowledged and is not yet reported.
+fn is_owed(store: &Store, value: u64) -> bool {
+    store.send(value).is_some_and(|s| s.state == State::Acknowledged && !s.is(LOST))
+}
+
+/// What is missing below `below`; at the end of the history, what the final read lacks, too.
+pub(super) fn settle(store: &mut Store, out: &mut Findings, part: u32, below: i64, floors: &[i64], end: bool) {
+    let mut missing = Missing::new();
+    passed(store, part, below, floors, &mut missing);
+    displaced(store, part, below, &mut missing);
+    if end {
+        absent(store, part, floors, &mut missing);
+    }
+    if missing.is_empty() {
+        return;
+    }
+    leaderships(store, part, &mut missing);
+    for ((offset, value), evidence) in missing {
+        report(store, out, part, offset, value, &evidence);
+        store.mark(value, LOST);
+    }
+}
+
+/// What readers passed and no reader got.
+fn passed(store: &Store, part: u32, below: i64, floors: &[i64], missing: &mut Missing) {
+    let p = &store.parts[part as usize];
+    for (n, pass) in p.passes.list.iter().enumerate().filter(|(_, pass)| pass.from < below) {
+        let slots = p.slots.within(pass.from, pass.to().min(below).saturating_sub(1));
+        for (offset, slot) in slots.filter(|(o, s)| s.flags & ACK != 0 && !p.was_gone(*o, pass.tick)) {
+            for value in p.acknowledged(offset, slot) {
+                if !is_owed(store, value) || store.is_read(value) {
+                    continue;
+                }
+                let older = passes::older_survives(pass, floors, offset);
+                let evidence = missing.entry((offset, value)).or_insert(Evidence {
+                    check: "lost-write",
+                    at: pass.at,
+                    client: pass.client,
+                    witness: Witness::Pass(n),
+                    older_survives: false,
+                    within_a_leadership: false,
+                });
+                evidence.older_survives |= older;
+                evidence.within_a_leadership |= pass.within_a_leadership();
+            }
+        }
+    }
+}
+
+/// What another value was read in the place of, with later ones read.
+fn displaced(store: &Store, part: u32, below: i64, missing: &mut Missing) {
+    let p = &store.parts[part as usize];
+    for (&offset, clash) in p.clashes.range(..below).filter(|(o, c)| **o < p.max_read && !c.read.is_empty()) {
+        let Some(slot) = p.slots.get(offset) else { continue };
+        let reader = store.read_at(part, offset).map_or(ClientId(0), |read| read.client);
+        for &value in clash.acked.iter().filter(|v| is_owed(store, **v) && !store.is_read(**v)) {
+            missing.entry((offset, value)).or_insert(Evidence {
+                check: "lost-write",
+                at: slot.at,
+                client: reader,
+                witness: Witness::Displaced,
+                older_survives: false,
+                within_a_leadership: false,
+            });
+        }
+    }
+}
+
+/// What the final read did not get.
+fn absent(store: &Store, part: u32, floors: &[i64], missing: &mut Missing) {
+    let p = &store.parts[part as usize];
+    let Some(end) = &p.final_read else { return };
+    let last = end.run.map_or(NONE, |(_, last)| last);
+    let own: Vec<_> = p.passes.list.iter().filter(|pass| pass.client == end.entry.client).collect();
+    let later = floors.get(end.floor).copied().unwrap_or(i64::MAX);
+    let mut owed = |offset: i64, value: u64| {
+        let Some(send) = store.send(value).filter(|_| is_owed(store, value)) else { return };
+        let found =
+            |&(at, o): &(u32, i64)| at != part || (end.got(o) && p.slots.get(o).is_some_and(|s| s.value == value));
+        if places::all(store, value, send).iter().any(found) {
+            return;
+        }
+        // What was acknowledged while it read may lie behind the end it went for.
+        if (offset < 0 || offset >= end.to) && send.completed > end.begun {
+            return;
+        }
+        let of_passes = own.iter().filter(|pass| pass.from <= offset && offset < pass.to());
+        let (mut older, mut within) = (offset >= end.to || later < offset, false);
+        for pass in of_passes {
+            older |= passes::older_survives(pass, floors, offset);
+            within |= pass.within_a_leadership();
+        }
+        let evidence = missing.entry((offset, value)).or_insert(Evidence {
+            check: if offset >= 0 && offset < last { "lost-write" } else { "unseen" },
+            at: end.entry.at,
+            client: end.entry.client,
+            witness: Witness::Final,
+            older_survives: false,
+            within_a_leadership: false,
+        });
+        evidence.older_survives |= older;
+        evidence.within_a_leadership |= within;
+    };
+    let read_and_acknowledged = |slot: &Slot| {
+        (slot.flags & READ != 0 && store.send(slot.value).is_some_and(|s| s.is(SEND_READ))).then_some(slot.value)
+    };
+    for (from, to) in end.absent() {
+        for (offset, slot) in p.slots.within(from, to).filter(|(o, _)| !p.was_gone(*o, end.tick)) {
+            for value in p.acknowledged(offset, slot).into_iter().chain(read_and_acknowledged(slot)) {
+                owed(offset, value);
+            }
+        }
+    }
+    for (&offset, clash) in p.clashes.iter().filter(|(o, _)| end.got(**o)) {
+        clash.acked.union(&clash.read).for_each(|value| owed(offset, *value));
+    }
+    p.unplaced.iter().filter(|value| !store.is_read(**value)).for_each(|value| owed(-1, *value));
+}
+
+/// Which of them lie between two records of one leadership.
+fn leaderships(store: &Store, part: u32, missing: &mut Missing) {
+    let slots = &store.parts[part as usize].slots;
+    let mut open: Vec<(i64, u64)> = Vec::new();
+    let mut below = -1;
+    let places: Vec<(i64, u64)> = missing.keys().copied().collect();
+    let mut places = places.into_iter().peekable();
+    for (offset, slot) in slots.within(i64::MIN, i64::MAX).filter(|(_, s)| s.flags & READ != 0 && s.epoch >= 0) {
+        while let Some(place) = places.next_if(|(o, _)| *o < offset) {
+            open.push(place);
+        }
+        for place in open.drain(..) {
+            let evidence = missing.get_mut(&place).expect("taken from there");
+            evidence.within_a_leadership |= below == slot.epoch;
+        }
+        // In whose own place something stands, that was displaced, at whatever time.
+        while places.next_if(|(o, _)| *o == offset).is_some() {}
+        below = slot.epoch;
+    }
+}
+
+#[cold]
+fn report(store: &Store, out: &mut Findings, part: u32, offset: i64, value: u64, evidence: &Evidence) {
+    let p = &store.parts[part as usize];
     let values = [value];
-    let report = Report::new(loss.check, loss.at, loss.client, loss.part).values(&values);
-    let report = if offset >= 0 { report.offset(offset) } else { report };
     let acked_at = store.send(value).map_or(0, |s| s.completed);
+    let report = Report {
+        older_survives: evidence.older_survives,
+        within_a_leadership: evidence.within_a_leadership,
+        ..Report::new(evidence.check, evidence.at.max(acked_at), evidence.client, part).values(&values)
+    };
+    let report = if offset >= 0 { report.offset(offset) } else { report };
     let words = || {
-        let at = klamm_model::units::Instant::from_nanos(acked_at);
-        match (loss.check, offset) {
-            (_, -1) => format!("acknowledged at {at} without an offset, and in no place of the final read"),
-            ("unseen", _) => format!("acknowledged at {at}, absent from the final read"),
+        let at = Instant::from_nanos(acked_at);
+        match (evidence.witness, evidence.check, offset) {
+            (_, _, -1) => format!("acknowledged at {at} without an offset, and in no place of the final read"),
+            (_, "unseen", _) => format!("acknowledged at {at}, absent from the final read"),
+            (Witness::Displaced, ..) => format!("acknowledged at {at}, and another value was read in its place"),
             _ => format!("acknowledged at {at}, absent although later records were read"),
         }
     };
-    out.add(store, report, words, || witness(store));
-    store.mark(value, LOST);
+    out.add(store, report, words, || {
+        let shown = match evidence.witness {
+            Witness::Pass(n) => p.passes.list[n].story(store, part),
+            Witness::Displaced => {
+                store.read_at(part, offset).into_iter().chain(store.read_at(part, p.max_read)).collect()
+            }
+            Witness::Final => {
+                let end = p.final_read.as_ref().map(|end| end.entry.clone());
+                let earlier = if offset >= 0 { store.read_at(part, offset) } else { None };
+                earlier.into_iter().chain(end).collect()
+            }
+        };
+        store.story(value).chain(shown).collect()
+    });
+}
+
+/// How many acknowledged sends it could have missed, and how many of those the final read could have.
+pub(super) fn armed(store: &Store) -> (u64, u64) {
+    let (mut passed, mut unseen) = (store.parts.iter().map(|p| p.judged).sum(), 0);
+    for (_, send) in store.clients().flat_map(|c| c.all()).filter(|(_, s)| s.state == State::Acknowledged) {
+        let Some(p) = store.parts.get(send.part as usize) else { continue };
+        let last = p.final_read.is_some();
+        passed += u64::from(last || (send.offset >= 0 && send.offset < p.max_read));
+        unseen += u64::from(last);
+    }
+    (passed, unseen)
 }
 
 #[cfg(test)]
@@ -143,7 +293,8 @@ mod tests {
     use super::*;
     use crate::oracles::testing::*;
     use crate::oracles::{Judge, JudgeConfig};
-    use klamm_model::history::{Acks, Outcome, PositionReason};
+    use klamm_model::history::{Acks, Op, Outcome, PositionReason};
+    use klamm_model::ids::Offset;
 
     #[test]
     fn an_acknowledged_value_that_a_reader_passed_is_lost() {
@@ -214,7 +365,7 @@ mod tests {
         h.acked(0..4).assigned(10, 0).poll(10, &[(0, 0), (1, 1), (3, 3)]).finally(0, 4);
         let verdicts = h.judge();
         assert_eq!(verdicts.summary.lost(), 0);
-        h.fires_among("poll-skip");
+        h.fires_among("int-poll-skip");
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! final reader of a partition begins with a position at the log start; a group member tells what was assigned to it
 //! before it tells of positions and records.
 
+mod armed;
 mod blocks;
 mod clean_handover;
 mod commit_regression;
@@ -32,6 +33,8 @@ mod lost_write;
 mod next_offset_divergence;
 mod nonmonotonic_poll;
 mod nonmonotonic_send;
+mod passes;
+mod places;
 mod poll_skip;
 mod ranges;
 mod read_epoch_regression;

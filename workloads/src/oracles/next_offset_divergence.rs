@@ -1,46 +1,72 @@
-//! next-offset-divergence: two readers of the same isolation see different successors of an offset.
+//! next-offset-divergence: two readers of the same isolation see different successors of an offset. Each offset keeps
+//! its nearest successor; a reader that passed it saw another.
 
+use super::groups::visible_flag;
+use super::passes::{self, Pass};
 use super::report::{Findings, Report};
-use super::slots::FORKED;
 use super::store::{Read, Reader, Store};
+use klamm_model::history::IsolationLevel;
+use std::collections::BTreeSet;
 
-pub(super) fn check(store: &mut Store, out: &mut Findings, read: &Read, reader: &Reader) {
+/// Notes a record and what the same reader got next. Returns whether the offset had a successor.
+pub(super) fn next(store: &mut Store, read: &Read, reader: &Reader) -> bool {
     if !reader.by_read || read.offset() <= reader.last {
-        return;
+        return false;
     }
-    let Ok(step) = u32::try_from(read.offset() - reader.last) else { return };
-    let p = &mut store.parts[read.part as usize];
-    if p.slots.get(reader.last).is_none() {
-        return;
+    let slots = &mut store.parts[read.part as usize].slots;
+    if slots.get(reader.last).is_none() {
+        return false;
     }
-    let slot = p.slots.entry(reader.last);
-    let next = &mut slot.next[read.isolation as usize];
-    let first = *next;
-    if first == 0 || first == step {
+    let step = u32::try_from(read.offset() - reader.last).unwrap_or(u32::MAX);
+    let next = &mut slots.entry(reader.last).next[read.isolation as usize];
+    let known = *next != 0;
+    if !known || step < *next {
         *next = step;
-        return;
     }
-    // What one of them passed over may have been compacted away.
-    if p.gone.contains(&(reader.last + i64::from(first.min(step)))) {
-        *next = step;
-        return;
+    known
+}
+
+/// The nearest successor of an offset that a reader of this isolation got, and its value.
+fn nearest(store: &Store, part: u32, offset: i64, isolation: IsolationLevel) -> Option<(i64, u64)> {
+    let slots = &store.parts[part as usize].slots;
+    match slots.get(offset)?.next[isolation as usize] {
+        0 => None,
+        // It lies so far away that the step says no more than that.
+        u32::MAX => {
+            let from = offset.checked_add(i64::from(u32::MAX))?;
+            let seen = |s: &super::slots::Slot| s.flags & visible_flag(isolation) != 0;
+            slots.within(from, i64::MAX).find(|(_, s)| seen(s)).map(|(o, s)| (o, s.value))
+        }
+        step => {
+            let next = offset.checked_add(i64::from(step))?;
+            slots.get(next).map(|s| (next, s.value))
+        }
     }
-    if slot.flags & FORKED != 0 {
-        return;
+}
+
+/// Readers that disagree about what lies below `below`.
+pub(super) fn settle(store: &Store, out: &mut Findings, part: u32, below: i64, floors: &[i64]) {
+    let p = &store.parts[part as usize];
+    let mut told = BTreeSet::new();
+    for pass in p.passes.list.iter().filter(|pass| pass.from < below && pass.by_read) {
+        let Some((offset, value)) = nearest(store, part, pass.last, pass.isolation) else { continue };
+        // What one of them passed over may have been compacted away.
+        if offset < pass.to() && !p.was_gone(offset, pass.tick) && told.insert((pass.last, pass.isolation)) {
+            diverges(store, out, part, pass, (offset, value), passes::older_survives(pass, floors, offset));
+        }
     }
-    slot.flags |= FORKED;
-    let value = slot.value;
-    // The one that was passed over decides whether deletion excuses it.
-    let (a, b) = (reader.last + i64::from(first), read.offset());
-    out.add(
-        store,
-        Report::of_read("next-offset-divergence", read).offset(a.min(b)).values(&[value]),
-        || format!("offset {} is followed by {b}, and by {a} for an earlier reader", reader.last),
-        || {
-            let earlier = store.read_at(read.part, a).into_iter().chain(store.before(read, reader));
-            earlier.chain([store.read(read)]).collect()
-        },
-    );
+}
+
+#[cold]
+fn diverges(store: &Store, out: &mut Findings, part: u32, pass: &Pass, next: (i64, u64), older_survives: bool) {
+    let (offset, value) = next;
+    // The one that was passed over decides what excuses it.
+    let values = [value];
+    let report = Report::new("next-offset-divergence", pass.at, pass.client, part).offset(offset).values(&values);
+    let words = || format!("offset {} is followed by {}, and by {offset} for another reader", pass.last, pass.to());
+    out.add(store, Report { older_survives, ..report }, words, || {
+        store.read_at(part, offset).into_iter().chain(pass.story(store, part)).collect()
+    });
 }
 
 #[cfg(test)]
@@ -54,7 +80,8 @@ mod tests {
         let mut h = History::new();
         h.sends(0..6);
         h.assigned(10, 0).poll(10, &[(0, 0), (3, 3)]).assigned(11, 0).poll(11, &[(0, 0), (2, 2)]);
-        assert_eq!(h.fires("next-offset-divergence").offset, Some(Offset(2)));
+        assert_eq!(h.fires_among("next-offset-divergence").offset, Some(Offset(2)));
+        h.fires_among("int-poll-skip");
         let mut h = History::new();
         h.sends(0..6);
         h.assigned(10, 0).poll(10, &[(0, 0), (2, 2)]).assigned(11, 0).poll(11, &[(0, 0), (3, 3)]);

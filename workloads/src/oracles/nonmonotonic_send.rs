@@ -1,85 +1,78 @@
 //! nonmonotonic-send and int-nonmonotonic-send: one producer's later send lies at a lower offset of the same
 //! partition. `int-` if both were under way together, plain if the earlier had resolved before the later began.
 //!
-//! A producer is one incarnation of one client. A value's place is the first offset known of it, acknowledged or read;
-//! repetitions are another check's matter. Without idempotence only acknowledged sends are held to their order: what
-//! its producer has given up may land whenever the network delivers it.
+//! A producer is one incarnation of one client. A value's place is where it was acknowledged or read; one with several
+//! places has none here, and is another check's matter. Without idempotence only acknowledged sends are held to their
+//! order: what its producer has given up may land whenever the network delivers it. Each send is held against the
+//! highest of those in front of it, once all places are known.
 
 use super::report::{Findings, Report};
-use super::sends::{Client, Latest, MOVED, PLACED, Send, State};
+use super::sends::{Client, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State};
 use super::store::Store;
 use klamm_model::history::{Acks, ValueId};
-
-/// How far neighbours are looked for among sends to other partitions.
-const REACH: u64 = 1024;
+use std::collections::BTreeMap;
 
 fn counts(client: &Client, send: &Send) -> bool {
+    let placed = send.offset >= 0 && send.part != NOWHERE && (send.is(READ) || send.is(OFFSET_ACKED));
+    if !placed || send.is(MOVED) || send.state == State::Failed {
+        return false;
+    }
     let facts = client.facts(send.incarnation);
     facts.acks != Acks::None && (facts.idempotent || send.state == State::Acknowledged)
 }
 
-/// An offset of this send has become known.
-pub(super) fn placed(store: &mut Store, out: &mut Findings, value: u64, at: u64) {
-    let id = ValueId(value);
-    let index = id.index();
-    let Some(client) = store.client_mut(id.client()) else { return };
-    let Some(&send) = client.get(index) else { return };
-    if send.is(PLACED) || send.is(MOVED) || !counts(client, &send) {
-        return;
-    }
-    let part = send.part as usize;
-    if client.latest.len() <= part {
-        client.latest.resize(part + 1, None);
-    }
-    let own = Latest { incarnation: send.incarnation, index, offset: send.offset };
-    let clash = match client.latest[part] {
-        Some(latest) if latest.incarnation > send.incarnation => None,
-        Some(latest) if latest.incarnation == send.incarnation && latest.index > index => around(client, index, &send),
-        Some(latest) if latest.incarnation == send.incarnation => {
-            client.latest[part] = Some(own);
-            (latest.offset > send.offset).then_some(latest.index)
-        }
-        _ => {
-            client.latest[part] = Some(own);
-            None
-        }
-    };
-    store.mark(value, PLACED);
-    if let Some(other) = clash {
-        report(
-            store,
-            out,
-            ValueId::new(id.client(), other.min(index)).0,
-            ValueId::new(id.client(), other.max(index)).0,
-            at,
-        );
-    }
+fn resolved_before(earlier: &Send, later: &Send) -> bool {
+    !matches!(earlier.state, State::Pending) && earlier.completed <= later.invoked
 }
 
-/// The nearest send in front of or behind this one, in its partition, that lies on its wrong side.
-fn around(client: &Client, index: u64, send: &Send) -> Option<u64> {
-    let peer = |i: &u64| {
-        client
-            .get(*i)
-            .is_some_and(|s| s.is(PLACED) && !s.is(MOVED) && s.part == send.part && s.incarnation == send.incarnation)
-    };
-    let offset = |i: u64| client.get(i).map_or(-1, |s| s.offset);
-    let later = (index + 1..=index + REACH).find(peer).filter(|&i| offset(i) < send.offset);
-    later.or_else(|| (index.saturating_sub(REACH)..index).rev().find(peer).filter(|&i| offset(i) > send.offset))
+/// The highest of a producer's sends to a partition so far: incarnation, offset, and the send unless it is forgotten.
+type Highest<'a> = (u32, i64, Option<(u64, &'a Send)>);
+
+/// The history ends. Returns how many pairs were held against each other: one after the other, and together.
+pub(super) fn end(store: &Store, out: &mut Findings) -> [u64; 2] {
+    let mut pairs = [0; 2];
+    for client in store.clients() {
+        let forgotten = client.forgotten.iter().map(|(part, last)| (*part, (last.incarnation, last.offset, None)));
+        let mut highest: BTreeMap<u32, Highest<'_>> = forgotten.collect();
+        for (index, send) in client.all().filter(|(_, s)| counts(client, s)) {
+            let Some(high) = highest.get_mut(&send.part).filter(|high| high.0 == send.incarnation) else {
+                highest.insert(send.part, (send.incarnation, send.offset, Some((index, send))));
+                continue;
+            };
+            if let Some((earlier, before)) = high.2 {
+                let after = resolved_before(before, send);
+                pairs[usize::from(!after)] += 1;
+                if before.offset > send.offset {
+                    let check = if after { "nonmonotonic-send" } else { "int-nonmonotonic-send" };
+                    report(
+                        store,
+                        out,
+                        check,
+                        (ValueId::new(client.id, earlier).0, before),
+                        (ValueId::new(client.id, index).0, send),
+                    );
+                }
+            }
+            if high.1 < send.offset {
+                *high = (send.incarnation, send.offset, Some((index, send)));
+            }
+        }
+    }
+    pairs
 }
 
 #[cold]
-fn report(store: &Store, out: &mut Findings, earlier: u64, later: u64, at: u64) {
-    let (Some(a), Some(b)) = (store.send(earlier), store.send(later)) else { return };
-    let resolved_before = !matches!(a.state, State::Pending) && a.completed <= b.invoked;
-    let check = if resolved_before { "nonmonotonic-send" } else { "int-nonmonotonic-send" };
-    let client = ValueId(later).client();
+fn report(store: &Store, out: &mut Findings, check: &'static str, earlier: (u64, &Send), later: (u64, &Send)) {
+    let ((earlier, a), (later, b)) = (earlier, later);
+    let reads = [store.read_at(b.part, b.offset), store.read_at(a.part, a.offset)];
+    let read_at = reads.iter().flatten().map(|read| read.at).max().unwrap_or(0);
     let words = || format!("the earlier send lies at offset {}, the later one at {}", a.offset, b.offset);
-    let witness = || {
-        let reads = store.read_at(b.part, b.offset).into_iter().chain(store.read_at(a.part, a.offset));
-        store.story(earlier).chain(store.story(later)).chain(reads).collect()
-    };
-    out.add(store, Report::new(check, at, client, a.part).offset(b.offset).values(&[earlier, later]), words, witness);
+    let values = [earlier, later];
+    let at = a.completed.max(b.completed).max(read_at);
+    let report = Report::new(check, at, ValueId(later).client(), a.part).offset(b.offset).values(&values);
+    out.add(store, report, words, || {
+        store.story(earlier).chain(store.story(later)).chain(reads.iter().flatten().cloned()).collect()
+    });
 }
 
 #[cfg(test)]
@@ -94,7 +87,7 @@ mod tests {
         let mut h = History::with(Acks::All, false, 5);
         h.send(0).send(1).ack(1, 0).resolve(0, Outcome::Ok, Some(1), 2);
         let found = h.fires("int-nonmonotonic-send");
-        assert_eq!((found.values, found.permitted), (vec![value(0), value(1)], Some(Cause::ND5)));
+        assert_eq!((found.values, found.permitted), (vec![value(0), value(1)], Some(Cause::AmbiguousRetryInFlight)));
     }
 
     #[test]

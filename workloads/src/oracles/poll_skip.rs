@@ -1,46 +1,54 @@
-//! poll-skip and int-poll-skip: one consumer's polls jump over a record that was read by somebody, between polls or
+//! poll-skip and int-poll-skip: one consumer's polls jump over a record that another reader got, between polls or
 //! within one, although nothing moved its position.
 //!
 //! Offsets have gaps (markers, aborted data, compaction), so a jump alone proves nothing: what was jumped over must
-//! have been read, under an isolation that sees no more than the reader's.
+//! have been read, earlier or later, under an isolation that sees no more than the reader's.
 
+use super::groups::visible_flag;
+use super::passes::{self, Pass};
 use super::report::{Findings, Report};
-use super::slots::{READ, READ_COMMITTED, Slot};
-use super::store::{Read, Reader, Store};
-use klamm_model::history::IsolationLevel;
+use super::store::Store;
 
-/// `gap` is what is known between the reader's position and this read.
-pub(super) fn gap(store: &Store, out: &mut Findings, read: &Read, reader: &Reader, gap: &[(i64, Slot)]) {
-    let visible = match read.isolation {
-        IsolationLevel::ReadUncommitted => READ,
-        IsolationLevel::ReadCommitted => READ_COMMITTED,
-    };
-    let mut passed = gap.iter().filter(|(_, slot)| slot.flags & visible != 0);
-    let Some((offset, slot)) = passed.next() else { return };
-    let more = passed.count();
-    let check = if read.within_poll { "int-poll-skip" } else { "poll-skip" };
-    out.add(
-        store,
-        Report::of_read(check, read).offset(*offset).values(&[slot.value]),
-        || {
-            format!(
-                "went from {} to {} past offset {offset}, which was read, and {more} more",
-                reader.last,
-                read.offset()
-            )
-        },
-        || {
-            let earlier = store.read_at(read.part, *offset).into_iter().chain(store.before(read, reader));
-            earlier.chain([store.read(read)]).collect()
-        },
-    );
+/// What readers passed below `below`, which nothing more will be known of.
+pub(super) fn settle(store: &Store, out: &mut Findings, part: u32, below: i64, floors: &[i64]) {
+    let p = &store.parts[part as usize];
+    for pass in p.passes.list.iter().filter(|pass| pass.from < below) {
+        let flag = visible_flag(pass.isolation);
+        let last = pass.to().min(below).saturating_sub(1);
+        let mut passed =
+            p.slots.within(pass.from, last).filter(|(o, s)| s.flags & flag != 0 && !p.was_gone(*o, pass.tick));
+        let Some((offset, slot)) = passed.next() else { continue };
+        let (value, more) = (slot.value, passed.count());
+        skipped(store, out, part, pass, offset, value, more, passes::older_survives(pass, floors, offset));
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one finding, told in full")]
+#[cold]
+fn skipped(
+    store: &Store,
+    out: &mut Findings,
+    part: u32,
+    pass: &Pass,
+    offset: i64,
+    value: u64,
+    more: usize,
+    older_survives: bool,
+) {
+    let check = if pass.within_poll { "int-poll-skip" } else { "poll-skip" };
+    let values = [value];
+    let report = Report { older_survives, ..Report::new(check, pass.at, pass.client, part).offset(offset) };
+    let words =
+        || format!("went from {} to {} past offset {offset}, which was read, and {more} more", pass.last, pass.to());
+    out.add(store, report.values(&values), words, || {
+        store.read_at(part, offset).into_iter().chain(pass.story(store, part)).collect()
+    });
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::oracles::testing::*;
-    use klamm_model::history::PositionReason;
+    use klamm_model::history::{IsolationLevel, PositionReason};
     use klamm_model::ids::Offset;
 
     #[test]

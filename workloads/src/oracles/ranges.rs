@@ -30,6 +30,30 @@ impl Ranges {
         self.pieces.insert(from, to);
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// All of them, ascending: each from its start to its end, exclusive.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.pieces.iter().map(|(start, end)| (*start, *end))
+    }
+
+    /// Takes one offset out.
+    pub(super) fn remove(&mut self, offset: i64) {
+        let Some((&start, &end)) = self.pieces.range(..=offset).next_back().filter(|(_, end)| offset < **end) else {
+            return;
+        };
+        self.pieces.remove(&start);
+        if start < offset {
+            self.pieces.insert(start, offset);
+        }
+        if offset + 1 < end {
+            self.pieces.insert(offset + 1, end);
+        }
+    }
+
     /// Whether an offset is in it.
     pub(super) fn contains(&self, offset: i64) -> bool {
         self.pieces.range(..=offset).next_back().is_some_and(|(_, end)| offset < *end)
@@ -85,6 +109,8 @@ mod tests {
             }
             ranges.trim(below);
             set.retain(|o| *o >= below);
+            ranges.remove(to);
+            set.remove(&to);
             for offset in 0..80 {
                 prop_assert_eq!(ranges.contains(offset), set.contains(&offset));
             }

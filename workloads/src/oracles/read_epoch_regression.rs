@@ -1,40 +1,54 @@
 //! read-epoch-regression: leader epochs of records read decrease along a partition. A leader appends under its own
-//! epoch, so along a log epochs never fall.
+//! epoch, so along a log epochs never fall, whoever reads it and when.
 
 use super::report::{Findings, Report};
-use super::slots::READ;
-use super::store::{NONE, Read, Reader, Store};
+use super::slots::{EPOCHS, READ};
+use super::store::{Read, Store};
 
-pub(super) fn check(store: &Store, out: &mut Findings, read: &Read, reader: &Reader) {
+/// Notes the epoch under which an offset is read, before the offset does.
+pub(super) fn read(store: &mut Store, read: &Read) {
     let epoch = read.record.leader_epoch.0;
     if epoch < 0 {
         return;
     }
-    let (offset, slots) = (read.offset(), &store.parts[read.part as usize].slots);
-    // A slot read for the first time is held against both neighbours, whoever read them.
-    let fresh = slots.get(offset).is_none_or(|s| s.flags & READ == 0 || s.epoch != epoch);
-    let neighbour = |o: i64| fresh.then(|| slots.get(o)).flatten().filter(|s| s.flags & READ != 0 && s.epoch >= 0);
-    let own = reader.by_read && reader.last != NONE && reader.last < offset && reader.epoch > epoch;
-    let (low, high) = if own {
-        (reader.last, offset)
-    } else if neighbour(offset - 1).is_some_and(|s| s.epoch > epoch) {
-        (offset - 1, offset)
-    } else if neighbour(offset + 1).is_some_and(|s| s.epoch < epoch) {
-        (offset, offset + 1)
-    } else {
+    let p = &mut store.parts[read.part as usize];
+    p.epochs_read += 1;
+    let slot = p.slots.entry(read.offset());
+    let other = slot.flags & READ != 0 && slot.epoch >= 0 && slot.epoch != epoch;
+    if !other && slot.flags & EPOCHS == 0 {
         return;
-    };
-    let other = if low == offset { high } else { low };
-    let other_epoch = if own { reader.epoch } else { slots.get(other).map_or(-1, |s| s.epoch) };
-    out.add(
-        store,
-        Report::of_read("read-epoch-regression", read).values(&[read.value()]),
-        || format!("offset {offset} has leader epoch {epoch}, offset {other} has {other_epoch}"),
-        || {
-            let earlier = if own { store.before(read, reader) } else { store.read_at(read.part, other) };
-            earlier.into_iter().chain([store.read(read)]).collect()
-        },
-    );
+    }
+    slot.flags |= EPOCHS;
+    let before = if slot.epoch >= 0 { slot.epoch } else { epoch };
+    let range = p.epochs.entry(read.offset()).or_insert((before, before));
+    *range = (range.0.min(epoch), range.1.max(epoch));
+}
+
+/// Where epochs fall, up to `below`; at the end of the history, wherever they do.
+pub(super) fn settle(store: &mut Store, out: &mut Findings, part: u32, below: i64, end: bool) {
+    let p = &store.parts[part as usize];
+    let last = if end { i64::MAX } else { below.saturating_sub(1) };
+    let mut before = p.trimmed;
+    for (offset, slot) in p.slots.within(i64::MIN, last).filter(|(_, s)| s.flags & READ != 0) {
+        let range = p.epochs.get(&offset).copied().unwrap_or((slot.epoch, slot.epoch));
+        if range.1 < 0 {
+            continue;
+        }
+        if let Some((lower, epoch)) = before.filter(|(_, epoch)| *epoch > range.0) {
+            falls(store, out, part, (lower, epoch), (offset, range.0), slot.value);
+        }
+        before = Some((offset, range.1));
+    }
+    store.parts[part as usize].trimmed = before;
+}
+
+#[cold]
+fn falls(store: &Store, out: &mut Findings, part: u32, lower: (i64, i32), upper: (i64, i32), value: u64) {
+    let reads: Vec<_> = [lower.0, upper.0].into_iter().filter_map(|o| store.read_at(part, o)).collect();
+    let (at, client) = reads.iter().map(|r| (r.at, r.client)).max().unwrap_or_default();
+    let report = Report::new("read-epoch-regression", at, client, part).offset(upper.0);
+    let words = || format!("offset {} has leader epoch {}, offset {} has {}", lower.0, lower.1, upper.0, upper.1);
+    out.add(store, report.values(&[value]), words, || reads.clone());
 }
 
 #[cfg(test)]

@@ -14,21 +14,31 @@ use super::views::{Final, Held, View, Views};
 use klamm_model::ids::{ClientId, Incarnation};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// All instances against the final read of one partition.
-pub(super) fn end(store: &Store, out: &mut Findings, views: &Views, end: &Final) {
+/// All instances against the final read of one partition. Returns how many keys were compared.
+pub(super) fn end(store: &Store, out: &mut Findings, views: &Views, end: &Final) -> u64 {
+    let mut judged = 0;
     let p = &store.parts[end.part as usize];
     let name = store.topic_name(p.topic);
     for (&client, model) in views.instances.iter().filter(|(_, m)| m.topics.contains(name)) {
         let none = View::default();
         let view = views.of(client, model.incarnation, end.part).unwrap_or(&none);
-        instance(store, out, end, client, model.incarnation, view);
+        judged += instance(store, out, end, client, model.incarnation, view);
     }
+    judged
 }
 
-fn instance(store: &Store, out: &mut Findings, end: &Final, client: ClientId, incarnation: Incarnation, view: &View) {
+fn instance(
+    store: &Store,
+    out: &mut Findings,
+    end: &Final,
+    client: ClientId,
+    incarnation: Incarnation,
+    view: &View,
+) -> u64 {
     let deleted = |held: &Held| store.send(held.value).is_some_and(|s| s.is(TOMBSTONE));
     let live = |held: Option<&Held>| held.filter(|h| !deleted(h)).copied();
     let keys: BTreeSet<u64> = view.keys.keys().chain(end.view.keys()).copied().collect();
+    let judged = if view.last == NONE { 0 } else { keys.len() as u64 };
     for key in keys {
         let (has, should) = (live(view.keys.get(&key)), live(end.view.get(&key)));
         if has == should {
@@ -61,6 +71,7 @@ fn instance(store: &Store, out: &mut Findings, end: &Final, client: ClientId, in
             of(has).into_iter().chain(of(should)).chain(read).chain([end.entry.clone()]).collect()
         });
     }
+    judged
 }
 
 /// A tombstone of this key above an offset that compaction took away.
@@ -68,7 +79,7 @@ fn tombstone_after(store: &Store, part: u32, key: u64, offset: i64) -> Option<i6
     let gone = &store.parts[part as usize].gone;
     let all = store.clients().flat_map(|c| c.all());
     let of_key = all.map(|(_, s)| s).filter(|s| s.part == part && s.key == key && s.is(KEYED | TOMBSTONE));
-    of_key.map(|s| s.offset).filter(|o| *o > offset && gone.contains(o)).min()
+    of_key.map(|s| s.offset).filter(|o| *o > offset && gone.contains_key(o)).min()
 }
 
 /// An instance, as it came up last.
@@ -139,7 +150,7 @@ mod tests {
         );
         let compacted = Compacted { at: 0, source: source(0), removed: vec![Offset(3)] };
         stale.declared.compactions.push(compacted);
-        assert_eq!(stale.fires_compacted("read-model").permitted, Some(Cause::C));
+        assert_eq!(stale.fires_compacted("read-model").permitted, Some(Cause::Compaction));
         // One that started again does.
         h.push_as(10, 2, Op::ReadModel { topics: vec!["t".into()] });
         let poll = h.poll_keys_op(&read);

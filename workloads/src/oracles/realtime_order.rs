@@ -1,15 +1,25 @@
 //! realtime-order: an acknowledged send lies below an offset that was already acknowledged when it began.
 //!
-//! Each partition remembers its highest acknowledged offset over time, as far back as sends usually take.
+//! Each partition remembers its highest acknowledged offset over time, as far back as the oldest send that is open.
 
 use super::report::{Findings, Report};
 use super::store::{Acked, Store};
 use klamm_model::history::ValueId;
 
-/// How many moments are remembered. For sends that took longer nothing is judged.
+/// So many moments are remembered before it is asked which of them still matter.
 const MOMENTS: usize = 8192;
 
-/// A send that began at `invoked` was acknowledged at an offset.
+/// Forgets what lies before the last moment in front of the oldest open send.
+#[cold]
+fn shorten(store: &mut Store, part: u32, now: u64) {
+    let oldest = store.oldest_open().map_or(now, |oldest| oldest.min(now));
+    let acked = &mut store.parts[part as usize].acked;
+    let needless = acked.partition_point(|a| a.at < oldest).saturating_sub(1);
+    acked.drain(..needless);
+}
+
+/// A send that began at `invoked` was acknowledged at an offset. Returns whether anything was acknowledged when it
+/// began.
 pub(super) fn acknowledged(
     store: &mut Store,
     out: &mut Findings,
@@ -18,8 +28,12 @@ pub(super) fn acknowledged(
     offset: i64,
     invoked: u64,
     at: u64,
-) {
+) -> bool {
+    if store.parts[part as usize].acked.len() >= MOMENTS && store.parts[part as usize].acked.len().is_power_of_two() {
+        shorten(store, part, invoked);
+    }
     let acked = &mut store.parts[part as usize].acked;
+    let judged = acked.front().is_some_and(|a| a.at < invoked);
     let own = Acked { at, offset, value };
     match acked.back_mut() {
         None => acked.push_back(own),
@@ -27,16 +41,13 @@ pub(super) fn acknowledged(
             if last.at == at {
                 *last = own;
             } else {
-                if acked.len() == MOMENTS {
-                    acked.pop_front();
-                }
                 acked.push_back(own);
             }
         }
         Some(_) => {
             let before = acked.partition_point(|a| a.at < invoked);
             let Some(&above) = before.checked_sub(1).and_then(|i| acked.get(i)).filter(|a| a.offset > offset) else {
-                return;
+                return judged;
             };
             let report = Report::new("realtime-order", at, ValueId(value).client(), part).offset(offset);
             let words = || format!("acknowledged at offset {offset}; when it began, {} was acknowledged", above.offset);
@@ -44,6 +55,7 @@ pub(super) fn acknowledged(
             out.add(store, report.values(&[above.value, value]), words, witness);
         }
     }
+    judged
 }
 
 #[cfg(test)]
@@ -93,7 +105,7 @@ mod tests {
         assert_eq!(h.fires_among("realtime-order").permitted, None);
         let change = LeaderChange { at: 25, source: source(0), epoch: LeaderEpoch(2), deposed_by: Some(30) };
         h.declared.leader_changes.push(change);
-        assert_eq!(h.fires_among("realtime-order").permitted, Some(Cause::A1));
+        assert_eq!(h.fires_among("realtime-order").permitted, Some(Cause::Acks1LeaderChange));
     }
 
     #[test]

@@ -7,41 +7,84 @@
 //! batch is given up together with the later one that stands before it, and not earlier.
 
 use super::report::{Findings, Report};
-use super::sends::{Client, NOWHERE, Send, State};
+use super::sends::{NOWHERE, State};
 use super::store::Store;
 use klamm_model::history::ValueId;
+use klamm_model::ids::ClientId;
 use klamm_model::units::Duration;
+use std::collections::BTreeMap;
+
+/// Sends of one client that resolved at one moment.
+#[derive(Default)]
+pub(super) struct Late {
+    at: u64,
+    /// Too late, but perhaps because of where they stood.
+    late: Vec<u64>,
+    /// By partition: the last one that was in time, and was sent at all.
+    in_time: BTreeMap<u32, u64>,
+}
 
 /// A send resolved.
-pub(super) fn resolved(store: &Store, out: &mut Findings, value: u64, slack: u64) {
+pub(super) fn resolved(store: &mut Store, out: &mut Findings, value: u64, slack: u64) {
     let id = ValueId(value);
     let Some(client) = store.client(id.client()) else { return };
     let Some(send) = client.get(id.index()) else { return };
-    let within = client.facts(send.incarnation).resolves_within;
-    let took = send.completed - send.invoked.min(send.completed);
-    if took > within.saturating_add(slack)
-        && !behind_a_later_one(client, id.index(), send, within.saturating_add(slack))
-    {
-        late(store, out, value, took, within, send.completed);
+    let (part, at) = (send.part, send.completed);
+    let facts = client.facts(send.incarnation);
+    let took = at - send.invoked.min(at);
+    let late = took > facts.resolves_within.saturating_add(slack);
+    // Without idempotence, a batch of several in flight is put back behind later ones of its partition.
+    let reversed = !facts.idempotent && facts.max_in_flight > 1 && part != NOWHERE && send.attempts > 0;
+    if late && !reversed {
+        return tell(store, out, value);
+    }
+    if client.late.at != at {
+        settle(store, out, id.client());
+    }
+    let Some(client) = store.client_mut(id.client()) else { return };
+    client.late.at = at;
+    match late {
+        true => client.late.late.push(id.index()),
+        false if reversed => {
+            let last = client.late.in_time.entry(part).or_insert(id.index());
+            *last = id.index().max(*last);
+        }
+        false => {}
     }
 }
 
-/// Whether a send was given up together with a later one of its partition that was in time: it stood behind it.
+/// All that resolved at the moment has: whoever was given up together with a later one of its partition that was in
+/// time stood behind it.
+fn settle(store: &mut Store, out: &mut Findings, client: ClientId) {
+    let Some(known) = store.client_mut(client) else { return };
+    if known.late.late.is_empty() {
+        known.late.in_time.clear();
+        return;
+    }
+    let Late { late, in_time, .. } = std::mem::take(&mut known.late);
+    for index in late {
+        let behind = |part: u32| in_time.get(&part).is_some_and(|last| *last > index);
+        let part = store.client(client).and_then(|c| c.get(index)).map_or(NOWHERE, |s| s.part);
+        if !behind(part) {
+            tell(store, out, ValueId::new(client, index).0);
+        }
+    }
+}
+
+/// A send resolved too late.
 #[cold]
-fn behind_a_later_one(client: &Client, index: u64, send: &Send, within: u64) -> bool {
-    let facts = client.facts(send.incarnation);
-    let reversed = !facts.idempotent && facts.max_in_flight > 1 && send.part != NOWHERE && send.attempts > 0;
-    let together = |later: &Send| {
-        later.part == send.part
-            && later.completed == send.completed
-            && later.attempts > 0
-            && later.completed - later.invoked.min(later.completed) <= within
-    };
-    reversed && client.all().any(|(i, later)| i > index && together(later))
+fn tell(store: &Store, out: &mut Findings, value: u64) {
+    let Some(send) = store.send(value) else { return };
+    let within = store.client(ValueId(value).client()).map_or(0, |c| c.facts(send.incarnation).resolves_within);
+    late(store, out, value, send.completed - send.invoked.min(send.completed), within, send.completed);
 }
 
 /// The history ends.
-pub(super) fn end(store: &Store, out: &mut Findings, at: u64, slack: u64) {
+pub(super) fn end(store: &mut Store, out: &mut Findings, at: u64, slack: u64) {
+    let clients: Vec<ClientId> = store.clients().map(|c| c.id).collect();
+    for client in clients {
+        settle(store, out, client);
+    }
     for client in store.clients() {
         let within = client.facts(client.incarnation).resolves_within;
         for (index, send) in client.all() {

@@ -26,17 +26,15 @@ pub(super) enum State {
 pub(super) const KEYED: u16 = 1;
 /// The application chose the partition.
 pub(super) const CHOSEN: u16 = 2;
-/// Somebody read it; `offset` is then where.
+/// It was read at `offset`.
 pub(super) const READ: u16 = 4;
 /// Reported as lost.
 pub(super) const LOST: u16 = 8;
-/// Took its place in the order of its producer's sends.
-pub(super) const PLACED: u16 = 16;
+/// Its resolution named a partition.
+pub(super) const TOLD: u16 = 16;
 /// The acknowledgement had an offset.
 pub(super) const OFFSET_ACKED: u16 = 32;
-/// Reported as read although it had failed, or on a wrong partition.
-pub(super) const REPORTED: u16 = 64;
-/// Seen at more than one offset: it has no one place in an order any more.
+/// It was seen elsewhere than at `offset`, or acknowledged elsewhere than it was sent to: see [`super::places`].
 pub(super) const MOVED: u16 = 128;
 
 /// One send.
@@ -44,7 +42,7 @@ pub(super) const MOVED: u16 = 128;
 pub(super) struct Send {
     pub(super) invoked: u64,
     pub(super) completed: u64,
-    /// The first known offset; -1 if none.
+    /// Where it was acknowledged; if that is not known, where it was read first; -1 if neither is known.
     pub(super) offset: i64,
     pub(super) key: u64,
     pub(super) topic: u32,
@@ -95,7 +93,7 @@ impl Send {
     }
 }
 
-/// Where a producer's order stands in one partition: the latest of its sends whose offset is known.
+/// The last place of a producer's sends that are forgotten, in one partition.
 #[derive(Clone, Copy)]
 pub(super) struct Latest {
     pub(super) incarnation: u32,
@@ -108,19 +106,36 @@ pub(super) struct Client {
     pub(super) id: ClientId,
     pub(super) incarnation: u32,
     /// The settings of each incarnation.
-    facts: Vec<(u32, ProducerFacts)>,
-    /// Ascending. A client that starts again may leap ahead: it begins another run.
+    facts: BTreeMap<u32, ProducerFacts>,
+    /// Ascending, none touching another. A client that starts again may leap ahead: it begins another run.
     runs: Vec<Run>,
     /// Sends that fit no run: far apart or out of order, or old and yet to be remembered.
     sparse: BTreeMap<u64, Send>,
-    pub(super) producers: Vec<ProducerId>,
-    /// The producer id that its last resolved send went out under, and that send's incarnation.
-    pub(super) identity: Option<(u32, ProducerId)>,
+    /// How many sends the runs hold.
+    held: usize,
+    /// Its producer ids, in the order in which they were first seen.
+    pub(super) producers: Vec<Identity>,
+    numbers: BTreeMap<ProducerId, u16>,
+    /// The producer id that its last resolved send went out under, that send's incarnation, and when it resolved.
+    identity: Option<(u32, u16, u64)>,
     pub(super) errors: BTreeMap<u64, Arc<str>>,
-    /// When the producer took, or may have taken, a new identity; ascending.
-    renewals: Vec<u64>,
-    /// By partition.
-    pub(super) latest: Vec<Option<Latest>>,
+    /// When the producer took, or may have taken, a new epoch in a partition: when it gave up a send of it. By
+    /// incarnation and partition, ascending.
+    renewals: BTreeMap<(u32, u32), Vec<u64>>,
+    /// By partition: the highest of its forgotten sends.
+    pub(super) forgotten: BTreeMap<u32, Latest>,
+    /// Sends that resolved too late just now, and the last ones that resolved in time at the same moment.
+    pub(super) late: super::send_resolves::Late,
+}
+
+/// A producer id of a client.
+#[derive(Clone, Copy)]
+pub(super) struct Identity {
+    pub(super) id: ProducerId,
+    /// It took the place of another one within its incarnation: when the last send under that one resolved, and when
+    /// the first under this one did.
+    replaced: Option<(u64, u64)>,
+    incarnation: u32,
 }
 
 /// Sends of consecutive indices.
@@ -137,8 +152,8 @@ impl Run {
     }
 }
 
-/// The largest gap between a client's indices for which a run is stretched.
-const MAX_GAP: u64 = 1 << 16;
+/// How many places a run may have for each send that it holds: what leaps further is kept apart.
+const STRETCH: u64 = 8;
 
 /// The most runs of a client; what leaps further is kept apart.
 const MAX_RUNS: usize = 256;
@@ -162,48 +177,58 @@ impl Client {
         Client {
             id,
             incarnation: 0,
-            facts: Vec::new(),
+            facts: BTreeMap::new(),
             runs: Vec::new(),
             sparse: BTreeMap::new(),
+            held: 0,
             producers: Vec::new(),
+            numbers: BTreeMap::new(),
             identity: None,
             errors: BTreeMap::new(),
-            renewals: Vec::new(),
-            latest: Vec::new(),
+            renewals: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+            late: super::send_resolves::Late::default(),
         }
     }
 
     /// Its settings in an incarnation.
     pub(super) fn facts(&self, incarnation: u32) -> &ProducerFacts {
-        self.facts.iter().rev().find(|(i, _)| *i == incarnation).map_or(&UNSAID, |(_, facts)| facts)
+        self.facts.get(&incarnation).unwrap_or(&UNSAID)
     }
 
     /// A producer came up.
     pub(super) fn came_up(&mut self, incarnation: Incarnation, facts: &ProducerFacts) {
         self.incarnation = self.incarnation.max(incarnation.0);
-        self.facts.push((incarnation.0, facts.clone()));
+        self.facts.insert(incarnation.0, facts.clone());
     }
 
     /// A new send.
     pub(super) fn send(&mut self, index: u64, send: Send) {
+        let room = STRETCH * (self.held as u64 + 1);
         let most = self.runs.len() >= MAX_RUNS;
         match self.runs.last_mut() {
-            Some(run) if index == run.next() => return run.sends.push_back(send),
-            Some(run) if index > run.next() && index - run.next() <= MAX_GAP => {
+            Some(run) if index == run.next() => {
+                self.held += 1;
+                return run.sends.push_back(send);
+            }
+            Some(run) if index > run.next() && index - run.base <= room => {
                 run.sends.fill_to((index - run.base) as usize, ABSENT);
+                self.held += 1;
                 return run.sends.push_back(send);
             }
             Some(run) if most || index < run.next() => {}
             _ => {
                 let mut sends = Blocks::default();
                 sends.push_back(send);
+                self.held += 1;
                 return self.runs.push(Run { first: index, base: index, sends });
             }
         }
-        if let Some(run) = self.runs.iter_mut().find(|r| r.base <= index && index < r.next()) {
+        if let Some(run) = self.run(index).map(|r| &mut self.runs[r]).filter(|r| r.base <= index && index < r.next()) {
             let slot = &mut run.sends[(index - run.base) as usize];
             if slot.state == State::Absent {
                 *slot = send;
+                self.held += 1;
             }
         } else if matches!(self.get_mut(index), Known::Unknown) {
             self.sparse.insert(index, send);
@@ -246,54 +271,95 @@ impl Client {
         }
     }
 
-    /// All sends that are remembered.
+    /// All sends that are remembered, ascending by index.
     pub(super) fn all(&self) -> impl Iterator<Item = (u64, &Send)> {
-        let dense = self.runs.iter().flat_map(|r| (r.base..).zip(r.sends.iter()));
-        self.sparse.iter().map(|(i, s)| (*i, s)).chain(dense).filter(|(_, s)| s.state != State::Absent)
+        let mut dense = self.runs.iter().flat_map(|r| (r.base..).zip(r.sends.iter())).peekable();
+        let mut sparse = self.sparse.iter().map(|(i, s)| (*i, s)).peekable();
+        let merged = std::iter::from_fn(move || match (dense.peek(), sparse.peek()) {
+            (Some(d), Some(s)) if s.0 < d.0 => sparse.next(),
+            (Some(_), _) => dense.next(),
+            (None, _) => sparse.next(),
+        });
+        merged.filter(|(_, s)| s.state != State::Absent)
     }
 
-    /// The producer took, or may have taken, a new identity.
-    pub(super) fn renewed(&mut self, at: u64) {
-        if self.renewals.last() != Some(&at) {
-            self.renewals.push(at);
+    /// The producer gave up a send of a partition: it took a new epoch there, perhaps.
+    pub(super) fn gave_up(&mut self, incarnation: u32, part: u32, at: u64) {
+        let moments = self.renewals.entry((incarnation, part)).or_default();
+        if moments.last() != Some(&at) {
+            moments.push(at);
         }
     }
 
-    /// The number of a producer id, noting it if it is new.
-    pub(super) fn producer(&mut self, id: ProducerId) -> u16 {
-        if self.producers.last() == Some(&id) {
-            return self.producers.len() as u16;
-        }
-        match self.producers.iter().position(|p| *p == id) {
-            Some(i) => i as u16 + 1,
+    /// A send resolved that last went out under a producer id: its number, from 1; 0 when there are too many.
+    pub(super) fn went_out_under(&mut self, id: ProducerId, incarnation: u32, at: u64) -> u16 {
+        let number = match self.numbers.get(&id) {
+            Some(n) => *n,
             None if self.producers.len() < usize::from(u16::MAX) => {
-                self.producers.push(id);
-                self.producers.len() as u16
+                let before = self.identity.filter(|(i, ..)| *i == incarnation);
+                let replaced = before.map(|(_, _, until)| (until, at));
+                self.producers.push(Identity { id, replaced, incarnation });
+                let n = self.producers.len() as u16;
+                self.numbers.insert(id, n);
+                n
             }
             None => 0,
-        }
+        };
+        self.identity = Some((incarnation, number, at));
+        number
     }
 
-    /// What permission depends on, as of `at`.
-    pub(super) fn send_facts(&self, index: u64, at: u64) -> Option<SendFacts> {
+    /// Whether the producer took a new epoch in this send's partition while it was open; of its own giving up only if
+    /// `own` says so. What was given up then was not sent again.
+    fn bumped(&self, send: &Send, own: bool) -> bool {
+        let Some(moments) = self.renewals.get(&(send.incarnation, send.part)) else { return false };
+        let first = moments.partition_point(|&at| at < send.invoked);
+        let open = |at: u64| send.state == State::Pending || at < send.completed || (own && at == send.completed);
+        moments.get(first).is_some_and(|&at| open(at))
+    }
+
+    /// Whether the producer took another id while this send was open.
+    fn got_another_id(&self, send: &Send) -> bool {
+        let resolved_well = matches!(send.state, State::Acknowledged | State::Failed);
+        let mut later = self.producers.iter().enumerate().filter(|(_, p)| p.incarnation == send.incarnation);
+        later.any(|(i, p)| {
+            let Some((until, from)) = p.replaced.filter(|(_, from)| send.invoked <= *from) else { return false };
+            let under_it = usize::from(send.producer) == i + 1;
+            match send.state {
+                State::Pending => true,
+                _ if under_it => from <= send.completed,
+                _ => !resolved_well && send.completed >= until,
+            }
+        })
+    }
+
+    /// What permission depends on.
+    pub(super) fn send_facts(&self, index: u64, read: bool) -> Option<SendFacts> {
         let send = self.get(index)?;
         let facts = self.facts(send.incarnation);
-        let later = self.renewals.partition_point(|&r| r < send.invoked);
+        let pending = send.state == State::Pending;
+        let other_id = facts.idempotent && self.got_another_id(send);
+        // Where the ids are not known, the new identity may have been another id.
+        let unsaid = send.producer == 0 && !self.producers.iter().any(|p| p.incarnation == send.incarnation);
         Some(SendFacts {
             value: ValueId::new(self.id, index),
             invoked: send.invoked,
+            completed: (!pending).then_some(send.completed),
             acks: facts.acks,
             idempotent: facts.idempotent,
             max_in_flight: facts.max_in_flight,
-            attempts: u32::from(send.attempts),
+            // A client that did not live to tell may have tried more than once.
+            attempts: u32::from(send.attempts).max(if pending { 2 } else { 0 }),
             acknowledged: send.state == State::Acknowledged,
-            renewed: self.renewals.get(later).is_some_and(|&r| r <= at),
+            read,
+            renewed: other_id || (facts.idempotent && self.bumped(send, false)),
+            unfenced: other_id || (unsaid && facts.idempotent && self.bumped(send, send.state == State::Info)),
         })
     }
 
     /// Forgets the oldest sends for which nothing can be found any more: `gone` says whether the place of a send was
     /// deleted. Those that may still turn up are kept aside.
-    pub(super) fn forget(&mut self, gone: impl Fn(&Send) -> bool) {
+    pub(super) fn forget(&mut self, mut gone: impl FnMut(&Send) -> bool) {
         for run in &mut self.runs {
             while let Some(send) = run.sends.front() {
                 let deleted = send.offset >= 0 && gone(send);
@@ -302,13 +368,21 @@ impl Client {
                     State::Absent => false,
                     State::Failed => true,
                     // What was tried once cannot turn up a second time.
-                    State::Acknowledged | State::Info if deleted => send.attempts > 1,
+                    State::Acknowledged | State::Info if deleted => send.attempts > 1 || send.is(MOVED),
                     State::Info if send.offset < 0 => true,
                     State::Acknowledged | State::Info => break,
                 };
                 if kept {
                     self.sparse.insert(run.base, *send);
+                } else if send.state != State::Absent {
+                    let index = run.base;
+                    let own = Latest { incarnation: send.incarnation, index, offset: send.offset };
+                    let last = self.forgotten.entry(send.part).or_insert(own);
+                    if last.incarnation != own.incarnation || last.offset < own.offset {
+                        *last = own;
+                    }
                 }
+                self.held -= usize::from(send.state != State::Absent);
                 run.sends.forget(1);
                 run.base += 1;
             }

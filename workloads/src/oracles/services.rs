@@ -50,21 +50,23 @@ impl Services {
         }
     }
 
-    /// Nothing more will be read.
-    pub(super) fn end(&self, store: &Store, groups: &Groups, out: &mut Findings) {
+    /// Nothing more will be read. Returns how many records, and how many pairs of them, were judged.
+    pub(super) fn end(&self, store: &Store, groups: &Groups, out: &mut Findings) -> [u64; 2] {
+        let mut judged = [0; 2];
         for (&number, service) in &self.list {
             let group = &groups.list[number];
             for (&part, state) in &group.parts {
-                service.half_done(store, out, group, part, state);
-                service.out_of_step(store, out, group, part, state);
+                judged[0] += service.half_done(store, out, group, part, state);
+                judged[1] += service.out_of_step(store, out, group, part, state);
             }
         }
+        judged
     }
 }
 
 /// Whether a consequence is in the cluster, as far as anybody can tell.
 fn stands(store: &Store, value: u64) -> bool {
-    store.send(value).is_some_and(|s| s.is(READ) || s.state == State::Acknowledged && !s.is(LOST))
+    store.is_read(value) || store.send(value).is_some_and(|s| s.state == State::Acknowledged && !s.is(LOST))
 }
 
 impl Service {
@@ -74,10 +76,12 @@ impl Service {
         made.filter(move |(t, _)| *t == topic).map(|(_, v)| *v)
     }
 
-    fn half_done(&self, store: &Store, out: &mut Findings, group: &Group, part: u32, state: &GroupPart) {
-        let Some((found, committed)) = state.committed() else { return };
+    fn half_done(&self, store: &Store, out: &mut Findings, group: &Group, part: u32, state: &GroupPart) -> u64 {
+        let Some((found, committed)) = state.committed() else { return 0 };
+        let visible = state.visible(store, part, committed);
+        let judged = visible.len() as u64;
         let there = |from: u64, topic: u32| self.of(from, topic).any(|v| stands(store, v));
-        for (offset, slot) in state.visible(store, part, committed) {
+        for (offset, slot) in visible {
             if self.declines_to.is_some_and(|topic| there(slot.value, topic)) {
                 continue;
             }
@@ -89,7 +93,6 @@ impl Service {
             let report = Report::new("half-done", found.at, found.client, place.map_or(part, |s| s.part));
             let report = Report {
                 group: Some(&group.name),
-                isolation: Some(state.isolation),
                 boundary: state.passed_over(offset),
                 app: state.app(offset),
                 ..report.offset(place.map_or(offset, |s| s.offset)).values(&values)
@@ -110,10 +113,12 @@ impl Service {
                 store.read_at(part, offset).into_iter().chain(sends).chain([found.clone()]).collect()
             });
         }
+        judged
     }
 
-    fn out_of_step(&self, store: &Store, out: &mut Findings, group: &Group, part: u32, state: &GroupPart) {
-        let Some((found, committed)) = state.committed() else { return };
+    fn out_of_step(&self, store: &Store, out: &mut Findings, group: &Group, part: u32, state: &GroupPart) -> u64 {
+        let Some((found, committed)) = state.committed() else { return 0 };
+        let mut judged = 0;
         // By key and topic: where the latest one stands, and what it follows from.
         let mut latest: BTreeMap<(u64, u32), (u32, i64, u64, i64)> = BTreeMap::new();
         // A value that stands in the topic twice is in step by where it stands first.
@@ -128,12 +133,17 @@ impl Service {
                 });
                 let Some(first) = places.min() else { continue };
                 let before = latest.insert((key, topic), (first.0, first.1, first.2, offset));
+                judged += u64::from(before.is_some_and(|b| b.0 == first.0));
                 let Some(before) = before.filter(|b| b.0 == first.0 && b.1 > first.1) else { continue };
-                let values = [before.2, first.2];
+                // The first of the earlier one's consequences may have been there, and gone.
+                let earlier = store.send(before.2).map_or(0, |s| s.invoked);
+                let from = store.parts[part as usize].slots.get(before.3).map_or(0, |slot| slot.value);
+                let gone = self.of(from, topic);
+                let gone = gone.filter(|v| !store.is_read(*v) && store.send(*v).is_some_and(|s| s.invoked < earlier));
+                let values: Vec<u64> = [before.2, first.2].into_iter().chain(gone).collect();
                 let report = Report::new("out-of-step", found.at, found.client, first.0);
                 let report = Report {
                     group: Some(&group.name),
-                    isolation: Some(state.isolation),
                     app: state.app(offset),
                     ..report.offset(first.1).values(&values)
                 };
@@ -147,6 +157,7 @@ impl Service {
                 out.add(store, report, words, || values.iter().filter_map(|v| store.sent(*v)).collect());
             }
         }
+        judged
     }
 }
 
@@ -240,7 +251,7 @@ mod tests {
     #[test]
     fn what_is_committed_and_never_forwarded_is_half_done() {
         for (processing, permitted) in
-            [(Processing::FinishThenCommit, None), (Processing::CommitThenFinish, Some(Cause::CB))]
+            [(Processing::FinishThenCommit, None), (Processing::CommitThenFinish, Some(Cause::CommitsBeforeFinishing))]
         {
             let mut h = service(Acks::All, processing);
             for n in [0, 1, 3] {
@@ -267,7 +278,7 @@ mod tests {
             end(&mut h, &[(0, 0), (2, 2), (3, 3)]);
             h.fires_among("lost-write");
             let found = h.fires_among("half-done");
-            assert_eq!(found.permitted, (acks == Acks::Leader).then_some(Cause::A1));
+            assert_eq!(found.permitted, (acks == Acks::Leader).then_some(Cause::Acks1LeaderChange));
             assert_eq!(found.source, target());
         }
     }

@@ -16,14 +16,17 @@ pub(super) fn found(groups: &mut Groups, entry: &Entry, group: &Arc<str>, part: 
     groups.list[group].part(part).found = Some(entry.clone());
 }
 
-/// Nothing more will be read.
-pub(super) fn end(store: &Store, groups: &Groups, out: &mut Findings) {
+/// Nothing more will be read. Returns how many records below committed offsets there are.
+pub(super) fn end(store: &Store, groups: &Groups, out: &mut Findings) -> u64 {
+    let mut judged = 0;
     for group in &groups.list {
         for (&part, state) in &group.parts {
             let Some((found, committed)) = state.committed() else { continue };
             let Some(start) = state.begins(store, part) else { continue };
             let flag = visible_flag(state.isolation);
             let p = &store.parts[part as usize];
+            let visible = p.slots.within(start, committed.saturating_sub(1)).filter(|(_, s)| s.flags & flag != 0);
+            judged += visible.count() as u64;
             let unfinished = state.finished.gaps(start, committed);
             let skipped = unfinished.into_iter().flat_map(|(from, to)| p.kept_between(from, to));
             for (offset, slot) in skipped.filter(|(_, slot)| slot.flags & flag != 0) {
@@ -32,7 +35,6 @@ pub(super) fn end(store: &Store, groups: &Groups, out: &mut Findings) {
                 let given = state.delivered.contains(offset);
                 let report = Report {
                     group: Some(&group.name),
-                    isolation: Some(state.isolation),
                     boundary: state.passed_over(offset),
                     app: state.app(offset),
                     ..report.offset(offset).values(&values)
@@ -53,6 +55,7 @@ pub(super) fn end(store: &Store, groups: &Groups, out: &mut Findings) {
             }
         }
     }
+    judged
 }
 
 #[cfg(test)]
@@ -94,7 +97,7 @@ mod tests {
         for processing in [Processing::CommitThenFinish, Processing::HandOff] {
             let mut h = begun(processing);
             h.commits(10, 1, Sync, 1, 5).finished(10, 1, 3).group_offset(5).finally(0, 6);
-            assert_eq!(h.fires("skipped-record").permitted, Some(Cause::CB));
+            assert_eq!(h.fires("skipped-record").permitted, Some(Cause::CommitsBeforeFinishing));
             // Not what it never was given.
             let mut h = begun(processing);
             h.finished(10, 1, 5).commits(10, 1, Sync, 1, 6).group_offset(6).finally(0, 6);
@@ -116,7 +119,7 @@ mod tests {
             h
         };
         let found = skipped(5).fires("skipped-record");
-        assert_eq!((found.offset, found.permitted), (Some(Offset(0)), Some(Cause::S)));
+        assert_eq!((found.offset, found.permitted), (Some(Offset(0)), Some(Cause::PositionMoved)));
         skipped(0).silent();
         // Where a group began of which no reset is known, nobody can say.
         let mut h = History::new();
@@ -142,10 +145,10 @@ mod tests {
         let mut h = begun(Processing::FinishThenCommit);
         h.finished(10, 1, 5).position(10, 6, PositionReason::Seek).commits(10, 1, Sync, 1, 6).group_offset(6);
         h.finally(0, 6);
-        assert_eq!(h.fires_among("skipped-record").permitted, Some(Cause::S));
+        assert_eq!(h.fires_among("skipped-record").permitted, Some(Cause::PositionMoved));
         let mut h = begun(Processing::FinishThenCommit);
         h.finished(10, 1, 3).commits(10, 1, Sync, 1, 5).group_offset(5).finally(0, 6);
         h.declared.offsets_altered.push(OffsetsAltered { at: 0, group: "g".into(), source: None });
-        assert_eq!(h.fires_among("skipped-record").permitted, Some(Cause::X));
+        assert_eq!(h.fires_among("skipped-record").permitted, Some(Cause::OffsetsAltered));
     }
 }

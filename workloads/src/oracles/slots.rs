@@ -4,22 +4,20 @@ use super::blocks::Blocks;
 use klamm_model::history::IsolationLevel;
 use std::collections::BTreeMap;
 
-/// The value comes from an acknowledgement.
+/// A value was acknowledged here.
 pub(super) const ACK: u8 = 1;
 /// Read by a reader of uncommitted data.
 pub(super) const READ_UNCOMMITTED: u8 = 2;
 /// Read by a reader of committed data.
 pub(super) const READ_COMMITTED: u8 = 4;
-/// Read by anybody.
+/// Read by any reader.
 pub(super) const READ: u8 = READ_UNCOMMITTED | READ_COMMITTED;
-/// A repetition here was reported.
-pub(super) const REPEATED: u8 = 8;
-/// Two values here were reported.
-pub(super) const CLASH: u8 = 16;
-/// A value here that nobody sent, or that is out of place, was reported.
-pub(super) const STRAY: u8 = 32;
-/// Readers who disagree on its successor were reported.
-pub(super) const FORKED: u8 = 64;
+/// More than one value was read or acknowledged here: see [`super::inconsistent_offsets`].
+pub(super) const CLASH: u8 = 8;
+/// A value here that nobody sent was reported.
+pub(super) const STRAY: u8 = 16;
+/// It was read under more than one leader epoch: see [`super::read_epoch_regression`].
+pub(super) const EPOCHS: u8 = 32;
 
 /// The flag of having been read under an isolation.
 pub(super) fn read_flag(isolation: IsolationLevel) -> u8 {
@@ -32,11 +30,13 @@ pub(super) fn read_flag(isolation: IsolationLevel) -> u8 {
 /// One offset. Without flags there is nothing.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Slot {
+    /// The value read here last; before any is, the one acknowledged.
     pub(super) value: u64,
     /// When it was last read, or acknowledged.
     pub(super) at: u64,
     pub(super) epoch: i32,
-    /// How far on the next record lies, as first seen under either isolation; 0 if not seen.
+    /// How far on the nearest record lies that a reader got next, under either isolation; 0 if there is none, and the
+    /// largest number for all that is farther.
     pub(super) next: [u32; 2],
     /// Who read it last, by number.
     pub(super) reader: u16,
@@ -48,19 +48,28 @@ pub(super) struct Slot {
 pub(super) struct Slots {
     base: i64,
     dense: Blocks<Slot>,
+    /// How many of the dense ones something is known of, at the most.
+    used: usize,
     sparse: BTreeMap<i64, Slot>,
 }
 
-/// The largest gap for which the dense part is stretched, to either side.
-const MAX_GAP: i64 = 1 << 16;
+/// How many places the dense part may have for each offset of which something is known: offsets from a file may lie as
+/// far apart as they like, and memory must follow what is known.
+const STRETCH: i64 = 8;
 
 impl Slots {
+    /// The place of an offset within the dense part.
+    fn place(&self, offset: i64) -> Option<usize> {
+        let i = usize::try_from(offset.checked_sub(self.base)?).ok()?;
+        (i < self.dense.len()).then_some(i)
+    }
+
     /// An offset of which something is known.
     pub(super) fn get(&self, offset: i64) -> Option<&Slot> {
-        let found = match offset.checked_sub(self.base) {
-            Some(i) if i >= 0 && i < self.dense.len() as i64 => self.dense.get(i as usize),
-            _ if self.sparse.is_empty() => None,
-            _ => self.sparse.get(&offset),
+        let found = match self.place(offset) {
+            Some(i) => self.dense.get(i),
+            None if self.sparse.is_empty() => None,
+            None => self.sparse.get(&offset),
         };
         found.filter(|s| s.flags != 0)
     }
@@ -70,55 +79,64 @@ impl Slots {
         if self.dense.is_empty() {
             self.base = offset;
         }
-        let i = offset.saturating_sub(self.base);
-        let len = self.dense.len() as i64;
-        if (0..len).contains(&i) {
-            return &mut self.dense[i as usize];
+        if let Some(i) = self.place(offset) {
+            let slot = &mut self.dense[i];
+            self.used += usize::from(slot.flags == 0);
+            return slot;
         }
-        if (len..len + MAX_GAP).contains(&i) && !self.sparse.contains_key(&offset) {
+        let len = self.dense.len() as i64;
+        let room = STRETCH * (self.used as i64 + 1);
+        let i = offset.saturating_sub(self.base);
+        if (len..room.max(len + 1)).contains(&i) && !self.sparse.contains_key(&offset) {
             self.dense.fill_to(i as usize + 1, Slot::default());
+            self.used += 1;
             // What waited aside for the gap to close must be found again.
             if !self.sparse.is_empty() {
                 let moved: Vec<i64> = self.sparse.range(self.base..=offset).map(|(o, _)| *o).collect();
                 for o in moved {
                     let slot = self.sparse.remove(&o).expect("listed above");
                     self.dense[(o - self.base) as usize] = slot;
+                    self.used += 1;
                 }
             }
             return &mut self.dense[i as usize];
         }
-        if (-MAX_GAP..0).contains(&i) && self.sparse.is_empty() {
+        if i < 0 && len - i <= room && self.sparse.is_empty() {
             self.dense.fill_front(-i as usize, Slot::default());
             self.base = offset;
+            self.used += 1;
             return &mut self.dense[0];
         }
         self.sparse.entry(offset).or_default()
     }
 
-    /// What is known of the offsets from `from` to `to`, exclusive.
-    pub(super) fn between(&self, from: i64, to: i64) -> Vec<(i64, Slot)> {
-        let end = self.base + self.dense.len() as i64;
-        let (a, b) = (from.clamp(self.base, end), to.clamp(self.base, end));
-        let dense = (a..b.max(a)).map(|o| (o, self.dense[(o - self.base) as usize]));
-        let mut found: Vec<_> = dense.filter(|(_, s)| s.flags != 0).collect();
-        if !self.sparse.is_empty() && from < to {
-            found.extend(self.sparse.range(from..to).map(|(o, s)| (*o, *s)).filter(|(_, s)| s.flags != 0));
-            found.sort_by_key(|(o, _)| *o);
-        }
-        found
+    /// What is known of the offsets from `from` to `to`, inclusive, ascending.
+    pub(super) fn within(&self, from: i64, to: i64) -> impl Iterator<Item = (i64, &Slot)> {
+        let end = self.base.saturating_add(self.dense.len() as i64 - 1);
+        let (a, b) = (from.max(self.base), to.min(end));
+        let dense =
+            (!self.dense.is_empty() && a <= b).then(|| (a..=b).map(|o| (o, &self.dense[(o - self.base) as usize])));
+        let mut dense = dense.into_iter().flatten().filter(|(_, s)| s.flags != 0).peekable();
+        let sparse = (from <= to).then(|| self.sparse.range(from..=to).map(|(o, s)| (*o, s)));
+        let mut sparse = sparse.into_iter().flatten().filter(|(_, s)| s.flags != 0).peekable();
+        std::iter::from_fn(move || match (dense.peek(), sparse.peek()) {
+            (Some(d), Some(s)) if s.0 < d.0 => sparse.next(),
+            (Some(_), _) => dense.next(),
+            (None, _) => sparse.next(),
+        })
     }
 
-    /// The nearest offset below this of which something was read, within reason.
-    pub(super) fn read_below(&self, offset: i64) -> Option<(i64, Slot)> {
-        (1..=MAX_GAP.min(offset - self.base.min(offset)))
-            .map(|back| offset - back)
-            .find_map(|o| self.get(o).filter(|s| s.flags & READ != 0).map(|s| (o, *s)))
+    /// What is known of the offsets from `from` to `to`, exclusive, ascending.
+    pub(super) fn between(&self, from: i64, to: i64) -> Vec<(i64, Slot)> {
+        let last = to.checked_sub(1).filter(|last| from <= *last);
+        last.map_or(Vec::new(), |last| self.within(from, last).map(|(o, s)| (o, *s)).collect())
     }
 
     /// Forgets everything below an offset.
     pub(super) fn trim(&mut self, below: i64) {
         let gone = below.saturating_sub(self.base).clamp(0, self.dense.len() as i64);
         self.dense.forget(gone as usize);
+        self.used = self.used.saturating_sub(gone as usize);
         self.base += gone;
         self.sparse = self.sparse.split_off(&below);
     }

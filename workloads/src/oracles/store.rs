@@ -1,10 +1,15 @@
 //! The memory that the oracles share: names, sends, offsets, readers. It judges nothing.
 
-use super::sends::{Client, Known, NOWHERE, READ as SEND_READ, Send};
+use super::inconsistent_offsets::Clash;
+use super::lost_write::Final;
+use super::passes::Passes;
+use super::places::Places;
+use super::ranges::Ranges;
+use super::sends::{Client, Known, NOWHERE, READ as SEND_READ, Send, State};
 use super::slots::{Slot, Slots};
 use klamm_model::history::{Entry, IsolationLevel, Op, PositionReason, ReadRecord, TopicPartition, ValueId};
 use klamm_model::ids::{ClientId, Incarnation, LeaderEpoch, Offset};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// No offset yet.
@@ -20,22 +25,69 @@ pub(super) struct Part {
     pub(super) max_read: i64,
     /// The highest acknowledged offset over time; see realtime-order.
     pub(super) acked: VecDeque<Acked>,
-    /// Acknowledged values in whose place something else was read.
-    pub(super) displaced: Vec<u64>,
     /// Values acknowledged without an offset.
     pub(super) unplaced: Vec<u64>,
-    /// Offsets that compaction took away, and was right to: nobody need read them.
-    pub(super) gone: BTreeSet<i64>,
+    /// Offsets that compaction took away, and was right to, each with the tick at which it was told: nobody need read
+    /// them from then on.
+    pub(super) gone: BTreeMap<i64, u64>,
+    /// What readers passed without reading it.
+    pub(super) passes: Passes,
+    /// Offsets of which more than one value is known.
+    pub(super) clashes: BTreeMap<i64, Clash>,
+    /// The lowest and the highest leader epoch of offsets that were read under several.
+    pub(super) epochs: BTreeMap<i64, (i32, i32)>,
+    /// The last offset below the log start that was read, and its leader epoch.
+    pub(super) trimmed: Option<(i64, i32)>,
+    /// The last final read.
+    pub(super) final_read: Option<Final>,
+    /// How many records with a leader epoch were read.
+    pub(super) epochs_read: u64,
+    /// How many acknowledged sends were forgotten whose place a reader had come past.
+    pub(super) judged: u64,
 }
 
 impl Part {
+    fn new(source: TopicPartition, topic: u32) -> Part {
+        Part {
+            source,
+            topic,
+            slots: Slots::default(),
+            log_start: i64::MIN,
+            max_read: NONE,
+            acked: VecDeque::new(),
+            unplaced: Vec::new(),
+            gone: BTreeMap::new(),
+            passes: Passes::default(),
+            clashes: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            trimmed: None,
+            final_read: None,
+            epochs_read: 0,
+            judged: 0,
+        }
+    }
+
     /// What is known of the offsets from `from` to `to`, exclusive, but for those that compaction took away.
     pub(super) fn kept_between(&self, from: i64, to: i64) -> Vec<(i64, Slot)> {
         let mut found = self.slots.between(from, to);
         if !self.gone.is_empty() {
-            found.retain(|(offset, _)| !self.gone.contains(offset));
+            found.retain(|(offset, _)| !self.gone.contains_key(offset));
         }
         found
+    }
+
+    /// Whether compaction had taken an offset away at a tick.
+    pub(super) fn was_gone(&self, offset: i64, tick: u64) -> bool {
+        !self.gone.is_empty() && self.gone.get(&offset).is_some_and(|since| *since <= tick)
+    }
+
+    /// The values that were acknowledged at an offset.
+    pub(super) fn acknowledged(&self, offset: i64, slot: &Slot) -> Vec<u64> {
+        match self.clashes.get(&offset) {
+            Some(clash) => clash.acked.iter().copied().collect(),
+            None if slot.flags & super::slots::ACK != 0 => vec![slot.value],
+            None => Vec::new(),
+        }
     }
 }
 
@@ -60,14 +112,93 @@ pub(super) struct Reader {
     pub(super) reason: Option<PositionReason>,
     /// The leader epoch of `last`, if that was read; -1 if unknown.
     pub(super) epoch: i32,
-    /// The offset from which on it has passed every one up to `last`.
-    pub(super) covered_from: i64,
+    /// Where it began to read what ends with `last`; [`NONE`] if it has not begun.
+    pub(super) run_from: i64,
     /// When it began there.
     pub(super) begun: u64,
-    /// Acknowledged values it passed without reading them.
-    pub(super) skipped: Vec<u64>,
+    /// What it passed or read before.
+    pub(super) covered: Ranges,
+    /// What of all that it passed and did not read.
+    pub(super) holes: Ranges,
+    /// The first offset of the poll that it reads.
+    pub(super) poll_first: i64,
     /// Its number among the readers.
     pub(super) number: u16,
+}
+
+impl Reader {
+    pub(super) fn new(incarnation: Incarnation) -> Reader {
+        Reader {
+            incarnation: incarnation.0,
+            last: NONE,
+            by_read: false,
+            at: 0,
+            reason: None,
+            epoch: -1,
+            run_from: NONE,
+            begun: 0,
+            covered: Ranges::default(),
+            holes: Ranges::default(),
+            poll_first: NONE,
+            number: 0,
+        }
+    }
+
+    /// One that came to an offset like this, as a witness.
+    pub(super) fn at(
+        incarnation: Incarnation,
+        last: i64,
+        by_read: bool,
+        at: u64,
+        reason: Option<PositionReason>,
+        epoch: i32,
+    ) -> Reader {
+        Reader { last, by_read, at, reason, epoch, ..Reader::new(incarnation) }
+    }
+
+    /// It goes on elsewhere. What it passed so far it has passed.
+    fn leave(&mut self) {
+        if self.run_from != NONE && self.last != NONE {
+            self.covered.insert(self.run_from, self.last.saturating_add(1));
+        }
+    }
+
+    /// Its position was set.
+    pub(super) fn moved_to(&mut self, offset: i64, at: u64, reason: PositionReason) {
+        self.leave();
+        (self.by_read, self.epoch, self.at, self.reason) = (false, -1, at, Some(reason));
+        if offset < 0 {
+            (self.last, self.run_from) = (NONE, NONE);
+            return;
+        }
+        // Where it has been, or directly behind, it goes on with what it began.
+        let known = self.covered.contains(offset) || self.covered.contains(offset.saturating_sub(1));
+        if !known {
+            self.begun = at;
+        }
+        (self.run_from, self.last) = (offset, offset - 1);
+    }
+
+    /// Where it reads is not known any more.
+    pub(super) fn lose_position(&mut self, at: u64, reason: PositionReason) {
+        self.moved_to(-1, at, reason);
+    }
+
+    /// It has read an offset.
+    pub(super) fn has_read(&mut self, offset: i64, at: u64, epoch: i32) {
+        if self.last == NONE {
+            (self.run_from, self.begun) = (offset, at);
+        } else if offset <= self.last {
+            self.leave();
+            self.run_from = offset;
+        } else if offset - 1 > self.last {
+            self.holes.insert(self.last + 1, offset);
+        }
+        if !self.holes.is_empty() {
+            self.holes.remove(offset);
+        }
+        (self.last, self.by_read, self.at, self.epoch) = (offset, true, at, epoch);
+    }
 }
 
 /// One record, as it is read.
@@ -100,8 +231,14 @@ struct Topic {
     sparse: BTreeMap<i32, u32>,
 }
 
-/// Partitions below this are looked up by index.
+/// Partitions below this may be looked up by index.
 const DENSE_PARTITIONS: usize = 4096;
+
+/// How far the index of partitions may be stretched for a new one.
+const STRETCH: usize = 16;
+
+/// Clients below this are looked up by index.
+const DENSE_CLIENTS: usize = 256;
 
 /// Everything the oracles know.
 #[derive(Default)]
@@ -111,9 +248,17 @@ pub(super) struct Store {
     last_topic: usize,
     pub(super) parts: Vec<Part>,
     clients: Vec<Option<Box<Client>>>,
+    more_clients: BTreeMap<ClientId, Box<Client>>,
     readers: BTreeMap<(ClientId, u32), Reader>,
     /// Who reads, by number from 1, and under which isolation.
     reader_ids: Vec<(ClientId, Incarnation, IsolationLevel)>,
+    reader_numbers: BTreeMap<(ClientId, Incarnation, IsolationLevel), u16>,
+    /// Values with more than one place.
+    pub(super) places: Places,
+    /// Sends in the order in which they began, from the first that has not resolved on.
+    open: VecDeque<(u64, u64)>,
+    /// How many operations there were, and words of compaction.
+    pub(super) tick: u64,
 }
 
 impl Store {
@@ -143,8 +288,9 @@ impl Store {
     /// The number of a topic's partition.
     pub(super) fn part(&mut self, topic: u32, partition: i32) -> u32 {
         let entry = &mut self.topics[topic as usize];
-        let number = match usize::try_from(partition) {
-            Ok(i) if i < DENSE_PARTITIONS => {
+        let near = usize::try_from(partition).ok().filter(|i| *i < DENSE_PARTITIONS.min(entry.dense.len() + STRETCH));
+        let number = match near {
+            Some(i) if !entry.sparse.contains_key(&partition) => {
                 if entry.dense.len() <= i {
                     entry.dense.resize(i + 1, NOWHERE);
                 }
@@ -154,17 +300,7 @@ impl Store {
         };
         if *number == NOWHERE {
             *number = self.parts.len() as u32;
-            self.parts.push(Part {
-                source: TopicPartition { topic: entry.name.clone(), partition },
-                topic,
-                slots: Slots::default(),
-                log_start: i64::MIN,
-                max_read: NONE,
-                acked: VecDeque::new(),
-                displaced: Vec::new(),
-                unplaced: Vec::new(),
-                gone: BTreeSet::new(),
-            });
+            self.parts.push(Part::new(TopicPartition { topic: entry.name.clone(), partition }, topic));
         }
         *number
     }
@@ -177,29 +313,39 @@ impl Store {
 
     /// A client that may own values.
     pub(super) fn client(&self, id: ClientId) -> Option<&Client> {
-        self.clients.get(id.0 as usize)?.as_deref()
+        match self.clients.get(id.0 as usize) {
+            Some(client) => client.as_deref(),
+            None if self.more_clients.is_empty() => None,
+            None => self.more_clients.get(&id).map(|c| &**c),
+        }
     }
 
     /// The same, to change it.
     pub(super) fn client_mut(&mut self, id: ClientId) -> Option<&mut Client> {
-        self.clients.get_mut(id.0 as usize)?.as_deref_mut()
+        match self.clients.get_mut(id.0 as usize) {
+            Some(client) => client.as_deref_mut(),
+            None => self.more_clients.get_mut(&id).map(|c| &mut **c),
+        }
     }
 
     /// The same, made if it is new. None if no value can name it.
     pub(super) fn client_made(&mut self, id: ClientId) -> Option<&mut Client> {
-        let i = id.0 as usize;
         if ValueId::new(id, 0).client() != id {
             return None;
         }
-        if self.clients.len() <= i {
-            self.clients.resize_with(i + 1, || None);
+        if self.clients.is_empty() {
+            self.clients.resize_with(DENSE_CLIENTS, || None);
         }
-        Some(self.clients[i].get_or_insert_with(|| Box::new(Client::new(id))))
+        let new = || Box::new(Client::new(id));
+        Some(match self.clients.get_mut(id.0 as usize) {
+            Some(client) => client.get_or_insert_with(new),
+            None => self.more_clients.entry(id).or_insert_with(new),
+        })
     }
 
     /// All clients that own values.
     pub(super) fn clients(&self) -> impl Iterator<Item = &Client> {
-        self.clients.iter().filter_map(Option::as_deref)
+        self.clients.iter().filter_map(Option::as_deref).chain(self.more_clients.values().map(|c| &**c))
     }
 
     /// What is known of a value's send.
@@ -214,13 +360,6 @@ impl Store {
         self.client_mut(value.client()).map_or(Known::Unknown, |c| c.get_mut(value.index()))
     }
 
-    /// Sets flags of a value's send.
-    pub(super) fn mark(&mut self, value: u64, flags: u16) {
-        if let Known::Sent(send) = self.send_mut(value) {
-            send.flags |= flags;
-        }
-    }
-
     /// Clears flags of a value's send.
     pub(super) fn unmark(&mut self, value: u64, flags: u16) {
         if let Known::Sent(send) = self.send_mut(value) {
@@ -228,61 +367,79 @@ impl Store {
         }
     }
 
-    /// Whether the value stands where it was read.
-    pub(super) fn stands(&self, value: u64) -> bool {
-        self.send(value).is_some_and(|s| {
-            s.is(SEND_READ)
-                && s.part != NOWHERE
-                && self.parts[s.part as usize].slots.get(s.offset).is_some_and(|slot| slot.value == value)
-        })
+    /// Sets flags of a value's send.
+    pub(super) fn mark(&mut self, value: u64, flags: u16) {
+        if let Known::Sent(send) = self.send_mut(value) {
+            send.flags |= flags;
+        }
+    }
+
+    /// A send begins.
+    pub(super) fn begins(&mut self, at: u64, value: u64) {
+        self.open.push_back((at, value));
+    }
+
+    /// The moment at which the oldest send began that has not resolved.
+    pub(super) fn oldest_open(&mut self) -> Option<u64> {
+        while let Some(&(at, value)) = self.open.front() {
+            if self.send(value).is_some_and(|s| s.state == State::Pending) {
+                return Some(at);
+            }
+            self.open.pop_front();
+        }
+        None
+    }
+
+    /// Whether any reader got a value, wherever.
+    pub(super) fn is_read(&self, value: u64) -> bool {
+        self.send(value).is_some_and(|s| s.is(SEND_READ)) || self.places.is_read(value)
     }
 
     /// A reader of a partition, made if it is new; a new incarnation is a new reader.
     pub(super) fn reader(&mut self, client: ClientId, incarnation: Incarnation, part: u32) -> &mut Reader {
-        let fresh = || Reader {
-            incarnation: incarnation.0,
-            last: NONE,
-            by_read: false,
-            at: 0,
-            reason: None,
-            epoch: -1,
-            covered_from: NONE,
-            begun: 0,
-            skipped: Vec::new(),
-            number: 0,
-        };
-        let reader = self.readers.entry((client, part)).or_insert_with(fresh);
+        let reader = self.readers.entry((client, part)).or_insert_with(|| Reader::new(incarnation));
         if reader.incarnation != incarnation.0 {
-            *reader = fresh();
+            *reader = Reader::new(incarnation);
         }
         reader
     }
 
     /// The number by which slots remember a reader; 0 when there are too many.
-    pub(super) fn reader_number(&mut self, read: &Read) -> u16 {
-        let id = (read.client, read.incarnation, read.isolation);
-        if let Some(i) = self.reader_ids.iter().rposition(|r| *r == id) {
-            return i as u16 + 1;
+    pub(super) fn reader_number(
+        &mut self,
+        client: ClientId,
+        incarnation: Incarnation,
+        isolation: IsolationLevel,
+    ) -> u16 {
+        let id = (client, incarnation, isolation);
+        if let Some(n) = self.reader_numbers.get(&id) {
+            return *n;
         }
         if self.reader_ids.len() >= usize::from(u16::MAX) {
             return 0;
         }
         self.reader_ids.push(id);
-        self.reader_ids.len() as u16
+        let n = self.reader_ids.len() as u16;
+        self.reader_numbers.insert(id, n);
+        n
     }
 
     /// A topic's deletion of records: forgets what lies below.
     pub(super) fn trim(&mut self, part: u32, offset: i64) {
         let p = &mut self.parts[part as usize];
-        if offset <= p.log_start {
-            return;
-        }
         p.log_start = offset;
         p.slots.trim(offset);
         p.gone = p.gone.split_off(&offset);
-        let parts = &self.parts;
-        for client in self.clients.iter_mut().flatten() {
-            client.forget(|s| s.part != NOWHERE && s.offset < parts[s.part as usize].log_start);
+        p.epochs = p.epochs.split_off(&offset);
+        p.clashes = p.clashes.split_off(&offset);
+        p.passes.trim(offset);
+        let parts = &mut self.parts;
+        for client in self.clients.iter_mut().flatten().chain(self.more_clients.values_mut()) {
+            client.forget(|s| {
+                let Some(p) = parts.get_mut(s.part as usize).filter(|p| s.offset < p.log_start) else { return false };
+                p.judged += u64::from(s.state == State::Acknowledged && s.offset < p.max_read);
+                true
+            });
         }
     }
 
@@ -299,8 +456,11 @@ impl Store {
     pub(super) fn sent(&self, value: u64) -> Option<Entry> {
         let id = ValueId(value);
         let send = self.send(value)?;
-        let partition = (send.is(super::sends::CHOSEN) && send.part != NOWHERE)
-            .then(|| self.parts[send.part as usize].source.partition);
+        let chosen = self.places.chosen(value).unwrap_or(send.part);
+        let partition = send
+            .is(super::sends::CHOSEN)
+            .then(|| self.parts.get(chosen as usize).map(|p| p.source.partition))
+            .flatten();
         Some(Entry {
             at: send.invoked,
             client: id.client(),
@@ -330,10 +490,10 @@ impl Store {
             op: Op::Sent {
                 value: id,
                 outcome,
-                partition: (send.part != NOWHERE).then(|| self.parts[send.part as usize].source.partition),
+                partition: self.parts.get(send.part as usize).map(|p| p.source.partition),
                 offset: offset.or(acked).map(Offset),
                 attempts: u32::from(send.attempts),
-                producer_id: usize::from(send.producer).checked_sub(1).map(|i| client.producers[i]),
+                producer_id: usize::from(send.producer).checked_sub(1).map(|i| client.producers[i].id),
                 error: client.errors.get(&id.index()).cloned(),
             },
         })
@@ -367,6 +527,15 @@ impl Store {
         let (client, incarnation, isolation) = *self.reader_ids.get(usize::from(slot.reader).checked_sub(1)?)?;
         let record = self.record(offset, slot);
         Some(self.read(&Read { at: slot.at, client, incarnation, part, isolation, record, within_poll: false }))
+    }
+
+    /// A read of a value at a place, if it is remembered.
+    pub(super) fn read_of(&self, value: u64, place: super::places::Place) -> Option<Entry> {
+        let p = &self.parts[place.0 as usize];
+        match p.slots.get(place.1) {
+            Some(slot) if slot.value == value => self.read_at(place.0, place.1),
+            _ => p.clashes.get(&place.1)?.read_of(ValueId(value)),
+        }
     }
 
     /// The record an offset holds. Its timestamp is not remembered: -1, as Kafka says it.

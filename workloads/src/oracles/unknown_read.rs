@@ -1,10 +1,15 @@
 //! unknown-read: a value nobody sent, on the wrong partition, or not at its acknowledged offset.
+//!
+//! That it was read at its acknowledged offset, too, may become known later: see [`super::places`].
 
+use super::places::Place;
 use super::report::{Findings, Report};
 use super::sends::Send;
 use super::slots::STRAY;
 use super::store::{Read, Store};
 use crate::permission::Clause;
+use klamm_model::history::{Entry, ValueId};
+use klamm_model::ids::ClientId;
 
 /// Nobody sent it.
 #[cold]
@@ -20,56 +25,51 @@ pub(super) fn nobody(store: &mut Store, out: &mut Findings, read: &Read) {
 
 /// It was sent to another partition.
 #[cold]
-pub(super) fn wrong_partition(store: &mut Store, out: &mut Findings, read: &Read, send: &Send) {
-    let slot = store.parts[read.part as usize].slots.entry(read.offset());
-    if slot.flags & STRAY != 0 && slot.value == read.value() {
-        return;
-    }
-    slot.flags |= STRAY;
-    let to = store.parts.get(send.part as usize).map(|p| format!("{}-{}", p.source.topic, p.source.partition));
-    let words = || format!("the value was sent to {}", to.as_deref().unwrap_or("another topic"));
-    let witness = || store.story(read.value()).chain([store.read(read)]).collect();
-    out.add(store, Report::of_read("unknown-read", read).values(&[read.value()]), words, witness);
-}
-
-/// It was sent, to this partition, and acknowledged at another offset.
-#[cold]
-pub(super) fn other_offset(store: &mut Store, out: &mut Findings, read: &Read, acked: i64) {
-    let slot = store.parts[read.part as usize].slots.entry(read.offset());
-    if slot.flags & STRAY != 0 {
-        return;
-    }
-    slot.flags |= STRAY;
-    let words = || format!("read at offset {}, acknowledged at {acked}", read.offset());
-    let witness = || store.story(read.value()).chain([store.read(read)]).collect();
-    let report = Report::of_read("unknown-read", read).clause(Clause::OtherOffset);
-    out.add(store, report.values(&[read.value()]), words, witness);
-}
-
-/// The acknowledgement names another offset than the one at which it was read before.
-#[cold]
-pub(super) fn acknowledged_elsewhere(store: &Store, out: &mut Findings, value: u64, read_at: i64, acked: i64, at: u64) {
-    let Some(send) = store.send(value) else { return };
-    let client = klamm_model::history::ValueId(value).client();
-    let report = Report::new("unknown-read", at, client, send.part).offset(read_at).clause(Clause::OtherOffset);
-    let words = || format!("read at offset {read_at}, acknowledged at {acked}");
-    let witness = || {
-        let acknowledged = store.resolved(value, Some(acked));
-        store.sent(value).into_iter().chain(store.read_at(send.part, read_at)).chain(acknowledged).collect()
+pub(super) fn wrong_partition(
+    store: &Store,
+    out: &mut Findings,
+    value: u64,
+    send: &Send,
+    home: Option<u32>,
+    place: Place,
+) {
+    let read = store.read_of(value, place);
+    let (at, client) = when(store, value, read.as_ref());
+    let to = home.and_then(|home| store.parts.get(home as usize)).map(|p| &p.source);
+    let words = || match to {
+        Some(to) => format!("the value was sent to {}-{}", to.topic, to.partition),
+        None => format!("the value was sent to topic {}", store.topic_name(send.topic)),
     };
-    out.add(store, report.values(&[value]), words, witness);
+    let report = Report::new("unknown-read", at, client, place.0).offset(place.1);
+    out.add(store, report.values(&[value]), words, || store.story(value).chain(read.clone()).collect());
 }
 
-/// The partition it was resolved to is not the one on which it was read before.
+/// It was sent, to this partition, and acknowledged at another offset (or on another partition altogether).
 #[cold]
-pub(super) fn resolved_elsewhere(store: &Store, out: &mut Findings, value: u64, part: u32, at: u64) {
-    let Some(send) = store.send(value) else { return };
-    let client = klamm_model::history::ValueId(value).client();
-    let to = &store.parts[part as usize].source;
-    let report = Report::new("unknown-read", at, client, send.part).offset(send.offset);
-    let words = || format!("the value was sent to {}-{}", to.topic, to.partition);
-    let witness = || store.story(value).chain(store.read_at(send.part, send.offset)).collect();
-    out.add(store, report.values(&[value]), words, witness);
+pub(super) fn other_offset(
+    store: &Store,
+    out: &mut Findings,
+    value: u64,
+    place: Place,
+    acked: i64,
+    on_another_partition: bool,
+) {
+    let read = store.read_of(value, place);
+    let (at, client) = when(store, value, read.as_ref());
+    let report = Report::new("unknown-read", at, client, place.0).offset(place.1);
+    let report = if on_another_partition { report } else { report.clause(Clause::OtherOffset) };
+    let words = || format!("read at offset {}, acknowledged at {acked}", place.1);
+    out.add(store, report.values(&[value]), words, || store.story(value).chain(read.clone()).collect());
+}
+
+/// When what shows a value's place was complete, and whose operation that was.
+pub(super) fn when(store: &Store, value: u64, read: Option<&Entry>) -> (u64, ClientId) {
+    let id = ValueId(value);
+    let resolved = store.send(value).map_or(0, |s| s.completed);
+    match read {
+        Some(read) if read.at >= resolved => (read.at, read.client),
+        _ => (resolved, id.client()),
+    }
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
         let mut h = History::with(Acks::All, false, 5);
         h.send(0).resolve(0, Outcome::Ok, Some(0), 2).assigned(10, 1).poll(10, &[(1, 0)]);
         let found = h.fires("unknown-read");
-        assert_eq!((found.facts.clause, found.permitted), (Some(Clause::OtherOffset), Some(Cause::ND)));
+        assert_eq!((found.facts.clause, found.permitted), (Some(Clause::OtherOffset), Some(Cause::AmbiguousRetry)));
         let mut h = History::new();
         h.send(0).assigned(10, 1).poll(10, &[(1, 0)]).ack(0, 0);
         assert_eq!(h.fires("unknown-read").permitted, None);

@@ -17,7 +17,7 @@ pub struct Declared {
     pub recorded: bool,
     /// What that configuration was. Read only if `recorded`.
     pub configured: Configured,
-    /// `transaction.version`, if transactions were used.
+    /// `transaction.version`, if transactions were used. No check judges transactions yet.
     pub transaction_version: Option<u16>,
     /// Leader changes.
     pub leader_changes: Vec<LeaderChange>,

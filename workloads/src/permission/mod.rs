@@ -1,7 +1,9 @@
 //! What is permitted, and when: one table, and the declarations it is judged by.
 //!
 //! A finding is permitted by **what happened, to that partition, before the finding**, per send or per reader; never
-//! by what merely could have happened. Configuration alone counts only for recorded histories
+//! by what merely could have happened. A cause excuses only what it can have done: in time (while the send was open),
+//! in place (that partition), to whom (that client and incarnation), in shape (deletion takes a prefix, acks=1, an
+//! unclean election and a loss take a suffix). Configuration alone counts only for recorded histories
 //! ([`Declared::recorded`]), and there it is the configured value. Permitted findings stay findings: they are counted
 //! and charted, because they are how configurations are compared.
 //!
@@ -16,102 +18,101 @@ pub use declared::{
 };
 pub use table::{Clause, Row, TABLE};
 
-use klamm_model::history::{Acks, IsolationLevel, PositionReason, TopicPartition, ValueId};
+use klamm_model::history::{Acks, PositionReason, TopicPartition, ValueId};
 use klamm_model::ids::Offset;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Why a finding may be legal. The names are those of the table in the documentation.
+/// Why a finding may be legal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// acks=0.
-    #[serde(rename = "a0")]
-    A0,
-    /// acks=1 and a later leader change or loss.
-    #[serde(rename = "a1")]
-    A1,
+    /// acks=0: no broker answers for the record.
+    #[serde(rename = "acks-0")]
+    Acks0,
+    /// acks=1, and the leadership that acknowledged ended, or its replica lost data.
+    #[serde(rename = "acks-1-leader-change")]
+    Acks1LeaderChange,
     /// Unclean or last-known-leader election.
-    U,
-    /// Declared loss, beyond what replication survives.
-    L,
-    /// Ambiguous retry without idempotence.
-    ND,
+    UncleanElection,
+    /// Declared loss of data, beyond what replication survives.
+    DataLoss,
+    /// A send was tried again without idempotence, its earlier attempt unresolved.
+    AmbiguousRetry,
     /// The same, with more than one request in flight.
-    ND5,
-    /// New producer identity, or producer state expired.
-    NI,
+    AmbiguousRetryInFlight,
+    /// A producer took a new identity while the send was open, or a partition forgot the old one.
+    NewProducerIdentity,
     /// Compaction.
-    C,
+    Compaction,
     /// Deletion by retention or request.
-    D,
-    /// The reader reads uncommitted.
-    RU,
-    /// transaction.version below 2.
-    V1,
-    /// Assignment change.
-    R,
-    /// Seek, reset or application-chosen commit.
-    S,
-    /// Offsets expired or altered.
-    X,
-    /// At-least-once application.
-    AL,
-    /// The application commits before finishing.
-    CB,
-    /// No transactions.
-    NT,
+    Deletion,
+    /// The application sought, or its position was reset.
+    PositionMoved,
+    /// A group's committed offsets expired or were altered.
+    OffsetsAltered,
+    /// The application is at-least-once.
+    AtLeastOnce,
+    /// The application commits before it has finished.
+    CommitsBeforeFinishing,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Cause; 17] = {
+    pub const ALL: [Cause; 13] = {
         use Cause::*;
-        [A0, A1, U, L, ND, ND5, NI, C, D, RU, V1, R, S, X, AL, CB, NT]
+        [
+            Acks0,
+            Acks1LeaderChange,
+            UncleanElection,
+            DataLoss,
+            AmbiguousRetry,
+            AmbiguousRetryInFlight,
+            NewProducerIdentity,
+            Compaction,
+            Deletion,
+            PositionMoved,
+            OffsetsAltered,
+            AtLeastOnce,
+            CommitsBeforeFinishing,
+        ]
     };
 
-    /// Its short name, as in the table.
+    /// Its stable name, for machines.
     pub const fn name(self) -> &'static str {
         match self {
-            Cause::A0 => "a0",
-            Cause::A1 => "a1",
-            Cause::U => "U",
-            Cause::L => "L",
-            Cause::ND => "ND",
-            Cause::ND5 => "ND5",
-            Cause::NI => "NI",
-            Cause::C => "C",
-            Cause::D => "D",
-            Cause::RU => "RU",
-            Cause::V1 => "V1",
-            Cause::R => "R",
-            Cause::S => "S",
-            Cause::X => "X",
-            Cause::AL => "AL",
-            Cause::CB => "CB",
-            Cause::NT => "NT",
+            Cause::Acks0 => "acks-0",
+            Cause::Acks1LeaderChange => "acks-1-leader-change",
+            Cause::UncleanElection => "unclean-election",
+            Cause::DataLoss => "data-loss",
+            Cause::AmbiguousRetry => "ambiguous-retry",
+            Cause::AmbiguousRetryInFlight => "ambiguous-retry-in-flight",
+            Cause::NewProducerIdentity => "new-producer-identity",
+            Cause::Compaction => "compaction",
+            Cause::Deletion => "deletion",
+            Cause::PositionMoved => "position-moved",
+            Cause::OffsetsAltered => "offsets-altered",
+            Cause::AtLeastOnce => "at-least-once",
+            Cause::CommitsBeforeFinishing => "commits-before-finishing",
         }
     }
 
     /// What it means, for people.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Cause::A0 => "acks=0",
-            Cause::A1 => "acks=1 and a later leader change or loss",
-            Cause::U => "unclean leader election",
-            Cause::L => "declared loss of data beyond what replication survives",
-            Cause::ND => "ambiguous retry without idempotence",
-            Cause::ND5 => "ambiguous retry without idempotence, several requests in flight",
-            Cause::NI => "new producer identity",
-            Cause::C => "compaction",
-            Cause::D => "deletion by retention or request",
-            Cause::RU => "read_uncommitted",
-            Cause::V1 => "transaction.version below 2",
-            Cause::R => "assignment change",
-            Cause::S => "seek or reset",
-            Cause::X => "offsets expired or altered",
-            Cause::AL => "at-least-once application",
-            Cause::CB => "commits before finishing",
-            Cause::NT => "no transactions",
+            Cause::Acks0 => "acks=0",
+            Cause::Acks1LeaderChange => "acks=1 and a change of leader",
+            Cause::UncleanElection => "an unclean leader election",
+            Cause::DataLoss => "a loss of data beyond what replication survives",
+            Cause::AmbiguousRetry => "a retry without idempotence",
+            Cause::AmbiguousRetryInFlight => "a retry without idempotence, with several requests in flight",
+            Cause::NewProducerIdentity => "a new producer identity while the send was open",
+            Cause::Compaction => "compaction",
+            Cause::Deletion => "deletion by retention or request",
+            Cause::PositionMoved => "a seek or a reset of the position",
+            Cause::OffsetsAltered => "committed offsets that expired or were altered",
+            Cause::AtLeastOnce => "an at-least-once application",
+            Cause::CommitsBeforeFinishing => "an application that commits before it has finished",
         }
     }
 }
@@ -123,6 +124,8 @@ pub struct SendFacts {
     pub value: ValueId,
     /// When it was handed to the producer, nanoseconds.
     pub invoked: u64,
+    /// When it resolved; none if it never did.
+    pub completed: Option<u64>,
     /// `acks` of its producer.
     pub acks: Acks,
     /// `enable.idempotence` of its producer.
@@ -133,8 +136,28 @@ pub struct SendFacts {
     pub attempts: u32,
     /// Whether it was acknowledged.
     pub acknowledged: bool,
-    /// The producer took a new identity (producer id, or epoch after a delivery timeout) after this send was invoked.
+    /// Whether any reader got it, wherever.
+    pub read: bool,
+    /// Its producer took a new epoch or id while it was open in its partition: it may have been sent again under that.
     pub renewed: bool,
+    /// Its producer took another producer id while it was open: what is under way under the old id is not fenced, and
+    /// may land later.
+    pub unfenced: bool,
+}
+
+impl SendFacts {
+    /// It was acknowledged with acks=1 and never read: it may have gone with its leader.
+    fn may_go_with_its_leader(&self) -> bool {
+        self.acks == Acks::Leader && self.acknowledged && !self.read
+    }
+    /// It was sent more than once, and no broker tells the copies apart.
+    fn is_repeated(&self) -> bool {
+        !self.idempotent && self.attempts > 1
+    }
+    /// Whether it was open at a moment.
+    fn is_open_at(&self, at: u64) -> bool {
+        self.invoked <= at && self.completed.is_none_or(|end| at <= end)
+    }
 }
 
 /// What is known of the application that a finding is about, for the checks of groups and transactions.
@@ -146,8 +169,6 @@ pub struct AppFacts {
     pub at_least_once: bool,
     /// It commits before it has finished.
     pub commits_before_finishing: bool,
-    /// It uses no transactions.
-    pub no_transactions: bool,
 }
 
 /// What a finding is about, as far as permission depends on it. Times are nanoseconds.
@@ -159,10 +180,14 @@ pub struct Facts {
     pub source: TopicPartition,
     /// The offset it is about: the one lost, skipped or contradicted.
     pub offset: Option<Offset>,
-    /// The sends it is about.
+    /// The sends it is about. Of two out of order, the one that was sent first stands first.
     pub sends: Vec<SendFacts>,
-    /// The reader's isolation.
-    pub isolation: Option<IsolationLevel>,
+    /// An older record of the partition was read when this one had vanished: what takes a prefix did not take it.
+    #[serde(default)]
+    pub older_survives: bool,
+    /// Records of one leadership stand on both sides of its place: what takes a suffix of a leadership did not take it.
+    #[serde(default)]
+    pub within_a_leadership: bool,
     /// The reader's position jumped in between, for this reason.
     pub boundary: Option<PositionReason>,
     /// The application.
@@ -185,7 +210,8 @@ impl Facts {
             source,
             offset: None,
             sends: Vec::new(),
-            isolation: None,
+            older_survives: false,
+            within_a_leadership: false,
             boundary: None,
             app: AppFacts::default(),
             group: None,
@@ -205,54 +231,76 @@ pub fn permitted(check: &str, facts: &Facts, declared: &Declared) -> Option<Caus
         .find(|&cause| holds(cause, check, facts, declared))
 }
 
+/// Checks that say that something is not there. What is cut or lost, is so from an offset up.
+const MISSING: &[&str] = &["lost-write", "unseen", "compacted-value"];
+
+/// Checks about records that are there, at an offset where something else should be. What is cut or lost can have
+/// brought about this only where it was cut: below, the log is as it was, and so is what it knows of producers.
+const DISORDER: &[&str] = &[
+    "failed-write-visible",
+    "duplicate",
+    "inconsistent-offsets",
+    "unknown-read",
+    "nonmonotonic-send",
+    "int-nonmonotonic-send",
+    "poll-skip",
+    "realtime-order",
+    "next-offset-divergence",
+];
+
 /// Whether `cause` is true of this finding.
 fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool {
     let recorded = declared.recorded;
     let configured = &declared.configured;
-    // The extent of what was cut or lost bounds what may be missing. It does not bound disorder: a producer whose
-    // state went with the suffix may repeat itself anywhere above.
-    let missing = matches!(check, "lost-write" | "unseen" | "compacted-value");
-    let lost_from = |from: Option<Offset>| match (missing, facts.offset, from) {
+    let missing = MISSING.contains(&check);
+    let bounded = missing || DISORDER.contains(&check);
+    let cut_from = |from: Option<Offset>| match (bounded, facts.offset, from) {
         (true, Some(offset), Some(from)) => offset >= from,
         _ => true,
     };
-    let any_send = |f: &dyn Fn(&SendFacts) -> bool| facts.sends.iter().any(f);
+    // Whatever takes a suffix leaves nothing of that leadership above what it took.
+    let suffix = !(missing && facts.within_a_leadership);
+    let first = facts.sends.first();
     match cause {
-        Cause::A0 => any_send(&|s| s.acks == Acks::None),
-        Cause::A1 => any_send(&|s| {
-            s.acks == Acks::Leader
-                && (recorded
+        Cause::Acks0 => facts.sends.iter().any(|s| s.acks == Acks::None && !s.read),
+        Cause::Acks1LeaderChange => {
+            let happened = |s: &SendFacts| {
+                recorded
                     || declared.leader_changes(facts).any(|c| c.deposed_by.is_none_or(|end| end >= s.invoked))
-                    || declared.losses(facts).any(|l| lost_from(l.from))
-                    || declared.damages(facts).any(|d| d.covers(facts.offset)))
+                    || declared.losses(facts).any(|l| cut_from(l.from))
+                    || declared.damages(facts).any(|d| d.covers(facts.offset))
+            };
+            suffix && facts.sends.iter().any(|s| s.may_go_with_its_leader() && happened(s))
+        }
+        Cause::UncleanElection => {
+            let happened = declared.uncleans(facts).any(|u| cut_from(u.from));
+            suffix && (happened || (recorded && configured.unclean_election))
+        }
+        Cause::DataLoss => {
+            let lost = declared.losses(facts).any(|l| l.beyond_budget && cut_from(l.from));
+            let damaged = declared.damages(facts).any(|d| d.beyond_budget && d.covers(facts.offset));
+            (suffix && lost) || damaged
+        }
+        Cause::AmbiguousRetry => first.is_some_and(SendFacts::is_repeated),
+        // A retry comes late: it is the earlier send that lands behind the later one.
+        Cause::AmbiguousRetryInFlight => first.is_some_and(|s| s.is_repeated() && s.max_in_flight > 1),
+        Cause::NewProducerIdentity => first.is_some_and(|s| {
+            // A new epoch fences what is under way under the old one; only another id lets sends overtake each other.
+            let renewed = if facts.sends.len() > 1 { s.unfenced } else { s.renewed };
+            renewed || declared.expiries(facts).any(|e| s.is_open_at(e.at))
         }),
-        Cause::U => (recorded && configured.unclean_election) || declared.uncleans(facts).any(|u| lost_from(u.from)),
-        Cause::L => {
-            declared.losses(facts).any(|l| l.beyond_budget && lost_from(l.from))
-                || declared.damages(facts).any(|d| d.beyond_budget && d.covers(facts.offset))
-        }
-        Cause::ND => any_send(&|s| !s.idempotent && (recorded || s.attempts > 1)),
-        Cause::ND5 => {
-            any_send(&|s| !s.idempotent && s.max_in_flight > 1)
-                && (recorded || any_send(&|s| !s.idempotent && s.attempts > 1))
-        }
-        Cause::NI => any_send(&|s| s.renewed) || declared.expiries(facts).next().is_some(),
-        Cause::C => {
+        Cause::Compaction => {
             (recorded && configured.compaction && facts.superseded != Some(false))
                 || declared.compactions(facts).any(|c| c.covers(facts.offset))
         }
-        Cause::D => {
-            (recorded && configured.deletion)
-                || declared.log_starts(facts).any(|s| facts.offset.is_none_or(|offset| offset < s.offset))
+        Cause::Deletion => {
+            let deleted = |s: &LogStart| facts.offset.is_none_or(|offset| offset < s.offset);
+            !facts.older_survives && ((recorded && configured.deletion) || declared.log_starts(facts).any(deleted))
         }
-        Cause::RU => facts.isolation == Some(IsolationLevel::ReadUncommitted),
-        Cause::V1 => declared.transaction_version.is_some_and(|v| v < 2),
-        Cause::R => facts.boundary == Some(PositionReason::Assigned),
-        Cause::S => matches!(facts.boundary, Some(PositionReason::Seek | PositionReason::Reset)),
-        Cause::X => facts.app.offsets_altered,
-        Cause::AL => facts.app.at_least_once,
-        Cause::CB => facts.app.commits_before_finishing,
-        Cause::NT => facts.app.no_transactions,
+        Cause::PositionMoved => matches!(facts.boundary, Some(PositionReason::Seek | PositionReason::Reset)),
+        Cause::OffsetsAltered => facts.app.offsets_altered,
+        Cause::AtLeastOnce => facts.app.at_least_once,
+        Cause::CommitsBeforeFinishing => facts.app.commits_before_finishing,
     }
 }
 

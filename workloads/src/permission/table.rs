@@ -1,5 +1,5 @@
-//! The table, as data. It holds every check of the design, those of groups and transactions included; a check that is
-//! in no row is never permitted.
+//! The table, as data: every check that something can excuse, and every cause that something raises. A check that is in
+//! no row is never permitted.
 
 use super::Cause::{self, *};
 
@@ -9,14 +9,12 @@ use super::Cause::{self, *};
 pub enum Clause {
     /// inconsistent-offsets: one side is an acknowledgement.
     Acknowledgement,
-    /// unknown-read: a value somebody sent, on its partition, but not at its acknowledged offset.
+    /// unknown-read: a value that was sent, on its partition, but not at its acknowledged offset.
     OtherOffset,
     /// double-effect: the handover between the two was not clean.
     UncleanHandover,
     /// committed-offset: what happened, happened to the offsets topic.
     OffsetsTopic,
-    /// Of the quorum: a majority of voters is concerned.
-    VoterMajority,
 }
 
 /// Checks, and what permits them.
@@ -40,34 +38,56 @@ const fn only(clause: Clause, checks: &'static [&'static str], causes: &'static 
 
 /// Every row.
 pub const TABLE: &[Row] = &[
-    row(&["lost-write", "unseen"], &[A0, A1, U, L, C, D, S, V1]),
-    row(&["failed-write-visible"], &[U, L]),
-    row(&["duplicate"], &[ND, NI, U, L]),
-    row(&["inconsistent-offsets"], &[U, L]),
-    only(Clause::Acknowledgement, &["inconsistent-offsets"], &[A1]),
-    only(Clause::OtherOffset, &["unknown-read"], &[ND, NI, U, L]),
-    row(&["nonmonotonic-send", "int-nonmonotonic-send"], &[ND5, NI, A1, U, L]),
-    row(&["poll-skip"], &[R, S, C, D, U, L]),
-    row(&["nonmonotonic-poll"], &[R, S, U, L]),
-    row(&["int-poll-skip"], &[C]),
-    row(&["realtime-order"], &[A0, A1, U, L]),
-    row(&["next-offset-divergence"], &[C, D, U, L]),
-    row(&["read-epoch-regression", "list-offsets-regression"], &[U, L]),
-    row(&["g1a"], &[RU, V1, U, L]),
-    row(&["precommitted-read"], &[RU]),
-    row(&["torn-transaction"], &[RU, V1, U, L, C, D]),
-    row(&["g1c"], &[RU, U, L]),
-    row(&["illegal-resume"], &[S, X, U, L]),
-    row(&["skipped-record"], &[CB, S, X, C, D, U, L]),
-    row(&["half-done"], &[CB, A0, A1, S, X, C, D, U, L]),
-    row(&["out-of-step"], &[CB, ND5, NI, A1, U, L]),
-    row(&["commit-too-far"], &[S, U, L]),
-    row(&["commit-regression"], &[S]),
-    only(Clause::UncleanHandover, &["double-effect"], &[AL]),
-    row(&["exactly-once-output"], &[NT, RU, V1, U, L, D, S]),
-    row(&["conserved-sum"], &[NT, RU, V1, U, L]),
-    row(&["compacted-value"], &[A0, A1, U, L, D]),
-    row(&["read-model"], &[C, D, U, L]),
+    row(&["lost-write", "unseen"], &[Acks1LeaderChange, UncleanElection, DataLoss, Compaction, Deletion]),
+    row(&["failed-write-visible"], &[UncleanElection, DataLoss]),
+    row(&["duplicate"], &[AmbiguousRetry, NewProducerIdentity, UncleanElection, DataLoss]),
+    row(&["inconsistent-offsets"], &[UncleanElection, DataLoss]),
+    only(Clause::Acknowledgement, &["inconsistent-offsets"], &[Acks1LeaderChange]),
+    only(Clause::OtherOffset, &["unknown-read"], &[AmbiguousRetry, NewProducerIdentity, UncleanElection, DataLoss]),
+    row(
+        &["nonmonotonic-send", "int-nonmonotonic-send"],
+        &[AmbiguousRetryInFlight, NewProducerIdentity, Acks1LeaderChange, UncleanElection, DataLoss],
+    ),
+    row(&["poll-skip"], &[Compaction, Deletion, UncleanElection, DataLoss]),
+    row(&["nonmonotonic-poll"], &[UncleanElection, DataLoss]),
+    row(&["int-poll-skip"], &[Compaction]),
+    row(&["realtime-order"], &[Acks1LeaderChange, UncleanElection, DataLoss]),
+    row(&["next-offset-divergence"], &[Compaction, Deletion, UncleanElection, DataLoss]),
+    row(&["read-epoch-regression", "list-offsets-regression"], &[UncleanElection, DataLoss]),
+    row(&["illegal-resume"], &[OffsetsAltered, UncleanElection, DataLoss]),
+    row(
+        &["skipped-record"],
+        &[CommitsBeforeFinishing, PositionMoved, OffsetsAltered, Compaction, Deletion, UncleanElection, DataLoss],
+    ),
+    row(
+        &["half-done"],
+        &[
+            CommitsBeforeFinishing,
+            Acks0,
+            Acks1LeaderChange,
+            PositionMoved,
+            OffsetsAltered,
+            Compaction,
+            Deletion,
+            UncleanElection,
+            DataLoss,
+        ],
+    ),
+    row(
+        &["out-of-step"],
+        &[
+            CommitsBeforeFinishing,
+            AmbiguousRetryInFlight,
+            NewProducerIdentity,
+            Acks1LeaderChange,
+            UncleanElection,
+            DataLoss,
+        ],
+    ),
+    row(&["commit-too-far"], &[PositionMoved, UncleanElection, DataLoss]),
+    only(Clause::UncleanHandover, &["double-effect"], &[AtLeastOnce]),
+    row(&["compacted-value"], &[Acks1LeaderChange, UncleanElection, DataLoss, Deletion]),
+    row(&["read-model"], &[Compaction, Deletion, UncleanElection, DataLoss]),
     row(
         &[
             "log-matching",
@@ -75,13 +95,9 @@ pub const TABLE: &[Row] = &[
             "committed-prefix",
             "truncation-justified",
             "disk-audit",
-            "stable-offset",
             "sequence-contiguous",
         ],
-        &[U, L],
+        &[UncleanElection, DataLoss],
     ),
-    row(&["one-outcome"], &[U, L, D]),
-    row(&["committed-offset"], &[X]),
-    only(Clause::OffsetsTopic, &["committed-offset"], &[U, L]),
-    only(Clause::VoterMajority, &["single-leader-per-epoch", "metadata-prefix", "quorum-safety"], &[L]),
+    only(Clause::OffsetsTopic, &["committed-offset"], &[UncleanElection, DataLoss]),
 ];

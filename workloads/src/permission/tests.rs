@@ -6,47 +6,56 @@ use klamm_model::ids::LeaderEpoch;
 
 /// Checks, the clause of them if the row is of one, and causes.
 const WORDS: &[(&str, Option<Clause>, &str)] = &[
-    ("lost-write unseen", None, "a0 a1 U L C D S V1"),
-    ("failed-write-visible", None, "U L"),
-    ("duplicate", None, "ND NI U L"),
-    ("inconsistent-offsets", None, "U L"),
-    ("inconsistent-offsets", Some(Clause::Acknowledgement), "U L a1"),
+    ("lost-write unseen", None, "acks-1-leader-change unclean-election data-loss compaction deletion"),
+    ("failed-write-visible", None, "unclean-election data-loss"),
+    ("duplicate", None, "ambiguous-retry new-producer-identity unclean-election data-loss"),
+    ("inconsistent-offsets", None, "unclean-election data-loss"),
+    ("inconsistent-offsets", Some(Clause::Acknowledgement), "unclean-election data-loss acks-1-leader-change"),
     ("unknown-read", None, ""),
-    ("unknown-read", Some(Clause::OtherOffset), "ND NI U L"),
-    ("nonmonotonic-send int-nonmonotonic-send", None, "ND5 NI a1 U L"),
-    ("poll-skip", None, "R S C D U L"),
-    ("nonmonotonic-poll", None, "R S U L"),
-    ("int-poll-skip", None, "C"),
-    ("int-nonmonotonic-poll", None, ""),
-    ("realtime-order", None, "a0 a1 U L"),
-    ("next-offset-divergence", None, "C D U L"),
-    ("read-epoch-regression list-offsets-regression", None, "U L"),
-    ("g1a", None, "RU V1 U L"),
-    ("precommitted-read", None, "RU"),
-    ("torn-transaction", None, "RU V1 U L C D"),
-    ("g1c", None, "RU U L"),
-    ("illegal-resume", None, "S X U L"),
-    ("skipped-record", None, "CB S X C D U L"),
-    ("half-done", None, "CB a0 a1 S X C D U L"),
-    ("out-of-step", None, "CB ND5 NI a1 U L"),
-    ("commit-too-far", None, "S U L"),
-    ("commit-regression", None, "S"),
-    ("double-effect", Some(Clause::UncleanHandover), "AL"),
-    ("double-effect", None, ""),
-    ("exactly-once-output", None, "NT RU V1 U L D S"),
-    ("conserved-sum", None, "NT RU V1 U L"),
-    ("compacted-value", None, "a0 a1 U L D"),
-    ("read-model", None, "C D U L"),
+    ("unknown-read", Some(Clause::OtherOffset), "ambiguous-retry new-producer-identity unclean-election data-loss"),
     (
-        "log-matching leader-completeness committed-prefix truncation-justified disk-audit stable-offset \
-         sequence-contiguous",
+        "nonmonotonic-send int-nonmonotonic-send",
         None,
-        "U L",
+        "ambiguous-retry-in-flight new-producer-identity acks-1-leader-change unclean-election data-loss",
     ),
-    ("one-outcome", None, "U L D"),
-    ("committed-offset", None, "X"),
-    ("committed-offset", Some(Clause::OffsetsTopic), "X U L"),
-    ("single-leader-per-epoch metadata-prefix quorum-safety", Some(Clause::VoterMajority), "L"),
+    ("poll-skip", None, "compaction deletion unclean-election data-loss"),
+    ("nonmonotonic-poll", None, "unclean-election data-loss"),
+    ("int-poll-skip", None, "compaction"),
+    ("int-nonmonotonic-poll", None, ""),
+    ("realtime-order", None, "acks-1-leader-change unclean-election data-loss"),
+    ("next-offset-divergence", None, "compaction deletion unclean-election data-loss"),
+    ("read-epoch-regression list-offsets-regression", None, "unclean-election data-loss"),
+    ("illegal-resume", None, "offsets-altered unclean-election data-loss"),
+    (
+        "skipped-record",
+        None,
+        "commits-before-finishing position-moved offsets-altered compaction deletion unclean-election data-loss",
+    ),
+    (
+        "half-done",
+        None,
+        "commits-before-finishing acks-0 acks-1-leader-change position-moved offsets-altered compaction deletion \
+         unclean-election data-loss",
+    ),
+    (
+        "out-of-step",
+        None,
+        "commits-before-finishing ambiguous-retry-in-flight new-producer-identity acks-1-leader-change \
+         unclean-election data-loss",
+    ),
+    ("commit-too-far", None, "position-moved unclean-election data-loss"),
+    ("commit-regression", None, ""),
+    ("double-effect", Some(Clause::UncleanHandover), "at-least-once"),
+    ("double-effect", None, ""),
+    ("compacted-value", None, "acks-1-leader-change unclean-election data-loss deletion"),
+    ("read-model", None, "compaction deletion unclean-election data-loss"),
+    (
+        "log-matching leader-completeness committed-prefix truncation-justified disk-audit sequence-contiguous",
+        None,
+        "unclean-election data-loss",
+    ),
+    ("committed-offset", None, ""),
+    ("committed-offset", Some(Clause::OffsetsTopic), "unclean-election data-loss"),
     ("single-leader-per-epoch metadata-prefix quorum-safety", None, ""),
     ("send-resolves key-affinity timestamp-lookup clean-handover", None, ""),
     ("high-watermark ack-justified isr-legal fencing single-owner assignment-legal replay-equals-live", None, ""),
@@ -62,12 +71,15 @@ fn send() -> SendFacts {
     SendFacts {
         value: ValueId(1),
         invoked: 10,
+        completed: Some(40),
         acks: Acks::All,
         idempotent: true,
         max_in_flight: 5,
         attempts: 3,
         acknowledged: true,
+        read: false,
         renewed: false,
+        unfenced: false,
     }
 }
 
@@ -76,9 +88,8 @@ fn innocent() -> (Facts, Declared) {
     let mut facts = Facts::new(100, source());
     facts.offset = Some(Offset(7));
     facts.sends = vec![send()];
-    facts.isolation = Some(IsolationLevel::ReadCommitted);
     facts.boundary = Some(PositionReason::Truncation);
-    (facts, Declared { transaction_version: Some(2), ..Declared::default() })
+    (facts, Declared::default())
 }
 
 /// The same, with one cause made true.
@@ -87,37 +98,35 @@ fn with(cause: Cause) -> (Facts, Declared) {
     let (at, source) = (50, source());
     let own = &mut facts.sends[0];
     match cause {
-        Cause::A0 => own.acks = Acks::None,
-        Cause::A1 => {
+        Cause::Acks0 => own.acks = Acks::None,
+        Cause::Acks1LeaderChange => {
             own.acks = Acks::Leader;
             declared.leader_changes.push(LeaderChange { at, source, epoch: LeaderEpoch(2), deposed_by: None });
         }
-        Cause::U => declared.uncleans.push(Unclean { at, source, from: Some(Offset(5)) }),
-        Cause::L => declared.losses.push(Loss { at, source, from: Some(Offset(5)), beyond_budget: true }),
-        Cause::ND => (own.idempotent, own.max_in_flight) = (false, 1),
-        Cause::ND5 => own.idempotent = false,
-        Cause::NI => own.renewed = true,
-        Cause::C => declared.compactions.push(Compacted { at, source, removed: vec![Offset(7)] }),
-        Cause::D => declared.log_starts.push(LogStart { at, source, offset: Offset(8) }),
-        Cause::RU => facts.isolation = Some(IsolationLevel::ReadUncommitted),
-        Cause::V1 => declared.transaction_version = Some(1),
-        Cause::R => facts.boundary = Some(PositionReason::Assigned),
-        Cause::S => facts.boundary = Some(PositionReason::Seek),
-        Cause::X => facts.app.offsets_altered = true,
-        Cause::AL => facts.app.at_least_once = true,
-        Cause::CB => facts.app.commits_before_finishing = true,
-        Cause::NT => facts.app.no_transactions = true,
+        Cause::UncleanElection => declared.uncleans.push(Unclean { at, source, from: Some(Offset(5)) }),
+        Cause::DataLoss => {
+            declared.losses.push(Loss { at, source, from: Some(Offset(5)), beyond_budget: true });
+        }
+        Cause::AmbiguousRetry => (own.idempotent, own.max_in_flight) = (false, 1),
+        Cause::AmbiguousRetryInFlight => own.idempotent = false,
+        Cause::NewProducerIdentity => (own.renewed, own.unfenced) = (true, true),
+        Cause::Compaction => declared.compactions.push(Compacted { at, source, removed: vec![Offset(7)] }),
+        Cause::Deletion => declared.log_starts.push(LogStart { at, source, offset: Offset(8) }),
+        Cause::PositionMoved => facts.boundary = Some(PositionReason::Seek),
+        Cause::OffsetsAltered => facts.app.offsets_altered = true,
+        Cause::AtLeastOnce => facts.app.at_least_once = true,
+        Cause::CommitsBeforeFinishing => facts.app.commits_before_finishing = true,
     }
     (facts, declared)
 }
 
 #[test]
 fn compaction_permits_what_it_took_away() {
-    let (mut facts, declared) = with(Cause::C);
+    let (mut facts, declared) = with(Cause::Compaction);
     for (offset, permits) in [(Some(Offset(7)), true), (Some(Offset(6)), false), (None, true)] {
         facts.offset = offset;
         let by = permitted("unseen", &facts, &declared);
-        assert_eq!(by, permits.then_some(Cause::C), "{offset:?}");
+        assert_eq!(by, permits.then_some(Cause::Compaction), "{offset:?}");
     }
     // Of a recorded history only what its keys tell is known.
     let configured = Configured { compaction: true, ..Configured::default() };
@@ -140,12 +149,12 @@ fn every_row_permits_its_causes_and_nothing_else() {
                 facts.clause = *clause;
                 let mut named: Vec<&str> = causes.split_whitespace().collect();
                 // Where several requests are in flight, an ambiguous retry is one all the more.
-                if cause == Cause::ND5 && named.contains(&"ND") {
-                    named.push("ND5");
+                if cause == Cause::AmbiguousRetryInFlight && named.contains(&"ambiguous-retry") {
+                    named.push(cause.name());
                 }
                 let got = permitted(check, &facts, &declared);
                 assert_eq!(got.is_some(), named.contains(&cause.name()), "{check} {clause:?} {cause:?}: {got:?}");
-                if cause != Cause::ND5 {
+                if cause != Cause::AmbiguousRetryInFlight {
                     assert!(got.is_none_or(|got| got == cause), "{check} by {cause:?}, not {got:?}");
                 }
             }
@@ -177,7 +186,8 @@ fn still(check: &str, cause: Cause, change: impl FnOnce(&mut Facts, &mut Declare
 #[test]
 fn what_comes_later_or_happens_elsewhere_permits_nothing() {
     let other = TopicPartition { topic: "t".into(), partition: 1 };
-    for cause in [Cause::A1, Cause::U, Cause::L, Cause::C, Cause::D] {
+    for cause in [Cause::Acks1LeaderChange, Cause::UncleanElection, Cause::DataLoss, Cause::Compaction, Cause::Deletion]
+    {
         assert!(!still("lost-write", cause, |facts, _| facts.at = 49), "{cause:?} later");
         assert!(!still("lost-write", cause, |facts, _| facts.source = other.clone()), "{cause:?} elsewhere");
         assert!(still("lost-write", cause, |facts, _| facts.at = 50), "{cause:?} at the same moment");
@@ -186,53 +196,121 @@ fn what_comes_later_or_happens_elsewhere_permits_nothing() {
 
 #[test]
 fn only_what_was_lost_is_excused() {
-    for cause in [Cause::U, Cause::L] {
-        assert!(!still("lost-write", cause, |facts, _| facts.offset = Some(Offset(4))));
-        assert!(!still("unseen", cause, |facts, _| facts.offset = Some(Offset(4))));
-        assert!(still("lost-write", cause, |facts, _| facts.offset = None));
-        assert!(still("duplicate", cause, |facts, _| facts.offset = Some(Offset(4))), "disorder has no bound");
+    for cause in [Cause::UncleanElection, Cause::DataLoss] {
+        for check in ["lost-write", "unseen", "duplicate", "poll-skip", "int-nonmonotonic-send"] {
+            assert!(!still(check, cause, |facts, _| facts.offset = Some(Offset(4))), "{check} below the cut");
+            assert!(still(check, cause, |facts, _| facts.offset = None), "{check} nobody knows where");
+        }
+        assert!(still("read-model", cause, |facts, _| facts.offset = Some(Offset(4))), "what follows has no bound");
     }
-    assert!(!still("lost-write", Cause::D, |facts, _| facts.offset = Some(Offset(8))));
-    assert!(!still("lost-write", Cause::L, |_, declared| declared.losses[0].beyond_budget = false));
+    assert!(!still("lost-write", Cause::Deletion, |facts, _| facts.offset = Some(Offset(8))));
+    assert!(!still("lost-write", Cause::DataLoss, |_, declared| declared.losses[0].beyond_budget = false));
     let (facts, mut declared) = innocent();
     let damage =
         |to, beyond_budget| Damage { at: 50, source: source(), from: Offset(6), to: Offset(to), beyond_budget };
     declared.damages = vec![damage(7, true), damage(9, false)];
     assert_eq!(permitted("lost-write", &facts, &declared), None);
     declared.damages.push(damage(8, true));
-    assert_eq!(permitted("lost-write", &facts, &declared), Some(Cause::L));
+    assert_eq!(permitted("lost-write", &facts, &declared), Some(Cause::DataLoss));
+}
+
+#[test]
+fn deletion_takes_a_prefix() {
+    for check in ["lost-write", "unseen", "poll-skip", "next-offset-divergence"] {
+        assert!(!still(check, Cause::Deletion, |facts, _| facts.older_survives = true), "{check} declared");
+        let configured = Configured { deletion: true, ..Configured::default() };
+        let recorded = Declared { recorded: true, configured, ..Declared::default() };
+        let (mut facts, _) = innocent();
+        assert_eq!(permitted(check, &facts, &recorded), Some(Cause::Deletion));
+        facts.older_survives = true;
+        assert_eq!(permitted(check, &facts, &recorded), None, "{check} recorded");
+    }
+}
+
+#[test]
+fn what_takes_a_suffix_leaves_nothing_of_that_leadership_above() {
+    for cause in [Cause::Acks1LeaderChange, Cause::UncleanElection, Cause::DataLoss] {
+        for check in ["lost-write", "unseen"] {
+            assert!(!still(check, cause, |facts, _| facts.within_a_leadership = true), "{check} by {cause:?}");
+        }
+    }
+    // Damage takes what lies in it, and nothing else.
+    let (mut facts, mut declared) = innocent();
+    facts.within_a_leadership = true;
+    declared.damages = vec![Damage { at: 50, source: source(), from: Offset(6), to: Offset(9), beyond_budget: true }];
+    assert_eq!(permitted("lost-write", &facts, &declared), Some(Cause::DataLoss));
 }
 
 #[test]
 fn acks_1_needs_a_leader_change_that_concerns_the_send_or_a_loss() {
-    assert!(!still("lost-write", Cause::A1, |_, declared| declared.leader_changes.clear()));
-    assert!(!still("lost-write", Cause::A1, |_, declared| declared.leader_changes[0].deposed_by = Some(9)));
-    assert!(still("lost-write", Cause::A1, |_, declared| declared.leader_changes[0].deposed_by = Some(10)));
-    assert!(!still("lost-write", Cause::A1, |facts, _| facts.sends[0].acks = Acks::All));
-    assert!(still("lost-write", Cause::A1, |_, declared| {
+    let cause = Cause::Acks1LeaderChange;
+    let deposed = |by| move |_: &mut Facts, declared: &mut Declared| declared.leader_changes[0].deposed_by = Some(by);
+    assert!(!still("lost-write", cause, |_, declared| declared.leader_changes.clear()));
+    assert!(!still("lost-write", cause, deposed(9)));
+    assert!(still("lost-write", cause, deposed(10)));
+    assert!(!still("lost-write", cause, |facts, _| facts.sends[0].acks = Acks::All));
+    assert!(still("lost-write", cause, |_, declared| {
         declared.leader_changes.clear();
         // One replica's loss is enough, however many others survive.
         declared.losses.push(Loss { at: 60, source: source(), from: None, beyond_budget: false });
     }));
-    assert!(still("realtime-order", Cause::A1, |facts, _| facts.sends.insert(0, send())), "either send");
+    for check in ["realtime-order", "nonmonotonic-send", "lost-write"] {
+        assert!(!still(check, cause, |facts, _| facts.sends[0].read = true), "{check}: what was read was replicated");
+        assert!(!still(check, cause, |facts, _| facts.sends[0].acknowledged = false), "{check}: it was owed nothing");
+    }
+    assert!(still("realtime-order", cause, |facts, _| facts.sends.insert(0, send())), "either send");
 }
 
 #[test]
-fn one_attempt_is_no_retry() {
-    assert!(!still("duplicate", Cause::ND, |facts, _| facts.sends[0].attempts = 1));
-    assert!(!still("nonmonotonic-send", Cause::ND5, |facts, _| facts.sends[0].attempts = 1));
-    assert!(!still("nonmonotonic-send", Cause::ND5, |facts, _| facts.sends[0].max_in_flight = 1));
-    assert!(still("nonmonotonic-send", Cause::ND5, |facts, _| {
+fn a_retry_excuses_what_was_sent_again() {
+    let one_attempt = |facts: &mut Facts, _: &mut Declared| facts.sends[0].attempts = 1;
+    assert!(!still("duplicate", Cause::AmbiguousRetry, one_attempt));
+    let cause = Cause::AmbiguousRetryInFlight;
+    assert!(!still("nonmonotonic-send", cause, one_attempt));
+    assert!(!still("nonmonotonic-send", cause, |facts, _| facts.sends[0].max_in_flight = 1));
+    assert!(!still("nonmonotonic-send", cause, |facts, _| {
+        // The later one comes later still.
         facts.sends[0].attempts = 1;
         facts.sends.push(SendFacts { idempotent: false, ..send() });
     }));
+    // And of a recorded history it is what the recorder says.
+    let (mut facts, _) = with(Cause::AmbiguousRetry);
+    facts.sends[0].attempts = 1;
+    assert_eq!(permitted("duplicate", &facts, &Declared { recorded: true, ..Declared::default() }), None);
 }
 
 #[test]
-fn expired_producer_state_is_a_new_identity() {
-    let (facts, mut declared) = innocent();
-    declared.expiries.push(Expired { at: 50, source: source() });
-    assert_eq!(permitted("duplicate", &facts, &declared), Some(Cause::NI));
+fn a_new_epoch_repeats_and_a_new_id_reorders() {
+    let cause = Cause::NewProducerIdentity;
+    let fenced = |facts: &mut Facts, _: &mut Declared| facts.sends[0].unfenced = false;
+    assert!(still("duplicate", cause, fenced));
+    let two = |facts: &mut Facts, _: &mut Declared| facts.sends.push(send());
+    assert!(still("int-nonmonotonic-send", cause, two));
+    assert!(!still("int-nonmonotonic-send", cause, |facts, declared| {
+        two(facts, declared);
+        fenced(facts, declared);
+    }));
+    // Of the earlier one: the later one was sent behind it.
+    assert!(!still("int-nonmonotonic-send", cause, |facts, _| facts.sends.insert(0, send())));
+}
+
+#[test]
+fn expired_producer_state_is_a_new_identity_for_what_was_open() {
+    for (at, permits) in [(9, false), (10, true), (40, true), (41, false)] {
+        let (facts, mut declared) = innocent();
+        declared.expiries.push(Expired { at, source: source() });
+        let by = permitted("duplicate", &facts, &declared);
+        assert_eq!(by, permits.then_some(Cause::NewProducerIdentity), "{at}");
+    }
+    let (mut facts, mut declared) = innocent();
+    facts.sends[0].completed = None;
+    declared.expiries.push(Expired { at: 90, source: source() });
+    assert_eq!(permitted("duplicate", &facts, &declared), Some(Cause::NewProducerIdentity));
+}
+
+#[test]
+fn acks_0_excuses_what_is_missing_only() {
+    assert!(!still("half-done", Cause::Acks0, |facts, _| facts.sends[0].read = true));
 }
 
 #[test]
@@ -240,8 +318,9 @@ fn configuration_counts_for_recorded_histories_only() {
     let configured = Configured { unclean_election: true, compaction: true, deletion: true };
     let (mut facts, mut declared) = innocent();
     declared.configured = configured;
-    facts.sends = vec![SendFacts { acks: Acks::Leader, idempotent: false, attempts: 1, ..send() }];
-    for check in ["lost-write", "duplicate", "nonmonotonic-send", "int-poll-skip", "next-offset-divergence"] {
+    facts.sends = vec![SendFacts { acks: Acks::Leader, ..send() }];
+    let checks = ["lost-write", "duplicate", "nonmonotonic-send", "int-poll-skip", "next-offset-divergence"];
+    for check in checks {
         assert_eq!(permitted(check, &facts, &declared), None, "{check} simulated");
         assert!(permitted(check, &facts, &Declared { recorded: true, ..declared.clone() }).is_some(), "{check}");
     }
@@ -249,7 +328,7 @@ fn configuration_counts_for_recorded_histories_only() {
     declared.recorded = true;
     declared.configured = Configured::default();
     facts.sends = vec![send()];
-    for check in ["lost-write", "duplicate", "nonmonotonic-send", "int-poll-skip", "next-offset-divergence"] {
+    for check in checks {
         assert_eq!(permitted(check, &facts, &declared), None, "{check} of a safe configuration");
     }
 }
