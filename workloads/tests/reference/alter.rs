@@ -1,17 +1,17 @@
 //! None to three alterations of a legal execution: one that makes a named check fire, one that brings a cause about, and
 //! something at random.
 
+use super::causes::Cause::{self, *};
 use super::dice::Dice;
 use super::log::{FINAL, History, source};
 use klamm_model::history::*;
 use klamm_model::ids::*;
-use klamm_workloads::permission::Cause::{self, *};
 use klamm_workloads::permission::{Compacted, Expired, LeaderChange, LogStart, Loss, Unclean};
 
 /// Each check with each cause that may permit it; none: with nothing to permit it.
 pub const THEMES: &[(&str, &[Cause])] = &[
-    ("lost-write", &[A0, A1, U, L, C, D]),
-    ("unseen", &[A0, A1, U, L, C, D]),
+    ("lost-write", &[A1, U, L, C, D]),
+    ("unseen", &[A1, U, L, C, D]),
     ("failed-write-visible", &[U, L]),
     ("duplicate", &[ND, NI, U, L]),
     ("inconsistent-offsets", &[U, L, A1]),
@@ -21,7 +21,7 @@ pub const THEMES: &[(&str, &[Cause])] = &[
     ("int-poll-skip", &[C]),
     ("nonmonotonic-poll", &[U, L]),
     ("int-nonmonotonic-poll", &[]),
-    ("realtime-order", &[A0, A1, U, L]),
+    ("realtime-order", &[A1, U, L]),
     ("next-offset-divergence", &[C, U, L]),
     ("read-epoch-regression", &[U, L]),
     ("list-offsets-regression", &[U, L]),
@@ -392,7 +392,6 @@ fn bring_about(cause: Cause, check: &str, target: &Target, history: &mut History
     };
     let missing = matches!(check, "lost-write" | "unseen");
     match cause {
-        A0 => settings(history, client, |f| (f.acks, f.idempotent) = (Acks::None, false)),
         A1 => {
             settings(history, client, |f| (f.acks, f.idempotent) = (Acks::Leader, false));
             let epoch = 1 + dice.below(2) as i32;
@@ -478,7 +477,6 @@ fn bring_about(cause: Cause, check: &str, target: &Target, history: &mut History
                 history.entries.retain(|e| !matches!(&e.op, Op::Poll { records, .. } if records.is_empty()));
             }
         }
-        other => unreachable!("nothing brings {other:?} about"),
     }
 }
 

@@ -3,7 +3,27 @@
 
 use super::laid::{Laid, Moment, Send};
 use klamm_model::history::{Acks, Outcome, TopicPartition};
-use klamm_workloads::permission::Cause;
+
+/// The causes by their short names in the design's table, as far as the checks stated here know them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Cause {
+    /// acks=1 and a later leader change or loss.
+    A1,
+    /// Unclean or last-known-leader election.
+    U,
+    /// Declared loss beyond what replication survives.
+    L,
+    /// Ambiguous retry without idempotence.
+    ND,
+    /// The same, with more than one request in flight.
+    ND5,
+    /// New producer identity, or producer state expired.
+    NI,
+    /// Compaction.
+    C,
+    /// Deletion by retention or request.
+    D,
+}
 
 /// What permission needs of a finding.
 pub struct Case<'a> {

@@ -1,10 +1,9 @@
 //! Each check, stated over all pairs. Small histories only: nothing here minds its cost.
 
-use super::causes::Case;
+use super::causes::{Case, Cause};
 use super::laid::{Jump, Laid, Send};
 use super::verdict::{Said, Subject};
-use klamm_model::history::{Acks, IsolationLevel, Outcome, TopicPartition};
-use klamm_workloads::permission::Cause;
+use klamm_model::history::{Outcome, TopicPartition};
 
 /// How much longer than promised a send may take.
 pub const SLACK: u64 = 1_000_000_000;
@@ -104,7 +103,6 @@ fn gone(laid: &Laid<'_>, send: &Send, case: &Case<'_>, begun: u64, older_survive
     let above = |r: &&super::laid::Read| r.source == *case.source && case.low.is_some_and(|low| r.offset > low);
     let survivors: Vec<i32> = laid.reads.iter().filter(above).map(|r| r.epoch).collect();
     case.among(&[
-        (Cause::A0, send.facts.acks == Acks::None),
         (Cause::A1, case.one_ack(send, &survivors)),
         (Cause::U, case.unclean(begun)),
         (Cause::L, case.loss(begun)),
@@ -295,9 +293,7 @@ fn realtime_order(laid: &Laid<'_>, said: &mut Said) {
                 continue;
             }
             let case = case(laid, &a.0, end.when.at, b.1);
-            let none = [first, second].iter().any(|s| s.facts.acks == Acks::None);
             let causes = case.among(&[
-                (Cause::A0, none),
                 (Cause::A1, case.one_ack(first, &[]) || case.one_ack(second, &[])),
                 (Cause::U, case.unclean(first.invoked.at)),
                 (Cause::L, case.loss(first.invoked.at)),
@@ -410,5 +406,3 @@ fn pairs<T: Copy>(list: &[T]) -> Vec<(T, T)> {
     (0..list.len()).flat_map(|i| (i + 1..list.len()).map(move |j| (list[i], list[j]))).collect()
 }
 
-/// Both levels, for tests that try each.
-pub const LEVELS: [IsolationLevel; 2] = [IsolationLevel::ReadUncommitted, IsolationLevel::ReadCommitted];

@@ -171,11 +171,13 @@ impl<'a> Laid<'a> {
                 }
                 Op::Sent { value, outcome, partition, offset, attempts, producer_id, .. } => {
                     if let Some(send) = laid.sends.iter_mut().find(|s| s.value == *value) {
+                        // With acks=0 no broker answers: such a send is never acknowledged.
+                        let unanswered = send.facts.acks == Acks::None && *outcome == Outcome::Ok;
                         send.resolved = Some(Resolved {
                             when,
-                            outcome: *outcome,
+                            outcome: if unanswered { Outcome::Info } else { *outcome },
                             partition: *partition,
-                            offset: offset.map(|o| o.0),
+                            offset: offset.map(|o| o.0).filter(|_| !unanswered),
                             attempts: *attempts,
                             producer_id: producer_id.map(|p| p.0),
                         });

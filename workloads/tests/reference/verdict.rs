@@ -1,7 +1,7 @@
 //! What either judge says, in one form.
 
+use super::causes::Cause;
 use klamm_model::history::{TopicPartition, ValueId};
-use klamm_workloads::permission::Cause;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a finding is about, as far as both judges name the same thing.
