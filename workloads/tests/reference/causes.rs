@@ -48,11 +48,18 @@ impl Case<'_> {
     /// An unclean election of this partition, after the send that it may have touched had begun.
     pub fn unclean(&self, begun: u64) -> bool {
         let declared = self.laid.declared;
+        // Until it is deposed, the older leader takes, and may lose, sends that begin after the election.
+        let deposed = |at: u64| {
+            let stray = |c: &&klamm_workloads::permission::LeaderChange| {
+                c.source == *self.source && c.at == at && c.deposed_by.is_none_or(|end| end >= begun)
+            };
+            if declared.leader_changes.iter().any(|c| stray(&c)) { 0 } else { u64::MAX }
+        };
         (declared.recorded && declared.configured.unclean_election)
             || declared
                 .uncleans
                 .iter()
-                .any(|u| u.source == *self.source && self.cut(u.at, u.from.map(|o| o.0), begun))
+                .any(|u| u.source == *self.source && self.cut(u.at, u.from.map(|o| o.0), begun.min(deposed(u.at))))
     }
 
     /// A declared loss beyond what replication survives.
@@ -61,7 +68,12 @@ impl Case<'_> {
         let lost = declared.losses.iter().any(|l| {
             l.beyond_budget && l.source == *self.source && self.cut(l.at, l.from.map(|o| o.0), begun)
         });
-        lost || declared.damages.iter().any(|d| d.beyond_budget && self.damaged(d, begun))
+        lost || self.damage(begun)
+    }
+
+    /// Damage in place beyond what replication survives.
+    pub fn damage(&self, begun: u64) -> bool {
+        self.laid.declared.damages.iter().any(|d| d.beyond_budget && self.damaged(d, begun))
     }
 
     fn damaged(&self, d: &klamm_workloads::permission::Damage, begun: u64) -> bool {
@@ -73,7 +85,9 @@ impl Case<'_> {
     /// records that were read above what is missing; a leadership loses a suffix, so one of the older leadership among them
     /// refutes the change.
     pub fn one_ack(&self, send: &Send, survivors: &[i32]) -> bool {
-        if send.facts.acks != Acks::Leader {
+        // What a reader got was replicated: no clean change of the leader loses it.
+        let read = self.laid.reads_of(send.value).next().is_some();
+        if send.facts.acks != Acks::Leader || send.outcome() != Some(Outcome::Ok) || read {
             return false;
         }
         let declared = self.laid.declared;
@@ -119,22 +133,22 @@ impl Case<'_> {
         self.new_id(send) || self.expired(send)
     }
 
-    /// The same, or another send of its partition timed out, upon which the producer sends anew, under a new epoch, what is
+    /// The same, or another send of its partition was given up, upon which the producer sends anew, under a new epoch, what is
     /// still open there.
     pub fn sent_anew(&self, send: &Send) -> bool {
-        let timed_out = self.laid.sends.iter().any(|x| {
+        let given_up = self.laid.sends.iter().any(|x| {
             x.value != send.value
                 && x.life == send.life
                 && x.facts.idempotent
                 && x.partition() == send.partition()
                 && x.resolved.as_ref().is_some_and(|r| {
-                    r.outcome == Outcome::Info
+                    r.outcome != Outcome::Ok
                         && r.when.at <= self.at
                         && send.invoked < r.when
                         && send.resolved.as_ref().is_none_or(|own| own.when > r.when)
                 })
         });
-        timed_out || self.new_identity(send)
+        given_up || self.new_identity(send)
     }
 
     fn new_id(&self, send: &Send) -> bool {
@@ -143,7 +157,7 @@ impl Case<'_> {
             .laid
             .sends
             .iter()
-            .filter(|s| s.life == send.life)
+            .filter(|s| s.life == send.life && s.facts.idempotent)
             .filter_map(|s| s.resolved.as_ref())
             .filter_map(|r| Some((r.when, r.outcome, r.producer_id?)))
             .collect();

@@ -3,7 +3,7 @@
 use super::causes::{Case, Cause};
 use super::laid::{Jump, Laid, Send};
 use super::verdict::{Said, Subject};
-use klamm_model::history::{Outcome, TopicPartition};
+use klamm_model::history::{IsolationLevel, Outcome, TopicPartition};
 
 /// How much longer than promised a send may take.
 pub const SLACK: u64 = 1_000_000_000;
@@ -35,7 +35,7 @@ fn case<'a>(laid: &'a Laid<'a>, source: &'a TopicPartition, at: u64, low: i64) -
     Case { laid, source, at, low: Some(low) }
 }
 
-/// The jumps of readers over an offset of a partition.
+/// The steps of readers over an offset of a partition.
 fn jumps_over<'a>(laid: &Laid<'_>, jumps: &'a [Jump], source: &TopicPartition, offset: i64) -> Vec<&'a Jump> {
     let over = |j: &&Jump| {
         let came = &laid.reads[j.came];
@@ -44,11 +44,12 @@ fn jumps_over<'a>(laid: &Laid<'_>, jumps: &'a [Jump], source: &TopicPartition, o
     jumps.iter().filter(over).collect()
 }
 
-/// lost-write: acknowledged at an offset, read by no reader anywhere, and a reader jumped over the offset.
+/// lost-write: acknowledged at an offset, read by no reader anywhere, and a reader stepped over the offset, or found
+/// something else there.
 /// unseen: acknowledged, not lost in that way, and a final read that had to meet it did not, nor did another final read.
 /// What was read at another place than it was acknowledged is unknown-read, and neither of the two.
 fn missing(laid: &Laid<'_>, said: &mut Said) {
-    let jumps = laid.jumps();
+    let jumps = laid.steps();
     for send in laid.sends.iter().filter(|s| s.outcome() == Some(Outcome::Ok)) {
         let Some(source) = send.partition() else { continue };
         let acknowledged = send.acknowledged_at().map(|a| a.1);
@@ -59,7 +60,11 @@ fn missing(laid: &Laid<'_>, said: &mut Said) {
         let begun = send.invoked.at;
         let mut lost = false;
         if let (Some(offset), true) = (acknowledged, read.is_empty()) {
-            for jump in jumps_over(laid, &jumps, &source, offset) {
+            let passed = jumps.iter().filter(|j| {
+                let came = &laid.reads[j.came];
+                came.source == source && j.due <= offset && offset <= came.offset
+            });
+            for jump in passed {
                 lost = true;
                 let at = laid.reads[jump.came].when.at;
                 let causes = gone(laid, send, &case(laid, &source, at, offset), begun, jump.before.is_some());
@@ -70,7 +75,7 @@ fn missing(laid: &Laid<'_>, said: &mut Said) {
             continue;
         }
         // Where it must have lain.
-        let offset = acknowledged.or(read.iter().find(|r| r.source == source).map(|r| r.offset));
+        let offset = acknowledged.into_iter().chain(read.iter().map(|r| r.offset)).max();
         let finals: Vec<_> = laid.finals.iter().filter(|f| f.source == source).collect();
         let met = |life| laid.reads_of(send.value).any(|r| r.life == life);
         if finals.iter().any(|f| met(f.life)) {
@@ -102,10 +107,14 @@ fn missing(laid: &Laid<'_>, said: &mut Said) {
 fn gone(laid: &Laid<'_>, send: &Send, case: &Case<'_>, begun: u64, older_survives: bool) -> Vec<Cause> {
     let above = |r: &&super::laid::Read| r.source == *case.source && case.low.is_some_and(|low| r.offset > low);
     let survivors: Vec<i32> = laid.reads.iter().filter(above).map(|r| r.epoch).collect();
+    // A cut takes a suffix of a leadership: it leaves no two records of one leadership around what it took.
+    let within = laid.reads.iter().filter(|r| r.source == *case.source).any(|below| {
+        case.low.is_some_and(|low| below.offset < low) && survivors.contains(&below.epoch)
+    });
     case.among(&[
-        (Cause::A1, case.one_ack(send, &survivors)),
-        (Cause::U, case.unclean(begun)),
-        (Cause::L, case.loss(begun)),
+        (Cause::A1, !within && case.one_ack(send, &survivors)),
+        (Cause::U, !within && case.unclean(begun)),
+        (Cause::L, if within { case.damage(begun) } else { case.loss(begun) }),
         (Cause::C, case.compaction()),
         (Cause::D, case.deletion(older_survives)),
     ])
@@ -114,7 +123,7 @@ fn gone(laid: &Laid<'_>, send: &Send, case: &Case<'_>, begun: u64, older_survive
 /// Some reader read a value whose send failed.
 fn failed_write_visible(laid: &Laid<'_>, said: &mut Said) {
     for send in laid.sends.iter().filter(|s| s.outcome() == Some(Outcome::Fail)) {
-        for read in laid.reads_of(send.value) {
+        for read in laid.reads.iter().filter(|r| r.value == send.value && r.when > send.invoked) {
             let resolved = send.resolved.as_ref().map_or(0, |r| r.when.at);
             let case = case(laid, &read.source, read.when.at.max(resolved), read.offset);
             let causes = case.among(&[
@@ -180,19 +189,14 @@ fn inconsistent_offsets(laid: &Laid<'_>, said: &mut Said) {
 /// it was acknowledged.
 fn unknown_read(laid: &Laid<'_>, said: &mut Said) {
     for read in &laid.reads {
-        let subject = Subject::new("unknown-read", &read.source).value(read.value).offset(read.offset);
-        let Some(send) = laid.send(read.value).filter(|s| s.invoked < read.when) else {
+        let subject = Subject::new("unknown-read", &read.source).value(read.value);
+        let Some(send) = laid.send(read.value).filter(|_| !laid.is_unknown(read)) else {
             said.add(subject, Vec::new());
             continue;
         };
-        let resolved_on = send.resolved.as_ref().and_then(|r| r.partition);
-        let astray = |p: Option<i32>| p.is_some_and(|p| p != read.source.partition);
-        if send.topic != read.source.topic || astray(send.chosen) || astray(resolved_on) {
-            said.add(subject, Vec::new());
-            continue;
-        }
-        if let (Some((_, offset)), Some(resolved)) = (send.acknowledged_at(), &send.resolved)
-            && offset != read.offset
+        // Read at its acknowledged offset and at another, it is a duplicate.
+        if let (Some((_, offset)), Some(resolved), None) =
+            (send.acknowledged_at(), &send.resolved, laid.standing_ack(send))
         {
             let case = case(laid, &read.source, read.when.at.max(resolved.when.at), offset.min(read.offset));
             said.add(subject, twice(&case, send));
@@ -202,27 +206,34 @@ fn unknown_read(laid: &Laid<'_>, said: &mut Said) {
 
 /// Of two sends of one life to one partition, the later lies lower.
 fn nonmonotonic_send(laid: &Laid<'_>, said: &mut Said) {
-    for earlier in &laid.sends {
-        for later in laid.sends.iter().filter(|s| s.life == earlier.life && s.invoked > earlier.invoked) {
+    // What failed, or was given up without idempotence, is held to no order.
+    let held = |s: &&Send| match s.outcome() {
+        Some(Outcome::Ok) => true,
+        Some(Outcome::Fail) => false,
+        _ => s.facts.idempotent,
+    };
+    for earlier in laid.sends.iter().filter(held) {
+        for later in laid.sends.iter().filter(held).filter(|s| s.life == earlier.life && s.invoked > earlier.invoked) {
             for source in sources(laid).into_iter().filter(|s| s.topic == earlier.topic && s.topic == later.topic) {
-                for (high, seen_high) in laid.places(earlier, &source) {
-                    for (low, seen_low) in laid.places(later, &source) {
-                        if low >= high {
-                            continue;
-                        }
-                        let begun = earlier.invoked.at;
-                        let case = case(laid, &source, seen_high.at.max(seen_low.at), low);
-                        let several = earlier.facts.max_in_flight > 1;
-                        let causes = case.among(&[
-                            (Cause::ND5, several && case.ambiguous(earlier)),
-                            (Cause::NI, case.new_identity(earlier)),
-                            (Cause::A1, case.one_ack(earlier, &[]) || case.one_ack(later, &[])),
-                            (Cause::U, case.unclean(begun)),
-                            (Cause::L, case.loss(begun)),
-                        ]);
-                        said.add(Subject::new("nonmonotonic-send", &source).value(later.value), causes);
-                    }
+                let (Some((high, seen_high)), Some((low, seen_low))) =
+                    (laid.place(earlier, &source), laid.place(later, &source))
+                else {
+                    continue;
+                };
+                if low >= high {
+                    continue;
                 }
+                let begun = earlier.invoked.at;
+                let case = case(laid, &source, seen_high.at.max(seen_low.at), low);
+                let several = earlier.facts.max_in_flight > 1;
+                let causes = case.among(&[
+                    (Cause::ND5, several && case.ambiguous(earlier)),
+                    (Cause::NI, case.new_identity(earlier)),
+                    (Cause::A1, case.one_ack(earlier, &[]) || case.one_ack(later, &[])),
+                    (Cause::U, case.unclean(begun)),
+                    (Cause::L, case.loss(begun)),
+                ]);
+                said.add(Subject::new("nonmonotonic-send", &source).value(later.value), causes);
             }
         }
     }
@@ -230,10 +241,12 @@ fn nonmonotonic_send(laid: &Laid<'_>, said: &mut Said) {
 
 /// A reader jumped over an offset that some reader read.
 fn poll_skip(laid: &Laid<'_>, said: &mut Said) {
-    for jump in &laid.jumps() {
+    for jump in &laid.steps() {
         let came = &laid.reads[jump.came];
         let skipped = laid.reads.iter().filter(|r| {
-            r.source == came.source && jump.due <= r.offset && r.offset < came.offset
+            // What only read_uncommitted readers got may be aborted data, which other readers are to skip.
+            let visible = r.isolation == IsolationLevel::ReadCommitted || r.isolation == came.isolation;
+            r.source == came.source && jump.due <= r.offset && r.offset < came.offset && visible
         });
         for read in skipped {
             let within = jump.before.is_some_and(|b| laid.reads[b].when == came.when);
@@ -289,7 +302,7 @@ fn realtime_order(laid: &Laid<'_>, said: &mut Said) {
         for second in &laid.sends {
             let (Some(a), Some(b)) = (laid.standing_ack(first), laid.standing_ack(second)) else { continue };
             let (Some(resolved), Some(end)) = (&first.resolved, &second.resolved) else { continue };
-            if a.0 != b.0 || resolved.when >= second.invoked || b.1 >= a.1 {
+            if a.0 != b.0 || resolved.when.at >= second.invoked.at || b.1 >= a.1 {
                 continue;
             }
             let case = case(laid, &a.0, end.when.at, b.1);
@@ -303,7 +316,8 @@ fn realtime_order(laid: &Laid<'_>, said: &mut Said) {
     }
 }
 
-/// Two readers of one isolation level see different successors of an offset.
+/// Two readers of one isolation level see different successors of an offset; one that reads it twice counts as two. It is
+/// about the lower successor, which the other has not.
 fn next_offset_divergence(laid: &Laid<'_>, said: &mut Said) {
     let mut steps = Vec::new();
     for stretch in &laid.stretches {
@@ -317,7 +331,7 @@ fn next_offset_divergence(laid: &Laid<'_>, said: &mut Said) {
     for ((a, near), (b, far)) in pairs(&steps) {
         let (near, far) = if near.offset <= far.offset { (near, far) } else { (far, near) };
         let same = a.source == b.source && a.offset == b.offset && a.isolation == b.isolation;
-        if !same || a.life == b.life || near.offset == far.offset {
+        if !same || near.offset == far.offset {
             continue;
         }
         let case = case(laid, &a.source, far.when.at, near.offset);
@@ -327,7 +341,7 @@ fn next_offset_divergence(laid: &Laid<'_>, said: &mut Said) {
             (Cause::U, case.unclean(begun)),
             (Cause::L, case.loss(begun)),
         ]);
-        said.add(Subject::new("next-offset-divergence", &a.source).offset(a.offset), causes);
+        said.add(Subject::new("next-offset-divergence", &a.source).offset(near.offset), causes);
     }
 }
 
@@ -367,7 +381,7 @@ fn list_offsets_regression(laid: &Laid<'_>, said: &mut Said) {
 fn key_affinity(laid: &Laid<'_>, said: &mut Said) {
     let lies = |send: &Send| {
         let resolved = send.resolved.as_ref().and_then(|r| r.partition);
-        let read = laid.reads_of(send.value).find(|r| r.source.topic == send.topic).map(|r| r.source.partition);
+        let read = laid.reads_of(send.value).next().map(|r| r.source.partition);
         resolved.or(read)
     };
     for (a, b) in pairs(&laid.sends.iter().filter(|s| s.chosen.is_none() && s.key.is_some()).collect::<Vec<_>>()) {
@@ -379,15 +393,18 @@ fn key_affinity(laid: &Laid<'_>, said: &mut Said) {
     }
 }
 
-/// A send took longer than its producer promises. One whose client came up anew in between is nobody's to resolve.
+/// A send took longer than its producer promises. When a client died that came up anew is not
+/// known: what it had open is not judged.
 fn send_resolves(laid: &Laid<'_>, said: &mut Said) {
     for send in laid.sends.iter().filter(|s| s.facts_known) {
-        let replaced = laid.lives.iter().filter(|(l, _)| l.0 == send.life.0 && l.1 > send.life.1).map(|l| l.1.at).min();
-        let until = send.resolved.as_ref().map(|r| r.when.at).or(replaced).unwrap_or(laid.end);
+        let replaced = laid.lives.iter().any(|(l, _)| l.0 == send.life.0 && l.1 > send.life.1);
+        if send.resolved.is_none() && replaced {
+            continue;
+        }
+        let until = send.resolved.as_ref().map_or(laid.end, |r| r.when.at);
         let due = send.invoked.at.saturating_add(send.facts.resolves_within).saturating_add(SLACK);
         if until > due {
-            let partition = send.partition().map_or(0, |p| p.partition);
-            let source = TopicPartition { topic: send.topic.clone(), partition };
+            let source = TopicPartition { topic: send.topic.clone(), partition: 0 };
             said.add(Subject::new("send-resolves", &source).value(send.value), Vec::new());
         }
     }

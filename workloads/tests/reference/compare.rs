@@ -52,14 +52,15 @@ fn subject(finding: &Finding) -> Option<Subject> {
     let bare = Subject::new(check, &finding.source);
     let value = finding.values.first().copied();
     Some(match *check {
-        "lost-write" | "unseen" | "failed-write-visible" | "duplicate" | "send-resolves" => Subject { value, ..bare },
-        "unknown-read" => Subject { value, offset: finding.offset.map(|o| o.0), ..bare },
+        "send-resolves" => Subject { value, source: super::log::source(0), ..bare },
+        "lost-write" | "unseen" | "failed-write-visible" | "duplicate" | "unknown-read" => Subject { value, ..bare },
         "nonmonotonic-send" | "realtime-order" => Subject { value: finding.values.last().copied(), ..bare },
         "poll-skip" | "int-poll-skip" | "nonmonotonic-poll" | "int-nonmonotonic-poll" | "list-offsets-regression" => {
             Subject { reader: Some(finding.client.0), offset: finding.offset.map(|o| o.0), ..bare }
         }
         "inconsistent-offsets" | "next-offset-divergence" => Subject { offset: finding.offset.map(|o| o.0), ..bare },
         "key-affinity" => Subject { source: super::log::source(0), ..bare },
+
         _ => bare,
     })
 }
@@ -125,7 +126,10 @@ fn smaller(history: &History) -> Vec<History> {
     for i in 0..history.entries.len() {
         let mut less = history.clone();
         let gone = less.entries.remove(i);
-        // A send goes with its resolution.
+        // A final reader begins with a position; a send goes with its resolution.
+        if matches!(gone.op, klamm_model::history::Op::Position { .. }) && gone.client.0 == super::log::FINAL {
+            continue;
+        }
         if let klamm_model::history::Op::Send { value, .. } = gone.op {
             less.entries.retain(|e| !matches!(e.op, klamm_model::history::Op::Sent { value: v, .. } if v == value));
         }

@@ -45,9 +45,9 @@ impl Send {
         self.resolved.as_ref().map(|r| r.outcome)
     }
 
-    /// The partition that its resolution names, or else the one that the application chose.
+    /// The partition that the application chose, or else the one that its resolution names.
     pub fn partition(&self) -> Option<TopicPartition> {
-        let partition = self.resolved.as_ref().and_then(|r| r.partition).or(self.chosen)?;
+        let partition = self.chosen.or(self.resolved.as_ref().and_then(|r| r.partition))?;
         Some(TopicPartition { topic: self.topic.clone(), partition })
     }
 
@@ -89,8 +89,6 @@ pub struct Jump {
     pub due: i64,
     /// The record that came.
     pub came: usize,
-    /// Which stretch.
-    pub stretch: usize,
 }
 
 pub struct Final {
@@ -223,13 +221,17 @@ impl<'a> Laid<'a> {
                         client: entry.client,
                     });
                 }
-                Op::FinalRead { source, to, .. } => {
+                Op::FinalRead { source, from, to } => {
                     let stretch = current.iter().find(|(l, s, _)| (*l, s) == (life, source)).map(|c| c.2);
                     let first = |s: usize| {
                         let stretch = &laid.stretches[s];
                         stretch.start.map(|s| s.1).or(stretch.reads.first().map(|r| laid.reads[*r].when))
                     };
                     let begun = stretch.and_then(first).unwrap_or(when);
+                    // A final reader that said nothing of its position began where its final read did.
+                    if let Some(s) = stretch.filter(|s| laid.stretches[*s].start.is_none()) {
+                        laid.stretches[s].start = Some((from.0, begun));
+                    }
                     laid.finals.push(Final { when, begun, life, source: source.clone(), to: to.0 });
                 }
                 _ => {}
@@ -242,8 +244,16 @@ impl<'a> Laid<'a> {
         self.sends.iter().find(|s| s.value == value)
     }
 
+    /// Whether a read cannot be of the send that its value names: there is none, it had not begun, or it went elsewhere.
+    /// Such a read is unknown-read, and evidence for nothing else.
+    pub fn is_unknown(&self, read: &Read) -> bool {
+        let Some(send) = self.send(read.value).filter(|s| s.invoked < read.when) else { return true };
+        send.topic != read.source.topic || send.partition().is_some_and(|own| own != read.source)
+    }
+
+    /// The reads that can be of a send.
     pub fn reads_of(&self, value: ValueId) -> impl Iterator<Item = &Read> {
-        self.reads.iter().filter(move |r| r.value == value)
+        self.reads.iter().filter(move |r| r.value == value && !self.is_unknown(r))
     }
 
     /// Where a send's acknowledgement puts it, unless reading refutes that: the value was read, and never there.
@@ -254,8 +264,12 @@ impl<'a> Laid<'a> {
         (there || !read).then_some((source, offset))
     }
 
-    /// The offsets of a partition at which a value is known to lie, each with the first moment at which it is known.
-    pub fn places(&self, send: &Send, source: &TopicPartition) -> Vec<(i64, Moment)> {
+    /// The only offset of a partition at which a value is known to lie, and the first moment at which it is known. What has
+    /// several is a duplicate, what was read elsewhere than acknowledged is unknown-read: neither says anything of order.
+    pub fn place(&self, send: &Send, source: &TopicPartition) -> Option<(i64, Moment)> {
+        if send.acknowledged_at().is_some() && self.standing_ack(send).is_none() {
+            return None;
+        }
         let mut places: Vec<(i64, Moment)> =
             self.reads_of(send.value).filter(|r| r.source == *source).map(|r| (r.offset, r.when)).collect();
         if let (Some((on, offset)), Some(resolved)) = (self.standing_ack(send), &send.resolved)
@@ -263,23 +277,22 @@ impl<'a> Laid<'a> {
         {
             places.push((offset, resolved.when));
         }
-        places.sort();
-        places.dedup_by_key(|p| p.0);
-        places
+        let first = places.iter().min().copied()?;
+        places.iter().all(|p| p.0 == first.0).then_some(first)
     }
 
-    /// Each step of each reader over at least one offset.
-    pub fn jumps(&self) -> Vec<Jump> {
+    /// Each step of each reader upwards, to the next record or beyond it.
+    pub fn steps(&self) -> Vec<Jump> {
         let mut jumps = Vec::new();
-        for (stretch, s) in self.stretches.iter().enumerate() {
+        for s in &self.stretches {
             for (i, &came) in s.reads.iter().enumerate() {
                 let before = i.checked_sub(1).map(|i| s.reads[i]);
                 let due = match before {
                     Some(before) => Some(self.reads[before].offset.saturating_add(1)),
-                    None => s.start.map(|s| s.0),
+                    None => s.start.map(|s| s.0).or(Some(self.reads[came].offset)),
                 };
-                if let Some(due) = due.filter(|due| *due < self.reads[came].offset) {
-                    jumps.push(Jump { before, due, came, stretch });
+                if let Some(due) = due.filter(|due| *due <= self.reads[came].offset) {
+                    jumps.push(Jump { before, due, came });
                 }
             }
         }
