@@ -4,6 +4,7 @@
 //! Offsets have gaps (markers, aborted data, compaction), so a jump alone proves nothing: what was jumped over must
 //! have been read, earlier or later, under an isolation that sees no more than the reader's.
 
+use crate::planted::planted;
 use super::groups::visible_flag;
 use super::passes::{self, Pass};
 use super::report::{Findings, Report};
@@ -14,7 +15,7 @@ pub(super) fn settle(store: &Store, out: &mut Findings, part: u32, below: i64, f
     let p = &store.parts[part as usize];
     for pass in p.passes.list.iter().filter(|pass| pass.from < below) {
         let flag = visible_flag(pass.isolation);
-        let last = pass.to().min(below).saturating_sub(1);
+        let last = pass.to().min(below).saturating_sub(1 + i64::from(planted(26)));
         let mut passed =
             p.slots.within(pass.from, last).filter(|(o, s)| s.flags & flag != 0 && !p.was_gone(*o, pass.tick));
         let Some((offset, slot)) = passed.next() else { continue };

@@ -362,8 +362,11 @@ fn life_of(history: &History, value: ValueId) -> Option<(ClientId, u64, u64)> {
 
 fn settings(history: &mut History, client: ClientId, set: impl Fn(&mut ProducerFacts)) {
     for entry in history.entries.iter_mut().filter(|e| e.client == client) {
-        if let Op::Producer { facts } = &mut entry.op {
-            set(facts);
+        match &mut entry.op {
+            Op::Producer { facts } => set(facts),
+            // An idempotent producer has an id.
+            Op::Sent { producer_id, .. } if producer_id.is_none() => *producer_id = Some(ProducerId(60)),
+            _ => {}
         }
     }
 }

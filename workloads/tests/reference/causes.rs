@@ -106,10 +106,9 @@ impl Case<'_> {
     /// Compaction had removed the offset.
     pub fn compaction(&self) -> bool {
         let declared = self.laid.declared;
-        let Some(low) = self.low else { return false };
         (declared.recorded && declared.configured.compaction)
             || declared.compactions.iter().any(|c| {
-                c.source == *self.source && c.at <= self.at && c.removed.iter().any(|o| o.0 == low)
+                c.source == *self.source && c.at <= self.at && c.removed.iter().any(|o| self.low.is_none_or(|low| o.0 == low))
             })
     }
 
@@ -118,7 +117,7 @@ impl Case<'_> {
         let declared = self.laid.declared;
         let moved = (declared.recorded && declared.configured.deletion)
             || declared.log_starts.iter().any(|s| {
-                s.source == *self.source && s.at <= self.at && self.low.is_some_and(|low| low < s.offset.0)
+                s.source == *self.source && s.at <= self.at && self.low.is_none_or(|low| low < s.offset.0)
             });
         moved && !older_survives
     }
@@ -136,7 +135,12 @@ impl Case<'_> {
     /// The same, or another send of its partition was given up, upon which the producer sends anew, under a new epoch, what is
     /// still open there.
     pub fn sent_anew(&self, send: &Send) -> bool {
-        let given_up = self.laid.sends.iter().any(|x| {
+        self.given_up(send) || self.new_identity(send)
+    }
+
+    /// A send of its life and partition was given up while it was open.
+    fn given_up(&self, send: &Send) -> bool {
+        self.laid.sends.iter().any(|x| {
             x.value != send.value
                 && x.life == send.life
                 && x.facts.idempotent
@@ -144,11 +148,10 @@ impl Case<'_> {
                 && x.resolved.as_ref().is_some_and(|r| {
                     r.outcome != Outcome::Ok
                         && r.when.at <= self.at
-                        && send.invoked < r.when
-                        && send.resolved.as_ref().is_none_or(|own| own.when > r.when)
+                        && send.invoked.at <= r.when.at
+                        && send.resolved.as_ref().is_none_or(|end| end.when.at > r.when.at)
                 })
-        });
-        given_up || self.new_identity(send)
+        })
     }
 
     fn new_id(&self, send: &Send) -> bool {

@@ -35,17 +35,8 @@ fn case<'a>(laid: &'a Laid<'a>, source: &'a TopicPartition, at: u64, low: i64) -
     Case { laid, source, at, low: Some(low) }
 }
 
-/// The steps of readers over an offset of a partition.
-fn jumps_over<'a>(laid: &Laid<'_>, jumps: &'a [Jump], source: &TopicPartition, offset: i64) -> Vec<&'a Jump> {
-    let over = |j: &&Jump| {
-        let came = &laid.reads[j.came];
-        came.source == *source && j.due <= offset && offset < came.offset
-    };
-    jumps.iter().filter(over).collect()
-}
-
-/// lost-write: acknowledged at an offset, read by no reader anywhere, and a reader stepped over the offset, or found
-/// something else there.
+/// lost-write: acknowledged at an offset, read by no reader anywhere, and a reader came past the offset and got
+/// something above.
 /// unseen: acknowledged, not lost in that way, and a final read that had to meet it did not, nor did another final read.
 /// What was read at another place than it was acknowledged is unknown-read, and neither of the two.
 fn missing(laid: &Laid<'_>, said: &mut Said) {
@@ -54,19 +45,26 @@ fn missing(laid: &Laid<'_>, said: &mut Said) {
         let Some(source) = send.partition() else { continue };
         let acknowledged = send.acknowledged_at().map(|a| a.1);
         let read: Vec<_> = laid.reads_of(send.value).collect();
-        if acknowledged.is_some() && !read.is_empty() && laid.standing_ack(send).is_none() {
+        let astray = read.is_empty() && laid.seen(send);
+        if astray || (acknowledged.is_some() && laid.standing_ack(send).is_none()) {
             continue;
         }
         let begun = send.invoked.at;
         let mut lost = false;
         if let (Some(offset), true) = (acknowledged, read.is_empty()) {
-            let passed = jumps.iter().filter(|j| {
-                let came = &laid.reads[j.came];
-                came.source == source && j.due <= offset && offset <= came.offset
+            // The first record above it that the reader got after it had come past.
+            let passed = laid.stretches.iter().filter_map(|s| {
+                let past = jumps.iter().find(|j| {
+                    let came = &laid.reads[j.came];
+                    let over = came.source == source && j.due <= offset && offset <= came.offset;
+                    over && s.reads.contains(&j.came)
+                })?;
+                let above = s.reads.iter().find(|r| **r >= past.came && laid.reads[**r].offset > offset)?;
+                Some((past, *above))
             });
-            for jump in passed {
+            for (jump, above) in passed {
                 lost = true;
-                let at = laid.reads[jump.came].when.at;
+                let at = laid.reads[above].when.at;
                 let causes = gone(laid, send, &case(laid, &source, at, offset), begun, jump.before.is_some());
                 said.add(Subject::new("lost-write", &source).value(send.value), causes);
             }
@@ -84,11 +82,6 @@ fn missing(laid: &Laid<'_>, said: &mut Said) {
         for end in finals {
             let acknowledged_before = send.resolved.as_ref().is_some_and(|r| r.when < end.begun);
             if offset.is_none_or(|o| o >= end.to) && !acknowledged_before {
-                continue;
-            }
-            // A final reader that jumped over what another reader has read is a poll-skip.
-            let jumped = |o| jumps_over(laid, &jumps, &source, o).iter().any(|j| laid.reads[j.came].life == end.life);
-            if offset.is_some_and(jumped) {
                 continue;
             }
             let stretches = laid.stretches.iter().filter(|s| s.reads.iter().any(|r| laid.reads[*r].life == end.life));

@@ -256,10 +256,15 @@ impl<'a> Laid<'a> {
         self.reads.iter().filter(move |r| r.value == value && !self.is_unknown(r))
     }
 
+    /// Whether any reader got a send's value, wherever.
+    pub fn seen(&self, send: &Send) -> bool {
+        self.reads.iter().any(|r| r.value == send.value && r.when > send.invoked)
+    }
+
     /// Where a send's acknowledgement puts it, unless reading refutes that: the value was read, and never there.
     pub fn standing_ack(&self, send: &Send) -> Option<(TopicPartition, i64)> {
         let (source, offset) = send.acknowledged_at()?;
-        let read = self.reads_of(send.value).next().is_some();
+        let read = self.seen(send);
         let there = self.reads_of(send.value).any(|r| r.source == source && r.offset == offset);
         (there || !read).then_some((source, offset))
     }
