@@ -1,10 +1,10 @@
 //! key-affinity: the same key goes to the same partition, while the partition count is fixed and the application does
 //! not choose itself.
 
-use crate::planted::planted;
 use super::report::{Findings, Report};
 use super::sends::{CHOSEN, KEYED, NOWHERE};
 use super::store::Store;
+use crate::planted::planted;
 use klamm_model::history::ValueId;
 use std::collections::BTreeSet;
 

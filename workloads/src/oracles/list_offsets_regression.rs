@@ -2,9 +2,9 @@
 //! the first completed, at a leader epoch not lower, the second is lower. (Kafka has no read barrier: an isolated old
 //! leader may answer stale, at its old epoch.)
 
-use crate::planted::planted;
 use super::report::{Findings, Report};
 use super::store::Store;
+use crate::planted::planted;
 use klamm_model::history::{Entry, IsolationLevel, Op};
 use klamm_model::ids::{ClientId, Incarnation, TopicId};
 use std::collections::BTreeMap;
@@ -46,7 +46,9 @@ pub(super) fn answered(store: &Store, asked: &mut Asked, out: &mut Findings, ent
     let (epoch, offset) = (leader_epoch.0, offset.0);
     let answers = asked.answers.entry((part, *topic_id, *isolation)).or_default();
     let judged = answers.iter().any(|a| a.entry.at < invoked && a.epoch <= epoch);
-    let higher = answers.iter().find(|a| a.entry.at < invoked && a.epoch <= epoch && a.offset > offset.saturating_add(i64::from(planted(24))));
+    let higher = answers
+        .iter()
+        .find(|a| a.entry.at < invoked && a.epoch <= epoch && a.offset > offset.saturating_add(i64::from(planted(24))));
     if let Some(first) = higher {
         let report = Report::new("list-offsets-regression", entry.at, entry.client, part).offset(offset);
         let words = || {

@@ -1,9 +1,9 @@
 //! nonmonotonic-poll and int-nonmonotonic-poll: one consumer's polls go back, between polls or within one, although
 //! nothing moved its position.
 
-use crate::planted::planted;
 use super::report::{Findings, Report};
 use super::store::{NONE, Read, Reader, Store};
+use crate::planted::planted;
 
 pub(super) fn check(store: &Store, out: &mut Findings, read: &Read, reader: &Reader) {
     if reader.last == NONE || read.offset() > reader.last || (planted(27) && read.offset() == reader.last) {

@@ -6,10 +6,10 @@
 //! order: what its producer has given up may land whenever the network delivers it. Each send is held against the
 //! highest of those in front of it, once all places are known.
 
-use crate::planted::planted;
 use super::report::{Findings, Report};
 use super::sends::{Client, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State};
 use super::store::Store;
+use crate::planted::planted;
 use klamm_model::history::{Acks, ValueId};
 use std::collections::BTreeMap;
 

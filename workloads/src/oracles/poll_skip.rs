@@ -4,11 +4,11 @@
 //! Offsets have gaps (markers, aborted data, compaction), so a jump alone proves nothing: what was jumped over must
 //! have been read, earlier or later, under an isolation that sees no more than the reader's.
 
-use crate::planted::planted;
 use super::groups::visible_flag;
 use super::passes::{self, Pass};
 use super::report::{Findings, Report};
 use super::store::Store;
+use crate::planted::planted;
 
 /// What readers passed below `below`, which nothing more will be known of.
 pub(super) fn settle(store: &Store, out: &mut Findings, part: u32, below: i64, floors: &[i64]) {

@@ -1,10 +1,10 @@
 //! read-epoch-regression: leader epochs of records read decrease along a partition. A leader appends under its own
 //! epoch, so along a log epochs never fall, whoever reads it and when.
 
-use crate::planted::planted;
 use super::report::{Findings, Report};
 use super::slots::{EPOCHS, READ};
 use super::store::{Read, Store};
+use crate::planted::planted;
 
 /// Notes the epoch under which an offset is read, before the offset does.
 pub(super) fn read(store: &mut Store, read: &Read) {

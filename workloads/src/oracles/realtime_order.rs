@@ -2,9 +2,9 @@
 //!
 //! Each partition remembers its highest acknowledged offset over time, as far back as the oldest send that is open.
 
-use crate::planted::planted;
 use super::report::{Findings, Report};
 use super::store::{Acked, Store};
+use crate::planted::planted;
 use klamm_model::history::ValueId;
 
 /// So many moments are remembered before it is asked which of them still matter.

@@ -6,10 +6,10 @@
 //! one after the other stand there in reverse, and only the front is looked at for its time (`expiredBatches`). An older
 //! batch is given up together with the later one that stands before it, and not earlier.
 
-use crate::planted::planted;
 use super::report::{Findings, Report};
 use super::sends::{NOWHERE, State};
 use super::store::Store;
+use crate::planted::planted;
 use klamm_model::history::ValueId;
 use klamm_model::ids::ClientId;
 use klamm_model::units::Duration;

@@ -268,9 +268,8 @@ fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool 
     let of_reader = matches!(check, "nonmonotonic-poll" | "read-epoch-regression");
     let begun = facts.sends.iter().filter(|_| !of_reader).map(|s| s.invoked).min().unwrap_or(0);
     let touched = |at: u64| begun <= at || planted(2);
-    let stray = |at: u64| {
-        declared.leader_changes(facts).any(|c| c.at == at && c.deposed_by.is_none_or(|end| end >= begun))
-    };
+    let stray =
+        |at: u64| declared.leader_changes(facts).any(|c| c.at == at && c.deposed_by.is_none_or(|end| end >= begun));
     // Whatever takes a suffix leaves nothing of that leadership above what it took.
     let suffix = !(missing && facts.within_a_leadership) || planted(4);
     let first = facts.sends.first();
@@ -279,18 +278,23 @@ fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool 
         Cause::Acks1LeaderChange => {
             let happened = |s: &SendFacts| {
                 recorded
-                    || declared.leader_changes(facts).any(|c| c.deposed_by.is_none_or(|end| end >= s.invoked || planted(7)))
+                    || declared
+                        .leader_changes(facts)
+                        .any(|c| c.deposed_by.is_none_or(|end| end >= s.invoked || planted(7)))
                     || declared.losses(facts).any(|l| cut_from(l.from) && s.invoked <= l.at)
                     || declared.damages(facts).any(|d| d.covers(facts.offset) && s.invoked <= d.at)
             };
-            suffix && facts.sends.iter().any(|s| (s.may_go_with_its_leader() || planted(5)) && happened(s)) && !planted(6)
+            suffix
+                && facts.sends.iter().any(|s| (s.may_go_with_its_leader() || planted(5)) && happened(s))
+                && !planted(6)
         }
         Cause::UncleanElection => {
             let happened = declared.uncleans(facts).any(|u| cut_from(u.from) && (touched(u.at) || stray(u.at)));
             !planted(8) && suffix && (happened || (recorded && configured.unclean_election))
         }
         Cause::DataLoss => {
-            let lost = declared.losses(facts).any(|l| (l.beyond_budget || planted(3)) && cut_from(l.from) && touched(l.at));
+            let lost =
+                declared.losses(facts).any(|l| (l.beyond_budget || planted(3)) && cut_from(l.from) && touched(l.at));
             let damaged = declared.damages(facts).any(|d| d.beyond_budget && d.covers(facts.offset) && touched(d.at));
             !planted(9) && ((suffix && lost) || damaged)
         }
@@ -307,8 +311,12 @@ fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool 
                 || declared.compactions(facts).any(|c| c.covers(facts.offset) || planted(17)) && !planted(18)
         }
         Cause::Deletion => {
-            let deleted = |s: &LogStart| facts.offset.is_none_or(|offset| offset < s.offset || (planted(19) && offset == s.offset));
-            (!facts.older_survives || planted(20)) && !planted(21) && ((recorded && configured.deletion) || declared.log_starts(facts).any(deleted))
+            let deleted = |s: &LogStart| {
+                facts.offset.is_none_or(|offset| offset < s.offset || (planted(19) && offset == s.offset))
+            };
+            (!facts.older_survives || planted(20))
+                && !planted(21)
+                && ((recorded && configured.deletion) || declared.log_starts(facts).any(deleted))
         }
         Cause::PositionMoved => matches!(facts.boundary, Some(PositionReason::Seek | PositionReason::Reset)),
         Cause::OffsetsAltered => facts.app.offsets_altered,

@@ -36,23 +36,25 @@ struct Target {
     low: i64,
 }
 
-/// Alters a history.
-pub fn alter(history: &mut History, dice: &mut Dice) {
-    let themes: Vec<(&str, Option<Cause>)> = THEMES
-        .iter()
-        .flat_map(|(check, causes)| {
-            let alone = std::iter::once((*check, None));
-            alone.chain(causes.iter().map(|cause| (*check, Some(*cause))))
-        })
-        .collect();
-    if dice.chance(94) {
-        let (check, cause) = themes[dice.below(themes.len())];
+/// Each check alone, and with each of its causes.
+pub fn themes() -> Vec<(&'static str, Option<Cause>)> {
+    let with_causes = |(check, causes): &(&'static str, &[Cause])| {
+        let check = *check;
+        std::iter::once((check, None)).chain(causes.iter().map(move |c| (check, Some(*c)))).collect::<Vec<_>>()
+    };
+    THEMES.iter().flat_map(with_causes).collect()
+}
+
+/// Alters a history, towards an aim or at random.
+pub fn alter(history: &mut History, dice: &mut Dice, aim: Option<(&'static str, Option<Cause>)>) {
+    if let Some((check, cause)) = aim {
         let target = fire(check, history, dice);
         if let (Some(target), Some(cause)) = (target, cause) {
             bring_about(cause, check, &target, history, dice);
         }
     }
-    if dice.chance(12) {
+    let more = if aim.is_some() { usize::from(dice.chance(12)) } else { dice.below(4) };
+    for _ in 0..more {
         at_random(history, dice);
     }
 }
@@ -155,11 +157,8 @@ fn fire(check: &str, history: &mut History, dice: &mut Dice) -> Option<Target> {
             let (r, source, _) = record(history, at);
             let copy = *r;
             // Another copy above everything, as the final reader or any other sees it.
-            let polls: Vec<usize> = records(history)
-                .into_iter()
-                .filter(|r| record(history, *r).1 == source)
-                .map(|r| r.0)
-                .collect();
+            let polls: Vec<usize> =
+                records(history).into_iter().filter(|r| record(history, *r).1 == source).map(|r| r.0).collect();
             let poll = dice.pick(&polls)?;
             if let Op::Poll { records, .. } = &mut history.entries[poll].op {
                 let last = *records.last()?;
@@ -224,9 +223,10 @@ fn fire(check: &str, history: &mut History, dice: &mut Dice) -> Option<Target> {
             let mut candidates = Vec::new();
             for a in &all {
                 for b in all.iter().filter(|b| b.1 > a.1 && b.1.client() == a.1.client() && b.3 == a.3) {
-                    let begun = history.entries.iter().position(
-                        |e| matches!(&e.op, Op::Send { value, .. } if *value == b.1),
-                    )?;
+                    let begun = history
+                        .entries
+                        .iter()
+                        .position(|e| matches!(&e.op, Op::Send { value, .. } if *value == b.1))?;
                     if check == "nonmonotonic-send" || (begun > a.0 && a.4.is_some() && b.4.is_some()) {
                         candidates.push((*a, *b));
                     }
@@ -341,7 +341,13 @@ fn exchange(history: &mut History, a: ValueId, b: ValueId) {
     for entry in &mut history.entries {
         if let Op::Poll { records, .. } = &mut entry.op {
             for r in records {
-                r.value = if r.value == a { b } else if r.value == b { a } else { r.value };
+                r.value = if r.value == a {
+                    b
+                } else if r.value == b {
+                    a
+                } else {
+                    r.value
+                };
             }
         }
     }

@@ -65,9 +65,10 @@ impl Case<'_> {
     /// A declared loss beyond what replication survives.
     pub fn loss(&self, begun: u64) -> bool {
         let declared = self.laid.declared;
-        let lost = declared.losses.iter().any(|l| {
-            l.beyond_budget && l.source == *self.source && self.cut(l.at, l.from.map(|o| o.0), begun)
-        });
+        let lost = declared
+            .losses
+            .iter()
+            .any(|l| l.beyond_budget && l.source == *self.source && self.cut(l.at, l.from.map(|o| o.0), begun));
         lost || self.damage(begun)
     }
 
@@ -108,7 +109,9 @@ impl Case<'_> {
         let declared = self.laid.declared;
         (declared.recorded && declared.configured.compaction)
             || declared.compactions.iter().any(|c| {
-                c.source == *self.source && c.at <= self.at && c.removed.iter().any(|o| self.low.is_none_or(|low| o.0 == low))
+                c.source == *self.source
+                    && c.at <= self.at
+                    && c.removed.iter().any(|o| self.low.is_none_or(|low| o.0 == low))
             })
     }
 
@@ -116,9 +119,10 @@ impl Case<'_> {
     pub fn deletion(&self, older_survives: bool) -> bool {
         let declared = self.laid.declared;
         let moved = (declared.recorded && declared.configured.deletion)
-            || declared.log_starts.iter().any(|s| {
-                s.source == *self.source && s.at <= self.at && self.low.is_none_or(|low| low < s.offset.0)
-            });
+            || declared
+                .log_starts
+                .iter()
+                .any(|s| s.source == *self.source && s.at <= self.at && self.low.is_none_or(|low| low < s.offset.0));
         moved && !older_survives
     }
 
@@ -170,9 +174,10 @@ impl Case<'_> {
             let (from, to) = (w[0].0, w[1].0);
             from.at <= self.at
                 && send.invoked <= to
-                && send.resolved.as_ref().is_none_or(|own| {
-                    own.when > from || (own.when == from && own.outcome == Outcome::Info)
-                })
+                && send
+                    .resolved
+                    .as_ref()
+                    .is_none_or(|own| own.when > from || (own.when == from && own.outcome == Outcome::Info))
         })
     }
 

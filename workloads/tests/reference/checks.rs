@@ -101,9 +101,11 @@ fn gone(laid: &Laid<'_>, send: &Send, case: &Case<'_>, begun: u64, older_survive
     let above = |r: &&super::laid::Read| r.source == *case.source && case.low.is_some_and(|low| r.offset > low);
     let survivors: Vec<i32> = laid.reads.iter().filter(above).map(|r| r.epoch).collect();
     // A cut takes a suffix of a leadership: it leaves no two records of one leadership around what it took.
-    let within = laid.reads.iter().filter(|r| r.source == *case.source).any(|below| {
-        case.low.is_some_and(|low| below.offset < low) && survivors.contains(&below.epoch)
-    });
+    let within = laid
+        .reads
+        .iter()
+        .filter(|r| r.source == *case.source)
+        .any(|below| case.low.is_some_and(|low| below.offset < low) && survivors.contains(&below.epoch));
     case.among(&[
         (Cause::A1, !within && case.one_ack(send, &survivors)),
         (Cause::U, !within && case.unclean(begun)),
@@ -119,10 +121,8 @@ fn failed_write_visible(laid: &Laid<'_>, said: &mut Said) {
         for read in laid.reads.iter().filter(|r| r.value == send.value && r.when > send.invoked) {
             let resolved = send.resolved.as_ref().map_or(0, |r| r.when.at);
             let case = case(laid, &read.source, read.when.at.max(resolved), read.offset);
-            let causes = case.among(&[
-                (Cause::U, case.unclean(send.invoked.at)),
-                (Cause::L, case.loss(send.invoked.at)),
-            ]);
+            let causes =
+                case.among(&[(Cause::U, case.unclean(send.invoked.at)), (Cause::L, case.loss(send.invoked.at))]);
             said.add(Subject::new("failed-write-visible", &read.source).value(send.value), causes);
         }
     }
@@ -172,8 +172,7 @@ fn inconsistent_offsets(laid: &Laid<'_>, said: &mut Said) {
         let begun = sends.iter().map(|s| s.invoked.at).min().unwrap_or(0);
         let case = case(laid, &a.0, a.3.at.max(b.3.at), a.1);
         let one_ack = [a, b].iter().any(|s| s.4 && laid.send(s.2).is_some_and(|send| case.one_ack(send, &[])));
-        let causes =
-            case.among(&[(Cause::U, case.unclean(begun)), (Cause::L, case.loss(begun)), (Cause::A1, one_ack)]);
+        let causes = case.among(&[(Cause::U, case.unclean(begun)), (Cause::L, case.loss(begun)), (Cause::A1, one_ack)]);
         said.add(Subject::new("inconsistent-offsets", &a.0).offset(a.1), causes);
     }
 }
@@ -249,12 +248,15 @@ fn poll_skip(laid: &Laid<'_>, said: &mut Said) {
                 ("int-poll-skip", case.among(&[(Cause::C, case.compaction())]))
             } else {
                 let older = jump.before.is_some();
-                ("poll-skip", case.among(&[
-                    (Cause::C, case.compaction()),
-                    (Cause::D, case.deletion(older)),
-                    (Cause::U, case.unclean(begun)),
-                    (Cause::L, case.loss(begun)),
-                ]))
+                (
+                    "poll-skip",
+                    case.among(&[
+                        (Cause::C, case.compaction()),
+                        (Cause::D, case.deletion(older)),
+                        (Cause::U, case.unclean(begun)),
+                        (Cause::L, case.loss(begun)),
+                    ]),
+                )
             };
             said.add(Subject::new(check, &came.source).reader(came.life.0.0).offset(read.offset), causes);
         }
@@ -329,11 +331,8 @@ fn next_offset_divergence(laid: &Laid<'_>, said: &mut Said) {
         }
         let case = case(laid, &a.source, far.when.at, near.offset);
         let begun = laid.send(near.value).map_or(0, |s| s.invoked.at);
-        let causes = case.among(&[
-            (Cause::C, case.compaction()),
-            (Cause::U, case.unclean(begun)),
-            (Cause::L, case.loss(begun)),
-        ]);
+        let causes =
+            case.among(&[(Cause::C, case.compaction()), (Cause::U, case.unclean(begun)), (Cause::L, case.loss(begun))]);
         said.add(Subject::new("next-offset-divergence", &a.source).offset(near.offset), causes);
     }
 }
@@ -415,4 +414,3 @@ fn sources(laid: &Laid<'_>) -> Vec<TopicPartition> {
 fn pairs<T: Copy>(list: &[T]) -> Vec<(T, T)> {
     (0..list.len()).flat_map(|i| (i + 1..list.len()).map(move |j| (list[i], list[j]))).collect()
 }
-

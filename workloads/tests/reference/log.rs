@@ -175,9 +175,8 @@ impl World<'_> {
         let facts = self.producer(self.open[i].client).facts.clone();
         if facts.idempotent || facts.max_in_flight == 1 {
             let (client, partition) = (self.open[i].client, self.open[i].partition);
-            let first = self.open.iter().position(|o| {
-                (o.client, o.partition) == (client, partition) && o.landed.is_empty()
-            });
+            let first =
+                self.open.iter().position(|o| (o.client, o.partition) == (client, partition) && o.landed.is_empty());
             i = first.unwrap_or(i);
         }
         if !self.open[i].landed.is_empty() {
@@ -204,7 +203,13 @@ impl World<'_> {
         let offset = log.end;
         log.end += 1;
         o.landed.push(offset);
-        log.records.push(Record { offset, epoch: log.epoch, value: o.value, key: o.key, safe: facts.acks == Acks::All });
+        log.records.push(Record {
+            offset,
+            epoch: log.epoch,
+            value: o.value,
+            key: o.key,
+            safe: facts.acks == Acks::All,
+        });
     }
 
     fn resolve(&mut self) {
@@ -311,15 +316,19 @@ impl World<'_> {
         let (offset, epoch) = (log.end, log.epoch);
         let isolation =
             if self.dice.chance(70) { IsolationLevel::ReadCommitted } else { IsolationLevel::ReadUncommitted };
-        self.push(client, 1, Op::ListOffsets {
-            ask,
-            source: source(partition),
-            topic_id: None,
-            isolation,
-            query: -1,
-            offset: Offset(offset),
-            leader_epoch: LeaderEpoch(epoch),
-        });
+        self.push(
+            client,
+            1,
+            Op::ListOffsets {
+                ask,
+                source: source(partition),
+                topic_id: None,
+                isolation,
+                query: -1,
+                offset: Offset(offset),
+                leader_epoch: LeaderEpoch(epoch),
+            },
+        );
     }
 
     fn change_leader(&mut self) {
