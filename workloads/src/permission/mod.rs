@@ -314,7 +314,7 @@ fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool 
             let deleted = |s: &LogStart| {
                 facts.offset.is_none_or(|offset| offset < s.offset || (planted(19) && offset == s.offset))
             };
-            (!facts.older_survives || planted(20))
+            !facts.older_survives
                 && !planted(21)
                 && ((recorded && configured.deletion) || declared.log_starts(facts).any(deleted))
         }
