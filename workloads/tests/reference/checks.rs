@@ -1,7 +1,7 @@
 //! Each check, stated over all pairs. Small histories only: nothing here minds its cost.
 
 use super::causes::{Case, Cause};
-use super::laid::{Jump, Laid, Send};
+use super::laid::{Laid, Send};
 use super::verdict::{Said, Subject};
 use klamm_model::history::{IsolationLevel, Outcome, TopicPartition};
 
