@@ -5,3 +5,4 @@ pub mod history;
 pub mod load;
 pub mod oracles;
 pub mod permission;
+pub mod planted;

@@ -4,13 +4,15 @@ use super::places;
 use super::report::{Findings, Report};
 use super::sends::State;
 use super::store::Store;
+use crate::planted::planted;
 use klamm_model::history::ValueId;
 
 /// The history ends. Returns how many failed sends there are that could have been read.
 pub(super) fn end(store: &Store, out: &mut Findings) -> u64 {
     let mut failed = 0;
     for client in store.clients() {
-        for (index, send) in client.all().filter(|(_, s)| s.state == State::Failed) {
+        for (index, send) in client.all().filter(|(_, s)| s.state == State::Failed && !(planted(33) && s.attempts > 1))
+        {
             failed += 1;
             let value = ValueId::new(client.id, index).0;
             if store.is_read(value) {

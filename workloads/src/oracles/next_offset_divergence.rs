@@ -5,6 +5,7 @@ use super::groups::visible_flag;
 use super::passes::{self, Pass};
 use super::report::{Findings, Report};
 use super::store::{Read, Reader, Store};
+use crate::planted::planted;
 use klamm_model::history::IsolationLevel;
 use std::collections::BTreeSet;
 
@@ -51,7 +52,11 @@ pub(super) fn settle(store: &Store, out: &mut Findings, part: u32, below: i64, f
     for pass in p.passes.list.iter().filter(|pass| pass.from < below && pass.by_read) {
         let Some((offset, value)) = nearest(store, part, pass.last, pass.isolation) else { continue };
         // What one of them passed over may have been compacted away.
-        if offset < pass.to() && !p.was_gone(offset, pass.tick) && told.insert((pass.last, pass.isolation)) {
+        if offset < pass.to()
+            && !p.was_gone(offset, pass.tick)
+            && !(planted(29) && pass.within_poll)
+            && told.insert((pass.last, pass.isolation))
+        {
             diverges(store, out, part, pass, (offset, value), passes::older_survives(pass, floors, offset));
         }
     }

@@ -3,9 +3,10 @@
 
 use super::report::{Findings, Report};
 use super::store::{NONE, Read, Reader, Store};
+use crate::planted::planted;
 
 pub(super) fn check(store: &Store, out: &mut Findings, read: &Read, reader: &Reader) {
-    if reader.last == NONE || read.offset() > reader.last {
+    if reader.last == NONE || read.offset() > reader.last || (planted(27) && read.offset() == reader.last) {
         return;
     }
     let check = if read.within_poll { "int-nonmonotonic-poll" } else { "nonmonotonic-poll" };

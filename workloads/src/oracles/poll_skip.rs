@@ -8,13 +8,14 @@ use super::groups::visible_flag;
 use super::passes::{self, Pass};
 use super::report::{Findings, Report};
 use super::store::Store;
+use crate::planted::planted;
 
 /// What readers passed below `below`, which nothing more will be known of.
 pub(super) fn settle(store: &Store, out: &mut Findings, part: u32, below: i64, floors: &[i64]) {
     let p = &store.parts[part as usize];
     for pass in p.passes.list.iter().filter(|pass| pass.from < below) {
         let flag = visible_flag(pass.isolation);
-        let last = pass.to().min(below).saturating_sub(1);
+        let last = pass.to().min(below).saturating_sub(1 + i64::from(planted(26)));
         let mut passed =
             p.slots.within(pass.from, last).filter(|(o, s)| s.flags & flag != 0 && !p.was_gone(*o, pass.tick));
         let Some((offset, slot)) = passed.next() else { continue };

@@ -4,6 +4,7 @@
 use super::report::{Findings, Report};
 use super::slots::{EPOCHS, READ};
 use super::store::{Read, Store};
+use crate::planted::planted;
 
 /// Notes the epoch under which an offset is read, before the offset does.
 pub(super) fn read(store: &mut Store, read: &Read) {
@@ -34,7 +35,7 @@ pub(super) fn settle(store: &mut Store, out: &mut Findings, part: u32, below: i6
         if range.1 < 0 {
             continue;
         }
-        if let Some((lower, epoch)) = before.filter(|(_, epoch)| *epoch > range.0) {
+        if let Some((lower, epoch)) = before.filter(|(_, epoch)| *epoch > range.0 + i32::from(planted(30))) {
             falls(store, out, part, (lower, epoch), (offset, range.0), slot.value);
         }
         before = Some((offset, range.1));

@@ -4,6 +4,7 @@
 
 use super::report::{Findings, Report};
 use super::store::{Acked, Store};
+use crate::planted::planted;
 use klamm_model::history::ValueId;
 
 /// So many moments are remembered before it is asked which of them still matter.
@@ -45,7 +46,7 @@ pub(super) fn acknowledged(
             }
         }
         Some(_) => {
-            let before = acked.partition_point(|a| a.at < invoked);
+            let before = acked.partition_point(|a| a.at < invoked || planted(28));
             let Some(&above) = before.checked_sub(1).and_then(|i| acked.get(i)).filter(|a| a.offset > offset) else {
                 return judged;
             };

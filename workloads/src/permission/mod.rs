@@ -152,7 +152,7 @@ impl SendFacts {
     }
     /// It was sent more than once, and no broker tells the copies apart.
     fn is_repeated(&self) -> bool {
-        !self.idempotent && self.attempts > 1
+        (!self.idempotent || planted(12)) && (self.attempts > 1 || planted(13))
     }
     /// Whether it was open at a moment.
     fn is_open_at(&self, at: u64) -> bool {
@@ -231,6 +231,8 @@ pub fn permitted(check: &str, facts: &Facts, declared: &Declared) -> Option<Caus
         .find(|&cause| holds(cause, check, facts, declared))
 }
 
+use crate::planted::planted;
+
 /// Checks that say that something is not there. What is cut or lost, is so from an offset up.
 const MISSING: &[&str] = &["lost-write", "unseen", "compacted-value"];
 
@@ -246,6 +248,9 @@ const DISORDER: &[&str] = &[
     "poll-skip",
     "realtime-order",
     "next-offset-divergence",
+    "nonmonotonic-poll",
+    "read-epoch-regression",
+    "list-offsets-regression",
 ];
 
 /// Whether `cause` is true of this finding.
@@ -255,47 +260,63 @@ fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool 
     let missing = MISSING.contains(&check);
     let bounded = missing || DISORDER.contains(&check);
     let cut_from = |from: Option<Offset>| match (bounded, facts.offset, from) {
-        (true, Some(offset), Some(from)) => offset >= from,
+        (true, Some(offset), Some(from)) => offset >= from || planted(1),
         _ => true,
     };
+    // Nor does it touch a send that began later, but for those that an older leader takes until it is deposed.
+    // A reader's way may be touched by what stands there since.
+    let of_reader = matches!(check, "nonmonotonic-poll" | "read-epoch-regression");
+    let begun = facts.sends.iter().filter(|_| !of_reader).map(|s| s.invoked).min().unwrap_or(0);
+    let touched = |at: u64| begun <= at || planted(2);
+    let stray =
+        |at: u64| declared.leader_changes(facts).any(|c| c.at == at && c.deposed_by.is_none_or(|end| end >= begun));
     // Whatever takes a suffix leaves nothing of that leadership above what it took.
-    let suffix = !(missing && facts.within_a_leadership);
+    let suffix = !(missing && facts.within_a_leadership) || planted(4);
     let first = facts.sends.first();
     match cause {
         Cause::Acks0 => facts.sends.iter().any(|s| s.acks == Acks::None && !s.read),
         Cause::Acks1LeaderChange => {
             let happened = |s: &SendFacts| {
                 recorded
-                    || declared.leader_changes(facts).any(|c| c.deposed_by.is_none_or(|end| end >= s.invoked))
-                    || declared.losses(facts).any(|l| cut_from(l.from))
-                    || declared.damages(facts).any(|d| d.covers(facts.offset))
+                    || declared
+                        .leader_changes(facts)
+                        .any(|c| c.deposed_by.is_none_or(|end| end >= s.invoked || planted(7)))
+                    || declared.losses(facts).any(|l| cut_from(l.from) && s.invoked <= l.at)
+                    || declared.damages(facts).any(|d| d.covers(facts.offset) && s.invoked <= d.at)
             };
-            suffix && facts.sends.iter().any(|s| s.may_go_with_its_leader() && happened(s))
+            suffix
+                && facts.sends.iter().any(|s| (s.may_go_with_its_leader() || planted(5)) && happened(s))
+                && !planted(6)
         }
         Cause::UncleanElection => {
-            let happened = declared.uncleans(facts).any(|u| cut_from(u.from));
-            suffix && (happened || (recorded && configured.unclean_election))
+            let happened = declared.uncleans(facts).any(|u| cut_from(u.from) && (touched(u.at) || stray(u.at)));
+            !planted(8) && suffix && (happened || (recorded && configured.unclean_election))
         }
         Cause::DataLoss => {
-            let lost = declared.losses(facts).any(|l| l.beyond_budget && cut_from(l.from));
-            let damaged = declared.damages(facts).any(|d| d.beyond_budget && d.covers(facts.offset));
-            (suffix && lost) || damaged
+            let lost =
+                declared.losses(facts).any(|l| (l.beyond_budget || planted(3)) && cut_from(l.from) && touched(l.at));
+            let damaged = declared.damages(facts).any(|d| d.beyond_budget && d.covers(facts.offset) && touched(d.at));
+            !planted(9) && ((suffix && lost) || damaged)
         }
-        Cause::AmbiguousRetry => first.is_some_and(SendFacts::is_repeated),
+        Cause::AmbiguousRetry => first.is_some_and(SendFacts::is_repeated) && !planted(10),
         // A retry comes late: it is the earlier send that lands behind the later one.
-        Cause::AmbiguousRetryInFlight => first.is_some_and(|s| s.is_repeated() && s.max_in_flight > 1),
+        Cause::AmbiguousRetryInFlight => first.is_some_and(|s| s.is_repeated() && (s.max_in_flight > 1 || planted(11))),
         Cause::NewProducerIdentity => first.is_some_and(|s| {
             // A new epoch fences what is under way under the old one; only another id lets sends overtake each other.
-            let renewed = if facts.sends.len() > 1 { s.unfenced } else { s.renewed };
-            renewed || declared.expiries(facts).any(|e| s.is_open_at(e.at))
+            let renewed = if facts.sends.len() > 1 && !planted(14) { s.unfenced } else { s.renewed };
+            renewed || declared.expiries(facts).any(|e| s.is_open_at(e.at) || planted(15)) && !planted(16)
         }),
         Cause::Compaction => {
             (recorded && configured.compaction && facts.superseded != Some(false))
-                || declared.compactions(facts).any(|c| c.covers(facts.offset))
+                || declared.compactions(facts).any(|c| c.covers(facts.offset) || planted(17)) && !planted(18)
         }
         Cause::Deletion => {
-            let deleted = |s: &LogStart| facts.offset.is_none_or(|offset| offset < s.offset);
-            !facts.older_survives && ((recorded && configured.deletion) || declared.log_starts(facts).any(deleted))
+            let deleted = |s: &LogStart| {
+                facts.offset.is_none_or(|offset| offset < s.offset || (planted(19) && offset == s.offset))
+            };
+            !facts.older_survives
+                && !planted(21)
+                && ((recorded && configured.deletion) || declared.log_starts(facts).any(deleted))
         }
         Cause::PositionMoved => matches!(facts.boundary, Some(PositionReason::Seek | PositionReason::Reset)),
         Cause::OffsetsAltered => facts.app.offsets_altered,

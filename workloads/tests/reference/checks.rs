@@ -1,0 +1,416 @@
+//! Each check, stated over all pairs. Small histories only: nothing here minds its cost.
+
+use super::causes::{Case, Cause};
+use super::laid::{Laid, Send};
+use super::verdict::{Said, Subject};
+use klamm_model::history::{IsolationLevel, Outcome, TopicPartition};
+
+/// How much longer than promised a send may take.
+pub const SLACK: u64 = 1_000_000_000;
+
+pub fn all(laid: &Laid<'_>) -> Said {
+    let mut said = Said::default();
+    for check in [
+        missing,
+        failed_write_visible,
+        duplicate,
+        inconsistent_offsets,
+        unknown_read,
+        nonmonotonic_send,
+        poll_skip,
+        nonmonotonic_poll,
+        realtime_order,
+        next_offset_divergence,
+        read_epoch_regression,
+        list_offsets_regression,
+        key_affinity,
+        send_resolves,
+    ] {
+        check(laid, &mut said);
+    }
+    said
+}
+
+fn case<'a>(laid: &'a Laid<'a>, source: &'a TopicPartition, at: u64, low: i64) -> Case<'a> {
+    Case { laid, source, at, low: Some(low) }
+}
+
+/// lost-write: acknowledged at an offset, read by no reader anywhere, and a reader came past the offset and got
+/// something above.
+/// unseen: acknowledged, not lost in that way, and a final read that had to meet it did not, nor did another final read.
+/// What was read at another place than it was acknowledged is unknown-read, and neither of the two.
+fn missing(laid: &Laid<'_>, said: &mut Said) {
+    let jumps = laid.steps();
+    for send in laid.sends.iter().filter(|s| s.outcome() == Some(Outcome::Ok)) {
+        let Some(source) = send.partition() else { continue };
+        let acknowledged = send.acknowledged_at().map(|a| a.1);
+        let read: Vec<_> = laid.reads_of(send.value).collect();
+        let astray = read.is_empty() && laid.seen(send);
+        if astray || (acknowledged.is_some() && laid.standing_ack(send).is_none()) {
+            continue;
+        }
+        let begun = send.invoked.at;
+        let mut lost = false;
+        if let (Some(offset), true) = (acknowledged, read.is_empty()) {
+            // The first record above it that the reader got after it had come past.
+            let passed = laid.stretches.iter().filter_map(|s| {
+                let past = jumps.iter().find(|j| {
+                    let came = &laid.reads[j.came];
+                    let over = came.source == source && j.due <= offset && offset <= came.offset;
+                    over && s.reads.contains(&j.came)
+                })?;
+                let above = s.reads.iter().find(|r| **r >= past.came && laid.reads[**r].offset > offset)?;
+                Some((past, *above))
+            });
+            for (jump, above) in passed {
+                lost = true;
+                let at = laid.reads[above].when.at;
+                let causes = gone(laid, send, &case(laid, &source, at, offset), begun, jump.before.is_some());
+                said.add(Subject::new("lost-write", &source).value(send.value), causes);
+            }
+        }
+        if lost {
+            continue;
+        }
+        // Where it must have lain.
+        let offset = acknowledged.into_iter().chain(read.iter().map(|r| r.offset)).max();
+        let finals: Vec<_> = laid.finals.iter().filter(|f| f.source == source).collect();
+        let met = |life| laid.reads_of(send.value).any(|r| r.life == life);
+        if finals.iter().any(|f| met(f.life)) {
+            continue;
+        }
+        for end in finals {
+            let acknowledged_before = send.resolved.as_ref().is_some_and(|r| r.when < end.begun);
+            if offset.is_none_or(|o| o >= end.to) && !acknowledged_before {
+                continue;
+            }
+            let stretches = laid.stretches.iter().filter(|s| s.reads.iter().any(|r| laid.reads[*r].life == end.life));
+            let older = stretches.flat_map(|s| &s.reads).any(|r| {
+                let r = &laid.reads[*r];
+                r.source == source && r.when >= end.begun && offset.is_some_and(|o| r.offset < o)
+            });
+            let case = Case { laid, source: &source, at: end.when.at, low: offset };
+            let causes = gone(laid, send, &case, begun, older);
+            said.add(Subject::new("unseen", &source).value(send.value), causes);
+        }
+    }
+}
+
+/// What permits that an acknowledged record is missing.
+fn gone(laid: &Laid<'_>, send: &Send, case: &Case<'_>, begun: u64, older_survives: bool) -> Vec<Cause> {
+    let above = |r: &&super::laid::Read| r.source == *case.source && case.low.is_some_and(|low| r.offset > low);
+    let survivors: Vec<i32> = laid.reads.iter().filter(above).map(|r| r.epoch).collect();
+    // A cut takes a suffix of a leadership: it leaves no two records of one leadership around what it took.
+    let within = laid
+        .reads
+        .iter()
+        .filter(|r| r.source == *case.source)
+        .any(|below| case.low.is_some_and(|low| below.offset < low) && survivors.contains(&below.epoch));
+    case.among(&[
+        (Cause::A1, !within && case.one_ack(send, &survivors)),
+        (Cause::U, !within && case.unclean(begun)),
+        (Cause::L, if within { case.damage(begun) } else { case.loss(begun) }),
+        (Cause::C, case.compaction()),
+        (Cause::D, case.deletion(older_survives)),
+    ])
+}
+
+/// Some reader read a value whose send failed.
+fn failed_write_visible(laid: &Laid<'_>, said: &mut Said) {
+    for send in laid.sends.iter().filter(|s| s.outcome() == Some(Outcome::Fail)) {
+        for read in laid.reads.iter().filter(|r| r.value == send.value && r.when > send.invoked) {
+            let resolved = send.resolved.as_ref().map_or(0, |r| r.when.at);
+            let case = case(laid, &read.source, read.when.at.max(resolved), read.offset);
+            let causes =
+                case.among(&[(Cause::U, case.unclean(send.invoked.at)), (Cause::L, case.loss(send.invoked.at))]);
+            said.add(Subject::new("failed-write-visible", &read.source).value(send.value), causes);
+        }
+    }
+}
+
+/// A value was read at two offsets of a partition.
+fn duplicate(laid: &Laid<'_>, said: &mut Said) {
+    for send in &laid.sends {
+        for (a, b) in pairs(&laid.reads_of(send.value).collect::<Vec<_>>()) {
+            if a.source != b.source || a.offset == b.offset {
+                continue;
+            }
+            let case = case(laid, &a.source, a.when.at.max(b.when.at), a.offset.min(b.offset));
+            let causes = twice(&case, send);
+            said.add(Subject::new("duplicate", &a.source).value(send.value), causes);
+        }
+    }
+}
+
+/// What permits that a send has two copies, or one elsewhere than it was acknowledged.
+fn twice(case: &Case<'_>, send: &Send) -> Vec<Cause> {
+    case.among(&[
+        (Cause::ND, case.ambiguous(send)),
+        (Cause::NI, case.sent_anew(send)),
+        (Cause::U, case.unclean(send.invoked.at)),
+        (Cause::L, case.loss(send.invoked.at)),
+    ])
+}
+
+/// Two values at one offset of a partition, by reading or by acknowledgement.
+fn inconsistent_offsets(laid: &Laid<'_>, said: &mut Said) {
+    // (partition, offset, value, moment, by acknowledgement)
+    let mut sightings = Vec::new();
+    for read in &laid.reads {
+        sightings.push((read.source.clone(), read.offset, read.value, read.when, false));
+    }
+    for send in &laid.sends {
+        if let (Some((source, offset)), Some(resolved)) = (laid.standing_ack(send), &send.resolved) {
+            sightings.push((source, offset, send.value, resolved.when, true));
+        }
+    }
+    for (a, b) in pairs(&sightings.iter().collect::<Vec<_>>()) {
+        if a.0 != b.0 || a.1 != b.1 || a.2 == b.2 {
+            continue;
+        }
+        let sends: Vec<&Send> = [a.2, b.2].iter().filter_map(|v| laid.send(*v)).collect();
+        let begun = sends.iter().map(|s| s.invoked.at).min().unwrap_or(0);
+        let case = case(laid, &a.0, a.3.at.max(b.3.at), a.1);
+        let one_ack = [a, b].iter().any(|s| s.4 && laid.send(s.2).is_some_and(|send| case.one_ack(send, &[])));
+        let causes = case.among(&[(Cause::U, case.unclean(begun)), (Cause::L, case.loss(begun)), (Cause::A1, one_ack)]);
+        said.add(Subject::new("inconsistent-offsets", &a.0).offset(a.1), causes);
+    }
+}
+
+/// A value that nothing had sent when it was read, or in another topic or partition than it was sent to, or elsewhere than
+/// it was acknowledged.
+fn unknown_read(laid: &Laid<'_>, said: &mut Said) {
+    for read in &laid.reads {
+        let subject = Subject::new("unknown-read", &read.source).value(read.value);
+        let Some(send) = laid.send(read.value).filter(|_| !laid.is_unknown(read)) else {
+            said.add(subject, Vec::new());
+            continue;
+        };
+        // Read at its acknowledged offset and at another, it is a duplicate.
+        if let (Some((_, offset)), Some(resolved), None) =
+            (send.acknowledged_at(), &send.resolved, laid.standing_ack(send))
+        {
+            let case = case(laid, &read.source, read.when.at.max(resolved.when.at), offset.min(read.offset));
+            said.add(subject, twice(&case, send));
+        }
+    }
+}
+
+/// Of two sends of one life to one partition, the later lies lower.
+fn nonmonotonic_send(laid: &Laid<'_>, said: &mut Said) {
+    // What failed, or was given up without idempotence, is held to no order.
+    let held = |s: &&Send| match s.outcome() {
+        Some(Outcome::Ok) => true,
+        Some(Outcome::Fail) => false,
+        _ => s.facts.idempotent,
+    };
+    for earlier in laid.sends.iter().filter(held) {
+        for later in laid.sends.iter().filter(held).filter(|s| s.life == earlier.life && s.invoked > earlier.invoked) {
+            for source in sources(laid).into_iter().filter(|s| s.topic == earlier.topic && s.topic == later.topic) {
+                let (Some((high, seen_high)), Some((low, seen_low))) =
+                    (laid.place(earlier, &source), laid.place(later, &source))
+                else {
+                    continue;
+                };
+                if low >= high {
+                    continue;
+                }
+                let begun = earlier.invoked.at;
+                let case = case(laid, &source, seen_high.at.max(seen_low.at), low);
+                let several = earlier.facts.max_in_flight > 1;
+                let causes = case.among(&[
+                    (Cause::ND5, several && case.ambiguous(earlier)),
+                    (Cause::NI, case.new_identity(earlier)),
+                    (Cause::A1, case.one_ack(earlier, &[]) || case.one_ack(later, &[])),
+                    (Cause::U, case.unclean(begun)),
+                    (Cause::L, case.loss(begun)),
+                ]);
+                said.add(Subject::new("nonmonotonic-send", &source).value(later.value), causes);
+            }
+        }
+    }
+}
+
+/// A reader jumped over an offset that some reader read.
+fn poll_skip(laid: &Laid<'_>, said: &mut Said) {
+    for jump in &laid.steps() {
+        let came = &laid.reads[jump.came];
+        let skipped = laid.reads.iter().filter(|r| {
+            // What only read_uncommitted readers got may be aborted data, which other readers are to skip.
+            let visible = r.isolation == IsolationLevel::ReadCommitted || r.isolation == came.isolation;
+            r.source == came.source && jump.due <= r.offset && r.offset < came.offset && visible
+        });
+        for read in skipped {
+            let within = jump.before.is_some_and(|b| laid.reads[b].when == came.when);
+            let case = case(laid, &came.source, came.when.at, read.offset);
+            let begun = laid.send(read.value).map_or(0, |s| s.invoked.at);
+            let (check, causes) = if within {
+                ("int-poll-skip", case.among(&[(Cause::C, case.compaction())]))
+            } else {
+                let older = jump.before.is_some();
+                (
+                    "poll-skip",
+                    case.among(&[
+                        (Cause::C, case.compaction()),
+                        (Cause::D, case.deletion(older)),
+                        (Cause::U, case.unclean(begun)),
+                        (Cause::L, case.loss(begun)),
+                    ]),
+                )
+            };
+            said.add(Subject::new(check, &came.source).reader(came.life.0.0).offset(read.offset), causes);
+        }
+    }
+}
+
+/// Within a stretch, a record lies at or below the one before it.
+fn nonmonotonic_poll(laid: &Laid<'_>, said: &mut Said) {
+    for stretch in &laid.stretches {
+        for pair in stretch.reads.windows(2) {
+            let (before, came) = (&laid.reads[pair[0]], &laid.reads[pair[1]]);
+            if came.offset > before.offset {
+                continue;
+            }
+            let subject = |check| Subject::new(check, &came.source).reader(came.life.0.0).offset(came.offset);
+            if before.when == came.when {
+                said.add(subject("int-nonmonotonic-poll"), Vec::new());
+            } else {
+                let case = case(laid, &came.source, came.when.at, came.offset);
+                let causes = case.among(&[(Cause::U, case.unclean(0)), (Cause::L, case.loss(0))]);
+                said.add(subject("nonmonotonic-poll"), causes);
+            }
+        }
+        if let (Some((offset, _)), Some(first)) = (stretch.start, stretch.reads.first())
+            && laid.reads[*first].offset < offset
+        {
+            let came = &laid.reads[*first];
+            let case = case(laid, &came.source, came.when.at, came.offset);
+            let causes = case.among(&[(Cause::U, case.unclean(0)), (Cause::L, case.loss(0))]);
+            said.add(Subject::new("nonmonotonic-poll", &came.source).reader(came.life.0.0).offset(came.offset), causes);
+        }
+    }
+}
+
+/// An acknowledged send lies below an offset that was acknowledged before it began.
+fn realtime_order(laid: &Laid<'_>, said: &mut Said) {
+    for first in &laid.sends {
+        for second in &laid.sends {
+            let (Some(a), Some(b)) = (laid.standing_ack(first), laid.standing_ack(second)) else { continue };
+            let (Some(resolved), Some(end)) = (&first.resolved, &second.resolved) else { continue };
+            if a.0 != b.0 || resolved.when.at >= second.invoked.at || b.1 >= a.1 {
+                continue;
+            }
+            let case = case(laid, &a.0, end.when.at, b.1);
+            let causes = case.among(&[
+                (Cause::A1, case.one_ack(first, &[]) || case.one_ack(second, &[])),
+                (Cause::U, case.unclean(first.invoked.at)),
+                (Cause::L, case.loss(first.invoked.at)),
+            ]);
+            said.add(Subject::new("realtime-order", &a.0).value(second.value), causes);
+        }
+    }
+}
+
+/// Two readers of one isolation level see different successors of an offset; one that reads it twice counts as two. It is
+/// about the lower successor, which the other has not.
+fn next_offset_divergence(laid: &Laid<'_>, said: &mut Said) {
+    let mut steps = Vec::new();
+    for stretch in &laid.stretches {
+        for pair in stretch.reads.windows(2) {
+            let (a, b) = (&laid.reads[pair[0]], &laid.reads[pair[1]]);
+            if a.offset < b.offset {
+                steps.push((a, b));
+            }
+        }
+    }
+    for ((a, near), (b, far)) in pairs(&steps) {
+        let (near, far) = if near.offset <= far.offset { (near, far) } else { (far, near) };
+        let same = a.source == b.source && a.offset == b.offset && a.isolation == b.isolation;
+        if !same || near.offset == far.offset {
+            continue;
+        }
+        let case = case(laid, &a.source, far.when.at, near.offset);
+        let begun = laid.send(near.value).map_or(0, |s| s.invoked.at);
+        let causes =
+            case.among(&[(Cause::C, case.compaction()), (Cause::U, case.unclean(begun)), (Cause::L, case.loss(begun))]);
+        said.add(Subject::new("next-offset-divergence", &a.source).offset(near.offset), causes);
+    }
+}
+
+/// A record has a lower leader epoch than a record below it.
+fn read_epoch_regression(laid: &Laid<'_>, said: &mut Said) {
+    for low in &laid.reads {
+        for high in laid.reads.iter().filter(|r| r.source == low.source && r.offset > low.offset) {
+            if high.epoch < 0 || low.epoch <= high.epoch {
+                continue;
+            }
+            let case = case(laid, &low.source, low.when.at.max(high.when.at), low.offset);
+            let causes = case.among(&[(Cause::U, case.unclean(0)), (Cause::L, case.loss(0))]);
+            said.add(Subject::new("read-epoch-regression", &low.source), causes);
+        }
+    }
+}
+
+/// Of two *latest* answers, the one asked for after the other had come is lower, at a leader epoch not lower.
+fn list_offsets_regression(laid: &Laid<'_>, said: &mut Said) {
+    for first in laid.answers.iter().filter(|a| a.query == -1) {
+        for second in laid.answers.iter().filter(|a| a.query == -1 && a.asked > first.when) {
+            let same = first.source == second.source
+                && first.topic_id == second.topic_id
+                && first.isolation == second.isolation;
+            if !same || second.epoch < first.epoch || second.offset >= first.offset {
+                continue;
+            }
+            let case = case(laid, &first.source, second.when.at, second.offset);
+            let causes = case.among(&[(Cause::U, case.unclean(0)), (Cause::L, case.loss(0))]);
+            let subject = Subject::new("list-offsets-regression", &first.source);
+            said.add(subject.reader(second.client.0).offset(second.offset), causes);
+        }
+    }
+}
+
+/// Two sends with one key, whose partition was left to the producer, lie in two partitions.
+fn key_affinity(laid: &Laid<'_>, said: &mut Said) {
+    let lies = |send: &Send| {
+        let resolved = send.resolved.as_ref().and_then(|r| r.partition);
+        let read = laid.reads_of(send.value).next().map(|r| r.source.partition);
+        resolved.or(read)
+    };
+    for (a, b) in pairs(&laid.sends.iter().filter(|s| s.chosen.is_none() && s.key.is_some()).collect::<Vec<_>>()) {
+        let (Some(one), Some(other)) = (lies(a), lies(b)) else { continue };
+        if a.topic == b.topic && a.key == b.key && one != other {
+            let source = TopicPartition { topic: a.topic.clone(), partition: 0 };
+            said.add(Subject::new("key-affinity", &source), Vec::new());
+        }
+    }
+}
+
+/// A send took longer than its producer promises. When a client died that came up anew is not
+/// known: what it had open is not judged.
+fn send_resolves(laid: &Laid<'_>, said: &mut Said) {
+    for send in laid.sends.iter().filter(|s| s.facts_known) {
+        let replaced = laid.lives.iter().any(|(l, _)| l.0 == send.life.0 && l.1 > send.life.1);
+        if send.resolved.is_none() && replaced {
+            continue;
+        }
+        let until = send.resolved.as_ref().map_or(laid.end, |r| r.when.at);
+        let due = send.invoked.at.saturating_add(send.facts.resolves_within).saturating_add(SLACK);
+        if until > due {
+            let source = TopicPartition { topic: send.topic.clone(), partition: 0 };
+            said.add(Subject::new("send-resolves", &source).value(send.value), Vec::new());
+        }
+    }
+}
+
+fn sources(laid: &Laid<'_>) -> Vec<TopicPartition> {
+    let acknowledged = laid.sends.iter().filter_map(|s| s.acknowledged_at()).map(|a| a.0);
+    let mut all: Vec<TopicPartition> = laid.reads.iter().map(|r| r.source.clone()).chain(acknowledged).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// All pairs of a list, each once.
+fn pairs<T: Copy>(list: &[T]) -> Vec<(T, T)> {
+    (0..list.len()).flat_map(|i| (i + 1..list.len()).map(move |j| (list[i], list[j]))).collect()
+}
