@@ -143,8 +143,10 @@ impl Subject {
         let line = |key: &str| entries.iter().rfind(|entry| entry.key == key).map_or(1, |entry| entry.line);
         // Values that a provider gives are not known here, and those of plugins are not Kafka's.
         let provided = |key: &String, value: &String| value.contains("${") || kinds::is_handed_on(key);
+        let hidden = given.iter().any(|(_, value)| value.contains("${"));
         for (key, value) in given.clone() {
-            if provided(&key, &value) {
+            // Roles, listeners and voters are judged together, or not at all.
+            if provided(&key, &value) || (hidden && key == "process.roles") {
                 given.remove(&key);
                 self.not_modelled.push(format!("{} `{key}`", place.name()));
             }

@@ -53,12 +53,14 @@ pub(super) struct Commits {
     last_id: u64,
     /// When positions are committed without being asked for.
     pub next_auto: Instant,
+    /// What was committed last without being asked for, in this generation.
+    pub last_auto: Vec<(TopicPartition, Offset, LeaderEpoch)>,
     ended: Option<(u64, Ended)>,
 }
 
 impl Commits {
     pub fn new(next_auto: Instant) -> Commits {
-        Commits { pending: Vec::new(), last_id: 0, next_auto, ended: None }
+        Commits { pending: Vec::new(), last_id: 0, next_auto, last_auto: Vec::new(), ended: None }
     }
 
     /// How many commits are not resolved.
@@ -155,6 +157,13 @@ impl Consumer {
             }
             group.commits.next_auto = now + self.config.auto_commit_interval.max(Duration::from_millis(1));
             let offsets = self.consumed(group);
+            if at_every_poll {
+                // What was said before is not said again: the group comes to rest when nothing is consumed.
+                if offsets == group.commits.last_auto {
+                    return Instant::MAX;
+                }
+                group.commits.last_auto.clone_from(&offsets);
+            }
             self.begin_commit(group, now, CommitTrigger::Auto, offsets, now + self.config.default_api_timeout);
         }
         group.commits.next_auto

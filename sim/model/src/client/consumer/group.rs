@@ -357,6 +357,7 @@ impl Consumer {
         }
         group.owned_in = generation;
         group.commits.next_auto = now + self.config.auto_commit_interval;
+        group.commits.last_auto.clear();
         self.events.push_back(ConsumerEvent::Assigned { generation, partitions: added });
         self.dirty = true;
     }
