@@ -204,7 +204,10 @@ mod tests {
     fn only_what_ran_now_is_compared() {
         let before = entry(vec![finding(1, "duplicate", 5, None), finding(2, "duplicate", 5, None)]);
         let after = Entry { seeds: 1, ..entry(vec![finding(1, "duplicate", 5, None)]) };
-        assert!(differences(&[before.clone()], &[after.clone()], &BTreeSet::from([Seed(1)])).is_empty());
+        assert!(
+            differences(std::slice::from_ref(&before), std::slice::from_ref(&after), &BTreeSet::from([Seed(1)]))
+                .is_empty()
+        );
         assert!(!differences(&[before], &[after], &BTreeSet::new()).is_empty());
     }
 

@@ -270,6 +270,6 @@ impl Driver for Watch {
     }
     fn gives_up(&mut self) -> bool {
         self.asked = self.asked.wrapping_add(1);
-        self.asked % STEPS == 0 && self.interrupt.as_ref().is_some_and(|i| i.gives_up())
+        self.asked.is_multiple_of(STEPS) && self.interrupt.as_ref().is_some_and(|i| i.gives_up())
     }
 }

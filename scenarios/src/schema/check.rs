@@ -137,40 +137,42 @@ fn one_of(key: &str, draw: &Draw<String>, known: &[&str], problems: &mut Vec<Not
     }
 }
 
+/// Reads one table of settings: what has no effect, or everything that is wrong.
+type Parse<'a> = &'a dyn Fn(&Properties) -> Result<Vec<Warning>, Vec<ConfigError>>;
+
 /// Both extremes of every setting must be valid, in every combination that matters to Kafka's own cross-checks:
 /// all first values together, and all last ones.
 fn settings(s: &Scenario, problems: &mut Vec<Notice>, warnings: &mut Vec<String>) {
-    let mut one =
-        |place: &str, table: &Settings, parse: &dyn Fn(&Properties) -> Result<Vec<Warning>, Vec<ConfigError>>| {
-            for last in [false, true] {
-                let take = |d: &Draw<Setting>| {
-                    let all = d.extremes();
-                    (if last { all.last() } else { all.first() }).map_or(String::new(), |v| v.0.clone())
-                };
-                let properties: Properties = table.iter().map(|(k, v)| (k.clone(), take(v))).collect();
-                match parse(&properties) {
-                    Ok(unused) => {
-                        for w in unused {
-                            if let Unheeded::Unknown { .. } = w.why {
-                                problems.push(notice(format!("{place}: {w}"), &[&w.key]));
-                                continue;
-                            }
-                            let text = match w.why {
-                                Unheeded::Value(_) => format!("{place}: {w}"),
-                                _ => format!("{place}: Klamm does not act on `{}`", w.key),
-                            };
-                            if !warnings.contains(&text) {
-                                warnings.push(text);
-                            }
+    let mut one = |place: &str, table: &Settings, parse: Parse<'_>| {
+        for last in [false, true] {
+            let take = |d: &Draw<Setting>| {
+                let all = d.extremes();
+                (if last { all.last() } else { all.first() }).map_or(String::new(), |v| v.0.clone())
+            };
+            let properties: Properties = table.iter().map(|(k, v)| (k.clone(), take(v))).collect();
+            match parse(&properties) {
+                Ok(unused) => {
+                    for w in unused {
+                        if let Unheeded::Unknown { .. } = w.why {
+                            problems.push(notice(format!("{place}: {w}"), &[&w.key]));
+                            continue;
+                        }
+                        let text = match w.why {
+                            Unheeded::Value(_) => format!("{place}: {w}"),
+                            _ => format!("{place}: Klamm does not act on `{}`", w.key),
+                        };
+                        if !warnings.contains(&text) {
+                            warnings.push(text);
                         }
                     }
-                    Err(errors) => {
-                        problems.extend(errors.iter().map(|e| notice(format!("{place}: {e}"), &[e.key()])));
-                        return;
-                    }
+                }
+                Err(errors) => {
+                    problems.extend(errors.iter().map(|e| notice(format!("{place}: {e}"), &[e.key()])));
+                    return;
                 }
             }
-        };
+        }
+    };
     one("[broker]", &s.broker, &|p| BrokerConfig::read_scaled(p).map(|r| r.1));
     for topic in &s.topics {
         let place = format!("topic `{}`", topic.name);
