@@ -33,7 +33,7 @@ mod truncate;
 pub use compaction::Cleanable;
 pub use config::{CompactionConfig, LogConfig};
 pub use load::LoadArgs;
-pub use read::{OutOfRange, ReadPlan, first_at_or_after};
+pub use read::{Found, OutOfRange, ReadPlan, first_at_or_after};
 
 use crate::defects::{Defect, Defects};
 use crate::disk::{DiskError, DiskOp, DiskReply, DiskResult, DiskToken, Path};
@@ -209,6 +209,8 @@ pub struct Log {
     ops: BTreeMap<u64, Purpose>,
     /// Raised when scans under way become void.
     generation: u32,
+    /// Raised when places in files become void.
+    layout: u32,
     cleaning: Option<Box<compaction::Cleaning>>,
     /// Raised when operations of a compaction become void.
     clean_generation: u32,
@@ -241,6 +243,7 @@ impl Log {
             doomed: VecDeque::new(),
             ops: BTreeMap::new(),
             generation: 0,
+            layout: 0,
             cleaning: None,
             clean_generation: 0,
             uncleanable: false,

@@ -3,6 +3,7 @@
 mod compaction;
 mod crash;
 mod disk;
+mod shapes;
 mod units;
 
 use super::*;
@@ -140,12 +141,17 @@ impl Host {
         all
     }
     fn read(&mut self, from: Offset, max_bytes: u64, up_to: Offset, min_one: bool) -> Option<Bytes> {
-        let plan = self.log.read(from, max_bytes, up_to, min_one).unwrap()?;
-        let whole = self.disk.content(plan.range.file.as_str()).expect("the planned file is there");
-        let start = (plan.range.pos as usize).min(whole.len());
-        let stop = (start + plan.range.len as usize).min(whole.len());
-        let data = Bytes::copy_from_slice(&whole[start..stop]);
-        Some(plan.trim(data))
+        let mut plan = self.log.read(from, max_bytes, up_to, min_one).unwrap()?;
+        loop {
+            let whole = self.disk.content(plan.range.file.as_str()).expect("the planned file is there");
+            let start = (plan.range.pos as usize).min(whole.len());
+            let stop = (start + plan.range.len as usize).min(whole.len());
+            let data = Bytes::copy_from_slice(&whole[start..stop]);
+            match plan.look(data) {
+                Found::Batches(batches) => return Some(batches),
+                Found::Below { pos, need } => plan = self.log.read_on(&plan, pos, need)?,
+            }
+        }
     }
     /// What producers' state and epochs must be, by the log's records alone.
     fn assert_replay_equals_live(&mut self) {
