@@ -18,7 +18,7 @@ use super::producers::Producers;
 use super::scan::{Fed, Scanner, Visit};
 use super::segment::{self, Segment, parse_name};
 use super::{Log, LogEvent, Phase, Purpose};
-use crate::disk::{DiskOp, DiskReply, FileEntry, ReadRange};
+use crate::disk::{DiskError, DiskOp, DiskReply, FileEntry, ReadRange};
 use crate::ids::*;
 use crate::limits::{SCAN_CHUNK_BYTES, SNAPSHOTS_TRIED};
 use crate::node::Outbox;
@@ -39,6 +39,8 @@ pub struct LoadArgs {
     pub log_start: Offset,
     /// Whether compaction may have left gaps between batches; elsewhere they are damage.
     pub gaps: bool,
+    /// A log that must hold everything below this offset is not cut to less: [`LogEvent::Damaged`] comes instead.
+    pub needed: Offset,
     /// What the directory holds; files of other directories are passed over.
     pub files: Vec<FileEntry>,
 }
@@ -48,6 +50,9 @@ pub struct LoadArgs {
 pub(super) struct Loading {
     clean: bool,
     gaps: bool,
+    needed: Offset,
+    /// Too little of it is left: the segment, the place in it, and the offset that should follow there.
+    damaged: Option<(Offset, u64, Offset)>,
     recovery_point: Offset,
     log_start: Offset,
     /// Segments from this one on are verified.
@@ -84,7 +89,7 @@ pub(super) struct Loading {
 impl Loading {
     /// Whether what comes before `base` may be missing.
     fn may_be_a_gap(&self, base: Offset) -> bool {
-        self.gaps || self.clean || base < self.recovery_point
+        self.gaps || self.clean || base <= self.recovery_point
     }
 }
 
@@ -105,6 +110,8 @@ impl Log {
         let loading = Loading {
             clean: args.clean,
             gaps: args.gaps,
+            needed: args.needed,
+            damaged: None,
             recovery_point: args.recovery_point.max(Offset(0)),
             log_start: args.log_start.max(Offset(0)),
             verify_from: usize::MAX,
@@ -326,7 +333,8 @@ impl Log {
         let (epochs, producers) = (&mut self.epochs, &mut self.producers);
         let fed = scanner.feed(data, |header, pos, batch| {
             let in_reach = header.last_offset().0 - segment.base.0 <= i64::from(i32::MAX);
-            let follows = |e: Offset| e == header.base_offset || e < header.base_offset && l.may_be_a_gap(header.base_offset);
+            let follows =
+                |e: Offset| e == header.base_offset || e < header.base_offset && l.may_be_a_gap(header.base_offset);
             let in_place = l.expected.is_none_or(follows) && header.base_offset >= segment.base;
             if !in_reach || !in_place || (verify && !record::verify_crc(batch)) {
                 return Visit::Bad;
@@ -357,9 +365,14 @@ impl Log {
 
     /// Cuts the segment being scanned at `pos`, and deletes those after it.
     fn cut(&mut self, pos: u64, l: &mut Loading, out: &mut Outbox) {
-        l.recovered = true;
         let at = l.at;
         let end = l.expected.unwrap_or(self.segments[at].base);
+        if end < l.needed {
+            l.damaged = Some((self.segments[at].base, pos, end));
+            l.scanned = true;
+            return;
+        }
+        l.recovered = true;
         for segment in self.segments.split_off(at + 1) {
             l.truncated_bytes += segment.size;
             for path in segment.files() {
@@ -387,6 +400,9 @@ impl Log {
         {
             let size = self.segments[l.at].size;
             self.cut(size, l, out);
+            if l.scanned {
+                return;
+            }
         }
         if l.at + 1 < self.segments.len() {
             let next = l.at + 1;
@@ -431,6 +447,11 @@ impl Log {
 
     fn end_scan(&mut self, now: Now, end: Offset, l: &mut Loading, out: &mut Outbox) {
         l.scanned = true;
+        if end < l.needed {
+            let (base, size) = self.segments.last().map_or((end, 0), |s| (s.base, s.size));
+            l.damaged = Some((base, size, end));
+            return;
+        }
         let mut end = end;
         if self.segments.is_empty() {
             end = l.log_start;
@@ -456,6 +477,10 @@ impl Log {
     /// Done, if everything asked for is.
     pub(super) fn load_stepped(&mut self, out: &mut Outbox, events: &mut Vec<LogEvent>) {
         let Phase::Loading(l) = &mut self.phase else { return };
+        if let Some((segment, pos, end)) = l.damaged.filter(|_| l.steps == 0) {
+            self.phase = Phase::Failed(DiskError::Io);
+            return events.push(LogEvent::Damaged { segment, pos, end });
+        }
         if l.scanned && l.steps == 0 {
             if std::mem::take(&mut l.names) {
                 l.steps = 1;

@@ -86,6 +86,15 @@ pub enum LogEvent {
         /// Last offset.
         last: Offset,
     },
+    /// What was known to be flushed is not there. Nothing was cut; the log refuses all use.
+    Damaged {
+        /// The base offset of the segment in which batches stop.
+        segment: Offset,
+        /// The place in it, bytes.
+        pos: u64,
+        /// The offset that should follow there.
+        end: Offset,
+    },
     /// The disk failed; the log refuses all further use, and its broker should halt.
     Failed(DiskError),
 }
@@ -258,6 +267,11 @@ impl Log {
         self.segments = vec![segment];
         self.metadata.replace(checkpoint::format_partition_metadata(topic_id), out);
         self.phase = Phase::Ready;
+    }
+
+    /// Writes down, anew, to which topic it belongs.
+    pub fn name(&mut self, topic_id: TopicId, out: &mut Outbox) {
+        self.metadata.replace(checkpoint::format_partition_metadata(topic_id), out);
     }
 
     /// Removes the directory and forgets everything.

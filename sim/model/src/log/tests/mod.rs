@@ -41,6 +41,8 @@ struct Host {
     now: Now,
     /// What stands in the checkpoint of recovery points since the last truncation.
     checkpoint: Offset,
+    /// What the log must hold when it is loaded.
+    needed: Offset,
     /// Every batch ever appended, as it lies on disk.
     ever: Vec<Bytes>,
 }
@@ -49,7 +51,7 @@ impl Host {
     fn new(config: LogConfig, defects: Defects) -> Host {
         let log = Log::new(7, Path::new(DIR), config, defects);
         let (disk, events, now) = (FakeDisk::default(), Vec::new(), Now::default());
-        Host { log, out: Outbox::new(), disk, events, now, checkpoint: Offset(0), ever: Vec::new() }
+        Host { log, out: Outbox::new(), disk, events, now, checkpoint: Offset(0), needed: Offset(0), ever: Vec::new() }
     }
     fn created(config: LogConfig) -> Host {
         let mut host = Host::new(config, Defects::NONE);
@@ -104,14 +106,15 @@ impl Host {
     }
     /// A new incarnation on the same disk.
     fn restart(self, clean: bool, recovery_point: Offset) -> Host {
-        let Host { log, disk, now, .. } = self;
+        let Host { log, disk, now, needed, .. } = self;
         let mut host = Host::new(log.config.clone(), log.defects);
-        (host.disk, host.now) = (disk, now);
+        (host.disk, host.now, host.needed) = (disk, now, needed);
         let args = LoadArgs {
             clean,
             recovery_point,
             log_start: log.log_start(),
             gaps: log.config.compaction.is_some(),
+            needed: host.needed,
             files: host.disk.files(),
         };
         host.log.load(now, args, &mut host.out);

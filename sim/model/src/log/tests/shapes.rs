@@ -147,7 +147,9 @@ fn write(host: &mut Host, shaped: &Shaped, conditions: &[IndexFile], epochs: boo
             Some(DiskOp::Append { data, .. } | DiskOp::Write { data, .. }) => data.to_vec(),
             _ => Vec::new(),
         };
-        for (suffix, mut data) in [("index", content(segment.offsets.write())), ("timeindex", content(segment.times.write()))] {
+        for (suffix, mut data) in
+            [("index", content(segment.offsets.write())), ("timeindex", content(segment.times.write()))]
+        {
             match condition.next().unwrap() {
                 // An order to stop leaves the active segment's indexes as they should be.
                 _ if at == active => {}
