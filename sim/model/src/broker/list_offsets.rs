@@ -122,8 +122,8 @@ impl Process {
                 Some(_) => answer.error_code = lookup.beyond,
                 None => {
                     let log = self.replicas.get(lookup.owner).map(|p| &p.log);
-                    let file = &lookup.plan.range.file;
-                    match log.and_then(|log| log.plan_timestamp_after(file, lookup.at, log.log_end())) {
+                    let before = &lookup.plan.range;
+                    match log.and_then(|log| log.plan_timestamp_after(before, lookup.at, log.log_end())) {
                         Some(plan) => further.push(Lookup { plan, ..lookup }),
                         None => answer.error_code = lookup.beyond,
                     }

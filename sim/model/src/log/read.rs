@@ -6,7 +6,7 @@
 //! [`Log::read_on`] says where to look next. Follows Kafka's `LocalLog.read`, which goes on to the next segment likewise.
 
 use super::Log;
-use crate::disk::{Path, ReadRange};
+use crate::disk::ReadRange;
 use crate::ids::*;
 use crate::limits::{BATCHES_PLACED_EXACTLY, SCAN_CHUNK_BYTES, SEARCH_BYTES};
 use crate::record::{self, BATCH_HEADER_SIZE, BatchHeader};
@@ -308,10 +308,24 @@ impl Log {
         self.plan_timestamp_from(0, at, up_to)
     }
 
-    /// Where to look after a plan's bytes held no such record: a batch that compaction emptied keeps its timestamp.
-    pub fn plan_timestamp_after(&self, file: &Path, at: Timestamp, up_to: Offset) -> Option<ReadPlan> {
-        let before = self.segments.iter().position(|s| s.file == *file)?;
-        self.plan_timestamp_from(before + 1, at, up_to)
+    /// Where to look after a range held no such record: a batch that compaction emptied keeps its timestamp. First the
+    /// rest of the same segment, then those behind it.
+    pub fn plan_timestamp_after(&self, before: &ReadRange, at: Timestamp, up_to: Offset) -> Option<ReadPlan> {
+        let nth = self.segments.iter().position(|s| s.file == before.file)?;
+        let segment = &self.segments[nth];
+        let pos = before.pos.saturating_add(before.len);
+        if pos >= segment.size {
+            return self.plan_timestamp_from(nth + 1, at, up_to);
+        }
+        Some(ReadPlan {
+            range: ReadRange { file: segment.file.clone(), pos, len: segment.size - pos },
+            from: self.log_start,
+            up_to: up_to.min(self.log_end),
+            max_bytes: u64::MAX,
+            min_one: true,
+            from_where: Source::Walk,
+            layout: self.layout,
+        })
     }
 
     fn plan_timestamp_from(&self, first: usize, at: Timestamp, up_to: Offset) -> Option<ReadPlan> {

@@ -259,7 +259,7 @@ proptest! {
                 let stop = (p.range.pos + p.range.len).min(whole.len() as u64) as usize;
                 let data = Bytes::copy_from_slice(&whole[p.range.pos as usize..stop]);
                 found = first_at_or_after(&p.trim(data), at).map(|f| f.1);
-                plan = host.log.plan_timestamp_after(&p.range.file, at, shaped.end);
+                plan = host.log.plan_timestamp_after(&p.range, at, shaped.end);
             }
             prop_assert_eq!(found, expected, "at {}", offset);
         }
