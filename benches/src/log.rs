@@ -86,7 +86,14 @@ impl Host {
         let file = |(path, content): (Path, Bytes)| FileEntry { path, len: content.len() as u64 };
         let files: Vec<FileEntry> = self.disk.contents().map(file).collect();
         self.log = log();
-        let args = LoadArgs { clean: false, recovery_point: Offset(0), log_start: Offset(0), gaps: false, files };
+        let args = LoadArgs {
+            clean: false,
+            recovery_point: Offset(0),
+            log_start: Offset(0),
+            gaps: false,
+            needed: Offset(0),
+            files,
+        };
         self.log.load(self.now, args, &mut self.out);
         self.settle();
     }

@@ -5,7 +5,7 @@ use crate::serve::control::Control;
 use crate::serve::faults::{self, Scheduled};
 use klamm_model::config::{BrokerConfig, ConfigError, Properties};
 use klamm_world::live::cluster::{Cluster, ClusterSpec, Members};
-use klamm_world::live::host::Ended;
+use klamm_world::live::host::{Ended, HostEnded};
 use klamm_world::live::inject::Injector;
 use klamm_world::shell::limits::Limits;
 use std::collections::VecDeque;
@@ -173,7 +173,7 @@ pub fn serve(args: &Args) -> miette::Result<u8> {
     ctrlc::set_handler(handler).map_err(|e| miette::miette!("cannot listen for signals: {e}"))?;
     let began = Instant::now();
     let cluster = Arc::new(Cluster::start(&spec).map_err(|e| miette::miette!("{e}"))?);
-    let ready = args.node.is_some() || wait_until_ready(&cluster, &stop);
+    let ready = args.node.is_some() || wait_until_ready(&cluster, &stop)?;
     if !ready && !stop.load(Ordering::Relaxed) {
         return Err(miette::miette!("the cluster was not ready within {READY:?}; its log is above"));
     }
@@ -186,7 +186,7 @@ pub fn serve(args: &Args) -> miette::Result<u8> {
         }
     };
     announce(args, &cluster, control.as_ref(), began.elapsed());
-    let (mut failed, begun) = (false, Instant::now());
+    let (mut failed, mut gave_up, begun) = (false, false, Instant::now());
     while !stop.load(Ordering::Relaxed) {
         while let Some(fault) = schedule.pop_front_if(|f| f.at <= begun.elapsed()) {
             match injector.inject(&fault.deed, fault.lasts) {
@@ -204,7 +204,10 @@ pub fn serve(args: &Args) -> miette::Result<u8> {
         match end.how {
             Ended::Exit => eprintln!("{} has shut down", end.host),
             Ended::Killed => eprintln!("{} was killed", end.host),
-            Ended::Halt(reason) => eprintln!("{} gave up: {reason}", end.host),
+            Ended::Halt(reason) => {
+                gave_up |= args.node.is_some();
+                eprintln!("{} gave up: {reason}", end.host);
+            }
             Ended::Failed(reason) => {
                 failed = true;
                 eprintln!("{} failed, which is a defect of klamm's: {reason}", end.host);
@@ -218,17 +221,20 @@ pub fn serve(args: &Args) -> miette::Result<u8> {
     for host in &late {
         eprintln!("{host} was not through within {END:?}, and was killed");
     }
-    Ok(if failed || !late.is_empty() { super::VIOLATED } else { super::HELD })
+    Ok(if failed || gave_up || !late.is_empty() { super::VIOLATED } else { super::HELD })
 }
 
-fn wait_until_ready(cluster: &Cluster, stop: &AtomicBool) -> bool {
+fn wait_until_ready(cluster: &Cluster, stop: &AtomicBool) -> miette::Result<bool> {
     let began = Instant::now();
     while began.elapsed() < READY && !stop.load(Ordering::Relaxed) {
         if cluster.await_ready(Duration::from_millis(100)) {
-            return true;
+            return Ok(true);
+        }
+        if let Some(HostEnded { host, how: Ended::Halt(reason), .. }) = cluster.next_ended(Duration::ZERO) {
+            return Err(miette::miette!("{host} cannot start: {reason}"));
         }
     }
-    false
+    Ok(false)
 }
 
 /// The faults on a schedule, read before anything is started: topics come later, hosts are known.

@@ -24,6 +24,9 @@ pub const BATCHES_PLACED_EXACTLY: usize = 256;
 /// Bytes read at once while a log is scanned.
 pub const SCAN_CHUNK_BYTES: u64 = 1 << 20;
 
+/// Bytes read at most to find an offset whose place in its segment the index does not tell.
+pub const SEARCH_BYTES: u64 = 4 << 20;
+
 /// How many producer snapshots are tried, newest first, before a log is scanned from its start.
 pub const SNAPSHOTS_TRIED: usize = 3;
 

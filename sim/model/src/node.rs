@@ -298,4 +298,10 @@ pub trait Node {
 
     /// The node's own account of its state, for audits at the ends of phases. Not for the hot path.
     fn inspect(&self) -> Inspection;
+
+    /// Whether others may connect. Until a process is open for the first time, a world with real ports refuses connections
+    /// to it; in any world, a node that is not open answers no request.
+    fn is_open(&self) -> bool {
+        true
+    }
 }

@@ -48,6 +48,10 @@ impl Connections {
     pub fn held() -> Connections {
         Connections { held: true, ..Connections::default() }
     }
+    /// Whether nothing is processed yet.
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
     /// Requests are processed from now on.
     pub fn release(&mut self) {
         self.held = false;

@@ -13,7 +13,7 @@ use crate::controller::image::Image;
 use crate::defects::Defect;
 use crate::disk::{DiskOp, DiskReply, DiskResult, DiskToken};
 use crate::ids::*;
-use crate::log::ReadPlan;
+use crate::log::{Found, ReadPlan};
 use crate::node::Outbox;
 use crate::small_map::Few;
 use crate::timers::TimerKey;
@@ -80,6 +80,14 @@ struct Fetching {
     /// In the order of the request's partitions.
     places: SmallVec<[Result<u32, ResponseError>; 2]>,
     stage: Stage,
+}
+
+impl Fetching {
+    /// Where a partition of the request is.
+    fn place(&self, topic: usize, partition: usize) -> Option<u32> {
+        let before: usize = self.request.topics[..topic].iter().map(|t| t.partitions.len()).sum();
+        self.places.get(before + partition)?.ok()
+    }
 }
 
 /// How far a fetch is.
@@ -373,7 +381,7 @@ impl Process {
         let (_, number) = self.fetches.reading.remove(at);
         let mut fetching = self.fetches.under_way.remove(number);
         let Stage::Reads(look) = std::mem::replace(&mut fetching.stage, Stage::Taken) else { return };
-        let Look { mut response, plans, .. } = look;
+        let Look { mut response, plans, bytes, urgent } = look;
         let Ok(DiskReply::Data(buffers)) = result else {
             // A segment may have been deleted by retention since it was planned; anything else is a broken disk.
             if result == Err(crate::disk::DiskError::NotFound) {
@@ -385,10 +393,23 @@ impl Process {
             }
             return self.disk_failed("a log could not be read", out);
         };
-        for ((t, p, plan), buffer) in plans.iter().zip(buffers) {
-            response.responses[*t].partitions[*p].records = Some(plan.trim(buffer));
+        let mut further = Few::new();
+        for ((t, p, plan), buffer) in plans.into_iter().zip(buffers) {
+            match plan.look(buffer) {
+                Found::Batches(records) => response.responses[t].partitions[p].records = Some(records),
+                Found::Below { pos, need } => {
+                    let place = fetching.place(t, p).and_then(|owner| self.replicas.get_mut(owner));
+                    if let Some(next) = place.and_then(|replica| replica.log.read_on(&plan, pos, need)) {
+                        further.push((t, p, next));
+                    }
+                }
+            }
         }
-        self.fetched(&fetching, response, out);
+        if further.is_empty() {
+            return self.fetched(&fetching, response, out);
+        }
+        let number = self.fetches.under_way.insert(fetching);
+        self.begin_read(number, Look { response, plans: further, bytes, urgent }, out);
     }
 }
 

@@ -85,6 +85,10 @@ impl Lifecycle {
         }
     }
 
+    /// This process, among all that ever were.
+    pub fn incarnation(&self) -> Uuid {
+        self.incarnation_id
+    }
     /// Where it is.
     pub fn state(&self) -> BrokerState {
         self.state

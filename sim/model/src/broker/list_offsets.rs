@@ -91,6 +91,11 @@ impl Process {
             let name = topic.name.clone();
             response.topics.push(ListOffsetsTopicResponse::default().with_name(name).with_partitions(partitions));
         }
+        self.look_up(caller, response, lookups, out);
+    }
+
+    /// Asks the disk for what is to be looked through; answers if that is nothing.
+    fn look_up(&mut self, caller: Caller, response: ListOffsetsResponse, lookups: Vec<Lookup>, out: &mut Outbox) {
         if lookups.is_empty() {
             return self.answer(caller, response, out);
         }
@@ -103,6 +108,7 @@ impl Process {
     pub(super) fn timestamps_read(&mut self, token: DiskToken, result: DiskResult, out: &mut Outbox) {
         let Some(Waiting { caller, mut response, lookups }) = self.lookups.reading.remove(&token.seq) else { return };
         let Ok(DiskReply::Data(buffers)) = result else { return self.disk_failed("a log could not be read", out) };
+        let mut further = Vec::new();
         for (lookup, buffer) in lookups.into_iter().zip(buffers) {
             let answer = &mut response.topics[lookup.slot.0].partitions[lookup.slot.1];
             match first_at_or_after(&lookup.plan.trim(buffer), lookup.at) {
@@ -114,10 +120,18 @@ impl Process {
                         answer.leader_epoch = epoch.map_or(-1, |e| e.0);
                     }
                 }
-                Some(_) | None => answer.error_code = lookup.beyond,
+                Some(_) => answer.error_code = lookup.beyond,
+                None => {
+                    let log = self.replicas.get(lookup.owner).map(|p| &p.log);
+                    let before = &lookup.plan.range;
+                    match log.and_then(|log| log.plan_timestamp_after(before, lookup.at, log.log_end())) {
+                        Some(plan) => further.push(Lookup { plan, ..lookup }),
+                        None => answer.error_code = lookup.beyond,
+                    }
+                }
             }
         }
-        self.answer(caller, response, out);
+        self.look_up(caller, response, further, out);
     }
 }
 

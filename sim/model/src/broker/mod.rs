@@ -112,6 +112,10 @@ impl Node for Broker {
         };
         Inspection::Broker(account)
     }
+
+    fn is_open(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| !process.connections.is_held())
+    }
 }
 
 /// What is to be done at some time.
@@ -256,6 +260,9 @@ impl Process {
     /// After every input: requests whose turn has come, whatever is due to be sent, and the next deadline.
     fn settle(&mut self, now: Now, out: &mut Outbox) {
         self.settle_groups(now, out);
+        if self.connections.is_held() && self.takes_part() {
+            self.connections.release();
+        }
         while let Some((caller, request)) = self.connections.next() {
             self.on_request(now, caller, request, out);
         }
@@ -273,6 +280,14 @@ impl Process {
             self.run_fetchers(now, out);
         }
         self.arm(now, out);
+    }
+
+    /// Whether clients may ask this broker: it is unfenced, and its own image says so. An answer from before would name
+    /// brokers as they stood before this one's start, or none at all, and a client that learns of no broker may never come
+    /// back (Kafka: `BrokerServer` enables request processing once the broker is unfenced).
+    fn takes_part(&self) -> bool {
+        let unfenced = || self.metadata.image.broker(self.spec.id).is_some_and(|b| !b.fenced);
+        self.published && self.lifecycle.is_unfenced() && unfenced()
     }
 
     /// Says the next deadline. Deadlines that have passed without being acted on wait for something else to happen.

@@ -27,16 +27,39 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Replicas {
     slots: Vec<Option<Box<Partition>>>,
     by_id: BTreeMap<TopicIdPartition, u32>,
-    /// Directories being removed, with the step under way.
+    /// Directories being removed or renamed, with the step under way.
     deleting: BTreeMap<u64, Path>,
+    /// Logs of which only their directory's name says to which topic they belong.
+    nameless: BTreeMap<u32, Nameless>,
     next_poll: Instant,
+}
+
+/// A log with records, and without a `partition.metadata` that can be read.
+#[derive(Debug)]
+pub(crate) struct Nameless {
+    /// Itself, loaded.
+    pub log: Log,
+    /// From its directory's name.
+    pub topic: String,
+    /// From its directory's name.
+    pub partition: i32,
+    /// Whether it was scanned.
+    pub recovered: bool,
+    /// As checkpointed.
+    pub high_watermark: Offset,
 }
 
 impl Replicas {
     /// None.
     pub fn new() -> Replicas {
         // Number 0 is the broker itself.
-        Replicas { slots: vec![None], by_id: BTreeMap::new(), deleting: BTreeMap::new(), next_poll: Instant::MAX }
+        Replicas {
+            slots: vec![None],
+            by_id: BTreeMap::new(),
+            deleting: BTreeMap::new(),
+            nameless: BTreeMap::new(),
+            next_poll: Instant::MAX,
+        }
     }
     /// A number for a log to come.
     pub fn reserve(&mut self) -> u32 {
@@ -125,6 +148,18 @@ impl Replicas {
         self.deleting.insert(token.seq, dir);
     }
 
+    /// Moves a directory that does not belong here aside, under the name that Kafka gives such.
+    fn set_aside(&mut self, dir: Path, incarnation: Uuid, out: &mut Outbox) {
+        let aside = Path::new(format!("{dir}.{}-stray", incarnation.simple()));
+        let token = out.disk(SELF, DiskOp::Rename { from: dir.clone(), to: aside });
+        self.deleting.insert(token.seq, dir);
+        out.trace(TraceEvent::Mark { mark: "stray-kept" });
+    }
+    /// A log that waits for metadata to say what it is.
+    pub fn keep_nameless(&mut self, owner: u32, log: Nameless) {
+        self.nameless.insert(owner, log);
+    }
+
     /// The replicas' account of themselves.
     pub fn inspect(&self) -> Vec<PartitionInspection> {
         let account = |p: &Partition| PartitionInspection {
@@ -143,6 +178,15 @@ impl Replicas {
         };
         self.iter().map(account).collect()
     }
+}
+
+/// What becomes of a directory whose replica does not belong here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    /// Metadata said, while this process followed it, that the topic is deleted or the replica moved.
+    Deleted,
+    /// It was found at the start: nothing proves that its records are not wanted. It is renamed, and stays.
+    Aside,
 }
 
 /// `<topic>-<partition>`, as Kafka names a partition's directory.
@@ -171,12 +215,16 @@ impl Process {
         {
             return Some(log);
         }
+        if self.replicas.nameless.contains_key(&owner) {
+            return self.replicas.nameless.get_mut(&owner).map(|n| &mut n.log);
+        }
         self.replicas.get_mut(owner).map(|p| &mut p.log)
     }
 
     /// The image holds this incarnation's registration: partitions are taken up for the first time.
     pub(super) fn publish(&mut self, now: Now, out: &mut Outbox) {
         self.published = true;
+        self.name_logs(out);
         let (image, replicas) = (&self.metadata.image, &self.replicas);
         let me = self.spec.id;
         let belongs = |id| image.partition(id).is_some_and(|p| p.replicas.contains(&me));
@@ -184,7 +232,7 @@ impl Process {
         let mine: Vec<TopicIdPartition> =
             image.partitions().filter(|(_, p)| p.replicas.contains(&me)).map(|(id, _)| id).collect();
         for id in stray {
-            self.remove(id, out);
+            self.remove(id, Fate::Aside, out);
         }
         // Logs were loaded with the broker's settings; topics may have their own.
         let named: BTreeSet<String> = self.replicas.iter().map(|p| p.topic.to_string()).collect();
@@ -195,7 +243,6 @@ impl Process {
             self.take_up(now, id, out);
         }
         self.schedule_tasks(now);
-        self.connections.release();
         self.lifecycle.set_ready_to_unfence(now.mono);
     }
 
@@ -208,7 +255,7 @@ impl Process {
         // Removals first: a topic may have come again under its name.
         for topic in &changes.removed {
             for &partition in topic.partitions.keys() {
-                self.remove(TopicIdPartition { topic: topic.id, partition }, out);
+                self.remove(TopicIdPartition { topic: topic.id, partition }, Fate::Deleted, out);
             }
         }
         for name in &changes.configured {
@@ -217,7 +264,7 @@ impl Process {
         for &id in &changes.partitions {
             match self.metadata.image.partition(id) {
                 Some(state) if state.replicas.contains(&self.spec.id) => self.take_up(now, id, out),
-                _ => self.remove(id, out),
+                _ => self.remove(id, Fate::Deleted, out),
             }
         }
         if changes.brokers {
@@ -343,8 +390,35 @@ impl Process {
         }
     }
 
+    /// The image is caught up, and says to which topics the names of directories belong. A log whose own word of that is
+    /// lost is taken for the partition of its name if this broker has a replica of it, and if the log knows of no later
+    /// leader than the image does: it keeps its records, and so does every replica that may follow it. Kafka takes the
+    /// whole log directory offline if the file is damaged, and sets the log aside if it is missing.
+    fn name_logs(&mut self, out: &mut Outbox) {
+        for (owner, nameless) in std::mem::take(&mut self.replicas.nameless) {
+            let Nameless { mut log, topic, partition, recovered, high_watermark } = nameless;
+            let id = self.metadata.image.topic_by_name(&topic).map(|t| TopicIdPartition { topic: t.id, partition });
+            let fits = |id: &TopicIdPartition| {
+                let state = self.metadata.image.partition(*id).filter(|p| p.replicas.contains(&self.spec.id));
+                state.is_some_and(|p| log.latest_epoch().is_none_or(|e| e <= p.leader_epoch))
+            };
+            let free = |id: &TopicIdPartition| self.replicas.owner(*id).is_none();
+            match id.filter(|id| fits(id) && free(id)) {
+                Some(id) => {
+                    log.name(id.topic, out);
+                    out.trace(TraceEvent::Mark { mark: "topic-id-restored" });
+                    self.adopt(LoadedLog { owner, log, topic, id, recovered }, high_watermark, out);
+                }
+                None => {
+                    let incarnation = self.lifecycle.incarnation();
+                    self.replicas.set_aside(log.dir().clone(), incarnation, out);
+                }
+            }
+        }
+    }
+
     /// The replica does not belong here any more.
-    fn remove(&mut self, id: TopicIdPartition, out: &mut Outbox) {
+    fn remove(&mut self, id: TopicIdPartition, fate: Fate, out: &mut Outbox) {
         let Some(owner) = self.replicas.owner(id) else { return };
         self.fetchers.remove(owner);
         self.group_role_changed(owner);
@@ -354,7 +428,10 @@ impl Process {
         let gone = self.replicas.slots[owner as usize].take();
         if let Some(p) = gone {
             self.cleaner.forget(&p.topic, p.id.partition);
-            self.replicas.delete_directory(p.dir, out);
+            match fate {
+                Fate::Deleted => self.replicas.delete_directory(p.dir, out),
+                Fate::Aside => self.replicas.set_aside(p.dir, self.lifecycle.incarnation(), out),
+            }
             out.trace(TraceEvent::LogDeleted { partition: id });
             for request in p.fetch_waits {
                 self.complete_fetch(request, out);
@@ -362,8 +439,8 @@ impl Process {
         }
     }
 
-    /// A directory nobody can say the topic of: nothing was ever appended there.
-    pub(super) fn remove_stray_directory(&mut self, dir: Path, out: &mut Outbox) {
+    /// A directory to which nothing was ever appended, and which does not say its topic.
+    pub(super) fn remove_empty_directory(&mut self, dir: Path, out: &mut Outbox) {
         self.replicas.delete_directory(dir, out);
     }
 
@@ -427,6 +504,7 @@ impl Process {
                 self.fetchers.settled(owner, &mut self.replicas, out);
                 self.group_appends_forgotten(owner, out);
             }
+            LogEvent::Damaged { .. } => self.halt("a log lacks what it must hold", out),
             LogEvent::Failed(error) => self.disk_failed(&format!("a log's disk failed: {error}"), out),
         }
     }

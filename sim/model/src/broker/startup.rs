@@ -5,6 +5,7 @@
 //! it and trust logs that were never checked (KAFKA-10471).
 
 use super::checkpoints::Checkpoints;
+use super::replicas::Nameless;
 use super::{Phase, Process, SELF};
 use crate::defects::Defect;
 use crate::disk::{DiskOp, DiskReply, DiskResult, DiskToken, FileEntry, Path, ReadRange};
@@ -164,14 +165,25 @@ impl Process {
         loading.clean = marker.is_some();
         self.lifecycle.found_clean_shutdown(marker.map(|c| parse_clean_shutdown(c).unwrap_or(BrokerEpoch(-1))));
         out.trace(TraceEvent::Mark { mark: if loading.clean { "clean-start" } else { "unclean-start" } });
-        let meta = files.get(META_PROPERTIES).and_then(|c| parse_meta_properties(c));
-        match meta {
-            Some((node, _, _)) if node != self.spec.id => {
-                return self.halt("the data directory belongs to another node", out);
+        let cluster = uuid_text(self.spec.cluster_id);
+        let found = files.get(META_PROPERTIES);
+        match found.map(|c| parse_meta_properties(c)) {
+            Some(None) => {
+                let what = "meta.properties cannot be read, so whose data this is is not known: nothing was touched. \
+                            Bring the file back, with node.id, cluster.id and directory.id, or give the node an empty \
+                            directory, which it fills from the other replicas";
+                return self.halt(what, out);
             }
-            Some((_, _, directory)) => self.spec.dir_id = directory,
+            Some(Some((node, of, _))) if node != self.spec.id || of != cluster => {
+                let mine = self.spec.id;
+                let what = format!(
+                    "the data directory belongs to node {node} of cluster {of}, and this is node {mine} of cluster \
+                     {cluster}: nothing was touched"
+                );
+                return self.halt(&what, out);
+            }
+            Some(Some((_, _, directory))) => self.spec.dir_id = directory,
             None => {
-                let cluster = uuid_text(self.spec.cluster_id);
                 let content = format_meta_properties(self.spec.id, &cluster, self.spec.dir_id);
                 self.checkpoints.write_meta_properties(content, out);
             }
@@ -206,6 +218,7 @@ impl Process {
                 recovery_point: of(&loading.recovery_points),
                 log_start: of(&loading.log_starts),
                 gaps: self.cleaner.may_have_gaps(&key),
+                needed: Offset(0),
                 files,
             };
             log.load(now, args, out);
@@ -239,7 +252,9 @@ impl Process {
                 self.adopt(LoadedLog { owner, log, topic, id, recovered }, high_watermark, out);
             }
             // `partition.metadata` is made durable before the first append: nothing was ever written here.
-            None => self.remove_stray_directory(log.dir().clone(), out),
+            None if log.next_offset() == Offset(0) => self.remove_empty_directory(log.dir().clone(), out),
+            // There are records, and the file that says whose is missing or damaged.
+            None => self.replicas.keep_nameless(owner, Nameless { log, topic, partition, recovered, high_watermark }),
         }
         self.maybe_loaded(now, out);
     }

@@ -1,19 +1,21 @@
 //! The metadata log and this node's part in its quorum (KIP-595).
 //!
 //! One voter for now: it elects itself at every start, in an epoch above all it has seen, and what it has fsynced is
-//! committed. Roles, the persisted vote and the rule that a leader commits nothing before a record of its own epoch
+//! committed. How far it is fsynced is written down as it rises: a log that ends before that has lost what was committed,
+//! and the start stops instead of forgetting topics. A torn tail beyond it is ordinary, and cut. Roles, the persisted vote and the rule that a leader commits nothing before a record of its own epoch
 //! are those of a quorum of many. Follows Kafka's `KafkaRaftClient`, `QuorumState` and `FileQuorumStateStore`.
 
 use super::spec::ControllerSpec;
 use crate::disk::{DiskError, DiskOp, DiskReply, DiskResult, DiskToken, FileEntry, Path, ReadRange};
 use crate::ids::*;
-use crate::log::checkpoint::{Progress, Replace};
+use crate::log::checkpoint::{Progress, RECOVERY_POINT_CHECKPOINT, Replace, format_offsets, parse_offsets};
 use crate::log::{LoadArgs, Log, LogConfig, LogEvent, ReadPlan};
 use crate::node::Outbox;
 use crate::record::schema::MetadataRecord;
 use crate::record::{
     BatchBuilder, BuilderConfig, ControlRecord, LeaderChange, batches, control_batch, records, verify_crc,
 };
+use crate::small_map::Few;
 use crate::units::Now;
 use bytes::Bytes;
 use smallvec::smallvec;
@@ -90,8 +92,8 @@ pub enum QuorumEvent {
 enum Step {
     /// Waits for the listing of the disk.
     Listing(DiskToken),
-    /// Reads the persisted vote.
-    ReadingState(DiskToken, Vec<FileEntry>),
+    /// Reads the persisted vote, if there is one, and how far the log was flushed, if that was written down.
+    ReadingState(DiskToken, Vec<FileEntry>, Vec<&'static str>),
     /// The log is being loaded.
     LoadingLog,
     /// The log is being read.
@@ -111,8 +113,11 @@ pub struct Quorum {
     role: Role,
     epoch: LeaderEpoch,
     state_file: Replace,
+    flushed_file: Replace,
     log: Log,
     log_events: Vec<LogEvent>,
+    /// Of the log, when it is loaded.
+    needed: Offset,
     flushing: bool,
     epoch_start: Offset,
     high_watermark: Offset,
@@ -130,8 +135,10 @@ impl Quorum {
             role: Role::Unattached,
             epoch: LeaderEpoch(0),
             state_file: Replace::new(QUORUM, dir.join(QUORUM_STATE)),
+            flushed_file: Replace::new(QUORUM, dir.join(RECOVERY_POINT_CHECKPOINT)),
             log: Log::new(LOG, dir, LogConfig::of(&spec.config), spec.defects),
             log_events: Vec::new(),
+            needed: Offset(0),
             flushing: false,
             epoch_start: Offset::NONE,
             high_watermark: Offset(0),
@@ -236,6 +243,11 @@ impl Quorum {
             Progress::Done => return self.on_persisted(now, out, events),
             Progress::Failed(error) => return Err(disk_failed(error)),
         }
+        match self.flushed_file.on_disk(token, &result, out) {
+            Progress::NotMine => {}
+            Progress::Busy | Progress::Done => return Ok(()),
+            Progress::Failed(error) => return Err(disk_failed(error)),
+        }
         match std::mem::replace(&mut self.step, Step::Running) {
             Step::Listing(t) if t == token => {
                 let files = match result {
@@ -245,12 +257,19 @@ impl Quorum {
                 };
                 self.on_listing(now, files, out)
             }
-            Step::ReadingState(t, files) if t == token => {
+            Step::ReadingState(t, files, names) if t == token => {
                 let DiskReply::Data(data) = result.map_err(disk_failed)? else { return Ok(()) };
-                let content = data.first().cloned().unwrap_or_default();
-                self.epoch = parse_quorum_state(&content).ok_or("`quorum-state` cannot be read")?;
-                self.open_log(now, files, out);
-                Ok(())
+                let mut flushed = Offset(0);
+                for (name, content) in names.into_iter().zip(data) {
+                    if name == QUORUM_STATE {
+                        self.epoch = parse_quorum_state(&content).ok_or("`quorum-state` cannot be read")?;
+                    } else {
+                        // One that cannot be read says nothing; it is written anew.
+                        let offsets = parse_offsets(&content).unwrap_or_default();
+                        flushed = offsets.get(&(METADATA_TOPIC.to_owned(), 0)).copied().unwrap_or(Offset(0));
+                    }
+                }
+                self.open_log(now, files, flushed, out)
             }
             Step::Replaying(t, plan) if t == token => {
                 let DiskReply::Data(data) = result.map_err(disk_failed)? else { return Ok(()) };
@@ -266,27 +285,43 @@ impl Quorum {
     }
 
     fn on_listing(&mut self, now: Now, files: Vec<FileEntry>, out: &mut Outbox) -> Result<(), String> {
-        match files.iter().find(|f| f.path.file_name() == QUORUM_STATE) {
-            Some(state) => {
-                let range = ReadRange { file: state.path.clone(), pos: 0, len: state.len };
-                let token = out.disk(QUORUM, DiskOp::Read { ranges: smallvec![range] });
-                self.step = Step::ReadingState(token, files);
+        let (mut names, mut ranges) = (Vec::new(), Few::new());
+        for name in [QUORUM_STATE, RECOVERY_POINT_CHECKPOINT] {
+            if let Some(f) = files.iter().find(|f| f.path.file_name() == name) {
+                names.push(name);
+                ranges.push(ReadRange { file: f.path.clone(), pos: 0, len: f.len });
             }
-            None => self.open_log(now, files, out),
         }
+        if names.is_empty() {
+            return self.open_log(now, files, Offset(0), out);
+        }
+        let token = out.disk(QUORUM, DiskOp::Read { ranges });
+        self.step = Step::ReadingState(token, files, names);
         Ok(())
     }
 
-    fn open_log(&mut self, now: Now, files: Vec<FileEntry>, out: &mut Outbox) {
+    /// Everything below `flushed` must be in it.
+    fn open_log(&mut self, now: Now, files: Vec<FileEntry>, flushed: Offset, out: &mut Outbox) -> Result<(), String> {
         if files.iter().any(|f| f.path.file_name().ends_with(".log")) {
             self.step = Step::LoadingLog;
             // Whatever is there is checked: the log is small, and a clean shutdown leaves no word of itself.
-            let args = LoadArgs { clean: false, recovery_point: Offset(0), log_start: Offset(0), gaps: false, files };
+            self.needed = flushed;
+            let args = LoadArgs {
+                clean: false,
+                recovery_point: Offset(0),
+                log_start: Offset(0),
+                gaps: false,
+                needed: flushed,
+                files,
+            };
             self.log.load(now, args, out);
+        } else if flushed > Offset(0) {
+            return Err(lost(flushed, "its files are missing"));
         } else {
             self.log.create(now, TopicId::METADATA, out);
             self.run_for_leader(out);
         }
+        Ok(())
     }
 
     fn on_log_event(
@@ -307,11 +342,17 @@ impl Quorum {
             }
             LogEvent::Flushed { up_to } => {
                 self.flushing = false;
+                let line = (METADATA_TOPIC, 0, up_to);
+                self.flushed_file.replace(format_offsets([line]), out);
                 self.flush(now, out);
                 self.on_flushed(up_to, events);
                 Ok(())
             }
             LogEvent::Failed(error) => Err(disk_failed(error)),
+            LogEvent::Damaged { segment, pos, end } => {
+                let what = format!("{:020}.log holds no batch for offset {end} at byte {pos}", segment.0);
+                Err(lost(self.needed, &what))
+            }
             // This log keeps no recovery point: it is fsynced before it counts, and scanned whole when it is loaded.
             LogEvent::Cut => {
                 let mut events = Vec::new();
@@ -394,6 +435,15 @@ impl Quorum {
         assert!(allowed.contains(&next), "{:?} does not become {next:?}", self.role);
         self.role = next;
     }
+}
+
+/// Why a start stops whose log lacks what was committed, and what can be done.
+fn lost(flushed: Offset, what: &str) -> String {
+    format!(
+        "the metadata log is damaged: everything below offset {flushed} was on disk, and {what}. Nothing was changed, and \
+         no broker is told of a cluster without its topics. Bring the directory {METADATA_DIR} back from a copy; or remove \
+         it together with every broker's data, to begin anew"
+    )
 }
 
 fn disk_failed(error: DiskError) -> String {

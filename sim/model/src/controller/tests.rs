@@ -434,6 +434,71 @@ fn forwarded(topic: &'static str) -> EnvelopeRequest {
     request
 }
 
+const LOG_FILE: &str = "__cluster_metadata-0/00000000000000000000.log";
+
+/// A controller that has committed something, what its disk holds, and where batches begin.
+fn with_metadata() -> (BTreeMap<String, Vec<u8>>, ControllerInspection) {
+    let mut rig = Rig::started();
+    let conn = rig.accept();
+    (1..=3).for_each(|id| rig.register(conn, id));
+    let account = rig.inspect();
+    (rig.files, account)
+}
+
+/// What a start says that stops.
+fn refusal(files: BTreeMap<String, Vec<u8>>) -> String {
+    let rig = Rig::on(files.clone());
+    assert_eq!(rig.files.get(LOG_FILE), files.get(LOG_FILE), "nothing is cut");
+    assert!(!rig.inspect().active);
+    let halt = |o: &Output| if let Output::Halt { reason } = o { Some(reason.to_string()) } else { None };
+    rig.outputs.iter().find_map(halt).expect("the start stops")
+}
+
+/// `disk/metadata_damage.sh`: what is known to have been on disk is not there, anywhere in the log. The start stops and
+/// says so, instead of going on with fewer topics.
+#[test]
+fn metadata_damage() {
+    let (files, _) = with_metadata();
+    let log = files[LOG_FILE].clone();
+    let starts: Vec<usize> = batches(&Bytes::from(log.clone()))
+        .scan(0, |at, b| Some(std::mem::replace(at, *at + b.unwrap().1.len())))
+        .collect();
+    for pos in 0..log.len() {
+        let within = pos - starts.iter().rfind(|s| **s <= pos).unwrap();
+        // A batch's epoch is not covered by its checksum.
+        if (12..16).contains(&within) {
+            continue;
+        }
+        let mut files = files.clone();
+        files.get_mut(LOG_FILE).unwrap()[pos] ^= 1;
+        let said = refusal(files);
+        assert!(said.contains("the metadata log is damaged"), "byte {pos}: {said}");
+    }
+    for len in [0, 1, starts[1], log.len() - 1] {
+        let mut files = files.clone();
+        files.get_mut(LOG_FILE).unwrap().truncate(len);
+        let said = refusal(files);
+        assert!(said.contains("Nothing was changed"), "{len}: {said}");
+    }
+    let mut files = files;
+    files.remove(LOG_FILE);
+    assert!(refusal(files).contains("its files are missing"));
+}
+
+/// What was not known to be on disk yet may be torn: it is cut, and the rest serves.
+#[test]
+fn a_torn_tail_of_the_metadata_log_is_cut() {
+    let (mut files, before) = with_metadata();
+    let whole = files[LOG_FILE].len();
+    let torn = files[LOG_FILE][whole - 70..whole - 3].to_vec();
+    files.get_mut(LOG_FILE).unwrap().extend(torn);
+    let rig = Rig::on(files);
+    assert!(rig.inspect().active);
+    assert_eq!(rig.inspect().image_digest, before.image_digest);
+    assert!(rig.files[LOG_FILE].len() > whole, "a leader's first batch follows what was kept");
+    assert!(batches(&Bytes::from(rig.files[LOG_FILE].clone())).all(|b| b.is_ok()));
+}
+
 #[test]
 fn a_failing_disk_halts_it() {
     let mut rig = Rig::started();

@@ -363,6 +363,7 @@ impl Log {
         let first = self.segment_of(group[0]);
         let end = self.segment_end(first + group.len() - 1);
         copy.named = true;
+        self.layout += 1;
         let old: Vec<Segment> = self.segments.splice(first..first + group.len(), [copy]).collect();
         let purpose = Purpose::Clean(self.clean_generation);
         for segment in &old {

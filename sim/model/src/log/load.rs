@@ -4,7 +4,11 @@
 //! them is read. Otherwise every segment from the recovery point on is read whole: checksums, structure and
 //! order are verified, the log is cut at the first bad byte, later segments are deleted, and indexes, leader
 //! epochs and producers' state are built anew. Nothing recovered counts as durable: the recovery point moves with the
-//! next flush only (KAFKA-10101). Follows Kafka's `LogLoader` and `LogSegment.recover`.
+//! next flush only (KAFKA-10101). A closed segment whose index is missing or makes no sense is read, and gets a new one.
+//!
+//! Below the recovery point a gap between batches, or between segments, is what compaction left, of this log or of the
+//! leader it was copied from: what lies behind it is kept. Above, it is a write that did not come through. Follows Kafka's
+//! `LogLoader` and `LogSegment.recover`.
 
 use super::checkpoint::{self, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
 use super::compaction::CLEANED;
@@ -15,15 +19,15 @@ use super::scan::{Fed, Scanner, Visit};
 use super::segment::{self, Segment, parse_name};
 use super::{Log, LogEvent, Phase, Purpose};
 use crate::defects::Defect;
-use crate::disk::{DiskOp, DiskReply, FileEntry, ReadRange};
+use crate::disk::{DiskError, DiskOp, DiskReply, FileEntry, ReadRange};
 use crate::ids::*;
-use crate::limits::SNAPSHOTS_TRIED;
+use crate::limits::{SCAN_CHUNK_BYTES, SNAPSHOTS_TRIED};
 use crate::node::Outbox;
 use crate::record::{self, BATCH_HEADER_SIZE, BatchHeader};
 use crate::small_map::Few;
 use crate::units::Now;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a log is found on disk.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub struct LoadArgs {
     pub log_start: Offset,
     /// Whether compaction may have left gaps between batches; elsewhere they are damage.
     pub gaps: bool,
+    /// A log that must hold everything below this offset is not cut to less: [`LogEvent::Damaged`] comes instead.
+    pub needed: Offset,
     /// What the directory holds; files of other directories are passed over.
     pub files: Vec<FileEntry>,
 }
@@ -45,10 +51,15 @@ pub struct LoadArgs {
 pub(super) struct Loading {
     clean: bool,
     gaps: bool,
+    needed: Offset,
+    /// Too little of it is left: the segment, the place in it, and the offset that should follow there.
+    damaged: Option<(Offset, u64, Offset)>,
     recovery_point: Offset,
     log_start: Offset,
     /// Segments from this one on are verified.
     verify_from: usize,
+    /// Segments before those that get new indexes.
+    reindex: BTreeSet<usize>,
     /// What was asked for in the first read; empty once it came.
     parts: Vec<Part>,
     topic_id: Option<TopicId>,
@@ -58,6 +69,8 @@ pub(super) struct Loading {
     /// Producers' state is known up to here; batches beyond add to it.
     producers_at: Offset,
     snapshot_useless: bool,
+    /// Segments from this one on are read.
+    read_from: usize,
     at: usize,
     scanner: Option<Scanner>,
     /// How far the index of the segment being scanned reaches.
@@ -72,6 +85,13 @@ pub(super) struct Loading {
     pub(super) names: bool,
     /// What an interrupted compaction left.
     pub(super) copies: Option<Copies>,
+}
+
+impl Loading {
+    /// Whether what comes before `base` may be missing.
+    fn may_be_a_gap(&self, base: Offset) -> bool {
+        self.gaps || self.clean || base <= self.recovery_point
+    }
 }
 
 /// One buffer of the first read.
@@ -91,15 +111,19 @@ impl Log {
         let loading = Loading {
             clean: args.clean,
             gaps: args.gaps,
+            needed: args.needed,
+            damaged: None,
             recovery_point: args.recovery_point.max(Offset(0)),
             log_start: args.log_start.max(Offset(0)),
             verify_from: usize::MAX,
+            reindex: BTreeSet::new(),
             parts: Vec::new(),
             topic_id: None,
             epochs_lost: false,
             epochs_changed: false,
             producers_at: Offset(0),
             snapshot_useless: false,
+            read_from: 0,
             at: 0,
             scanner: None,
             indexed: None,
@@ -133,7 +157,7 @@ impl Log {
                 let mut segment = Segment::new(&self.dir, base, now.wall);
                 segment.size = files[&(base, suffix)];
                 self.segments.push(segment);
-            } else if suffix != ".snapshot" && !files.contains_key(&(base, ".log")) {
+            } else if [".index", ".timeindex", ".txnindex"].contains(&suffix) && !files.contains_key(&(base, ".log")) {
                 let path = self.dir.join(&format!("{}{suffix}", segment::stem(base)));
                 self.step(&mut loading, DiskOp::Delete { path }, out);
             }
@@ -156,11 +180,19 @@ impl Log {
             }
         }
         for (at, segment) in self.segments.iter().enumerate().take(loading.verify_from) {
-            if let Some(&len) = files.get(&(segment.base, ".index")) {
-                want(Part::Offsets(at), segment.offsets.file.clone(), len);
+            match files.get(&(segment.base, ".index")) {
+                Some(&len) => want(Part::Offsets(at), segment.offsets.file.clone(), len),
+                // A short segment has none.
+                None if segment.size > self.config.index_interval_bytes.saturating_add(SCAN_CHUNK_BYTES) => {
+                    loading.reindex.insert(at);
+                }
+                None => {}
             }
-            if let Some(&len) = files.get(&(segment.base, ".timeindex")) {
-                want(Part::Times(at), segment.times.file.clone(), len);
+            match files.get(&(segment.base, ".timeindex")) {
+                Some(&len) if len > 0 => want(Part::Times(at), segment.times.file.clone(), len),
+                // Every segment has at least one entry here when it is closed.
+                _ if segment.size > 0 => _ = loading.reindex.insert(at),
+                _ => {}
             }
             if at + 1 == self.segments.len() {
                 want(Part::FirstHeader(at), segment.file.clone(), BATCH_HEADER_SIZE as u64);
@@ -225,8 +257,16 @@ impl Log {
                     Err(_) => l.epochs_lost = true,
                 },
                 Part::Metadata => l.topic_id = checkpoint::parse_partition_metadata(data),
-                Part::Offsets(at) => self.segments[at].restore_offsets(data),
-                Part::Times(at) => self.segments[at].restore_times(data),
+                Part::Offsets(at) => {
+                    if !self.segments[at].restore_offsets(data) {
+                        l.reindex.insert(at);
+                    }
+                }
+                Part::Times(at) => {
+                    if !self.segments[at].restore_times(data) {
+                        l.reindex.insert(at);
+                    }
+                }
                 Part::FirstHeader(at) => {
                     let header = BatchHeader::parse(data).ok();
                     self.segments[at].first_timestamp = header.map(|h| h.max_timestamp);
@@ -239,7 +279,7 @@ impl Log {
         }
         for (at, segment) in self.segments.iter_mut().enumerate() {
             segment.named = at < l.verify_from;
-            if at >= l.verify_from {
+            if at >= l.verify_from || l.reindex.contains(&at) {
                 segment.reset_indexes();
             }
         }
@@ -262,10 +302,11 @@ impl Log {
             self.end_scan(now, Offset(0), l, out);
             return;
         }
-        l.at = self.segment_of(l.producers_at).min(l.verify_from);
+        l.read_from = self.segment_of(l.producers_at).min(l.verify_from);
         if l.epochs_lost {
-            l.at = 0;
+            l.read_from = 0;
         }
+        l.at = l.reindex.first().map_or(l.read_from, |&first| first.min(l.read_from));
         l.expected = None;
         self.open_segment(l);
     }
@@ -277,7 +318,7 @@ impl Log {
         if l.at < l.verify_from {
             l.indexed = segment.offsets.entries.last().map(|e| u64::from(e.pos));
             let needed = if l.epochs_lost { Offset(0) } else { l.producers_at };
-            pos = segment.floor(needed);
+            pos = if l.reindex.contains(&l.at) { 0 } else { segment.floor(needed) };
         }
         if pos == 0 {
             l.expected = Some(segment.base);
@@ -293,8 +334,8 @@ impl Log {
         let (epochs, producers) = (&mut self.epochs, &mut self.producers);
         let fed = scanner.feed(data, |header, pos, batch| {
             let in_reach = header.last_offset().0 - segment.base.0 <= i64::from(i32::MAX);
-            // Compaction leaves gaps, within a segment.
-            let follows = |e: Offset| e == header.base_offset || l.gaps && e < header.base_offset;
+            let follows =
+                |e: Offset| e == header.base_offset || e < header.base_offset && l.may_be_a_gap(header.base_offset);
             let in_place = l.expected.is_none_or(follows) && header.base_offset >= segment.base;
             if !in_reach || !in_place || (verify && !record::verify_crc(batch)) {
                 return Visit::Bad;
@@ -318,15 +359,22 @@ impl Log {
         match fed {
             Fed::More => l.scanner = Some(scanner),
             Fed::End => {}
+            // Nothing asked for this segment to be checked: it stays as it is.
+            Fed::Stopped | Fed::Bad if !verify && l.at + 1 < self.segments.len() => l.expected = None,
             Fed::Stopped | Fed::Bad => self.cut(scanner.pos, l, out),
         }
     }
 
     /// Cuts the segment being scanned at `pos`, and deletes those after it.
     fn cut(&mut self, pos: u64, l: &mut Loading, out: &mut Outbox) {
-        l.recovered = true;
         let at = l.at;
         let end = l.expected.unwrap_or(self.segments[at].base);
+        if end < l.needed {
+            l.damaged = Some((self.segments[at].base, pos, end));
+            l.scanned = true;
+            return;
+        }
+        l.recovered = true;
         for segment in self.segments.split_off(at + 1) {
             l.truncated_bytes += segment.size;
             for path in segment.files() {
@@ -349,13 +397,24 @@ impl Log {
     /// After one segment: the next, or the end.
     fn next_segment(&mut self, now: Now, l: &mut Loading, out: &mut Outbox) {
         let end = l.expected.unwrap_or(self.segments[l.at].base);
-        if self.segments.get(l.at + 1).is_some_and(|next| next.base != end) {
+        if let (Some(next), Some(expected)) = (self.segments.get(l.at + 1), l.expected)
+            && (next.base < expected || next.base > expected && !l.may_be_a_gap(next.base))
+        {
             let size = self.segments[l.at].size;
             self.cut(size, l, out);
+            if l.scanned {
+                return;
+            }
         }
         if l.at + 1 < self.segments.len() {
-            l.at += 1;
-            if l.at >= l.verify_from && end > l.producers_at {
+            let next = l.at + 1;
+            if l.reindex.contains(&l.at) {
+                self.segments[l.at].note_time();
+            }
+            // Before the first that is read anyway, only those are that get new indexes.
+            let reindexed = l.reindex.range(next..).next().map_or(l.read_from, |&at| at.min(l.read_from));
+            l.at = next.max(reindexed);
+            if l.at == next && l.at >= l.verify_from && end > l.producers_at {
                 self.segments[l.at - 1].note_time();
                 self.flush.snapshots.push(Snapshot { offset: end, content: self.producers.snapshot() });
                 self.snapshots.insert(end);
@@ -370,6 +429,7 @@ impl Log {
             self.drop_snapshots(l, Offset(-1), out);
             l.producers_at = l.log_start;
             l.at = self.segment_of(l.producers_at);
+            l.read_from = l.at;
             l.verify_from = usize::MAX;
             l.expected = None;
             self.open_segment(l);
@@ -389,6 +449,11 @@ impl Log {
 
     fn end_scan(&mut self, now: Now, end: Offset, l: &mut Loading, out: &mut Outbox) {
         l.scanned = true;
+        if end < l.needed {
+            let (base, size) = self.segments.last().map_or((end, 0), |s| (s.base, s.size));
+            l.damaged = Some((base, size, end));
+            return;
+        }
         let mut end = end;
         if self.segments.is_empty() {
             end = l.log_start;
@@ -414,6 +479,10 @@ impl Log {
     /// Done, if everything asked for is.
     pub(super) fn load_stepped(&mut self, out: &mut Outbox, events: &mut Vec<LogEvent>) {
         let Phase::Loading(l) = &mut self.phase else { return };
+        if let Some((segment, pos, end)) = l.damaged.filter(|_| l.steps == 0) {
+            self.phase = Phase::Failed(DiskError::Io);
+            return events.push(LogEvent::Damaged { segment, pos, end });
+        }
         if l.scanned && l.steps == 0 {
             if std::mem::take(&mut l.names) {
                 l.steps = 1;

@@ -33,7 +33,7 @@ mod truncate;
 pub use compaction::Cleanable;
 pub use config::{CompactionConfig, LogConfig};
 pub use load::LoadArgs;
-pub use read::{OutOfRange, ReadPlan, first_at_or_after};
+pub use read::{Found, OutOfRange, ReadPlan, first_at_or_after};
 
 use crate::defects::{Defect, Defects};
 use crate::disk::{DiskError, DiskOp, DiskReply, DiskResult, DiskToken, Path};
@@ -85,6 +85,15 @@ pub enum LogEvent {
         base: Offset,
         /// Last offset.
         last: Offset,
+    },
+    /// What was known to be flushed is not there. Nothing was cut; the log refuses all use.
+    Damaged {
+        /// The base offset of the segment in which batches stop.
+        segment: Offset,
+        /// The place in it, bytes.
+        pos: u64,
+        /// The offset that should follow there.
+        end: Offset,
     },
     /// The disk failed; the log refuses all further use, and its broker should halt.
     Failed(DiskError),
@@ -209,6 +218,8 @@ pub struct Log {
     ops: BTreeMap<u64, Purpose>,
     /// Raised when scans under way become void.
     generation: u32,
+    /// Raised when places in files become void.
+    layout: u32,
     cleaning: Option<Box<compaction::Cleaning>>,
     /// Raised when operations of a compaction become void.
     clean_generation: u32,
@@ -241,6 +252,7 @@ impl Log {
             doomed: VecDeque::new(),
             ops: BTreeMap::new(),
             generation: 0,
+            layout: 0,
             cleaning: None,
             clean_generation: 0,
             uncleanable: false,
@@ -255,6 +267,11 @@ impl Log {
         self.segments = vec![segment];
         self.metadata.replace(checkpoint::format_partition_metadata(topic_id), out);
         self.phase = Phase::Ready;
+    }
+
+    /// Writes down, anew, to which topic it belongs.
+    pub fn name(&mut self, topic_id: TopicId, out: &mut Outbox) {
+        self.metadata.replace(checkpoint::format_partition_metadata(topic_id), out);
     }
 
     /// Removes the directory and forgets everything.

@@ -1,13 +1,15 @@
 //! Reading: where batches lie, and how to cut whole ones out of what the disk returns.
 //!
 //! The places of the latest batches are remembered exactly, so that reads at the log's end take no byte too many;
-//! further back the sparse index gives bounds, and [`ReadPlan::trim`] cuts.
+//! further back the sparse index gives bounds, and [`ReadPlan::look`] cuts. Compaction leaves segments that are empty or end
+//! before the next one begins, and an index may be missing: if all that was read lies below the offset wanted,
+//! [`Log::read_on`] says where to look next. Follows Kafka's `LocalLog.read`, which goes on to the next segment likewise.
 
 use super::Log;
 use crate::disk::ReadRange;
 use crate::ids::*;
-use crate::limits::BATCHES_PLACED_EXACTLY;
-use crate::record::{self, BatchHeader};
+use crate::limits::{BATCHES_PLACED_EXACTLY, SCAN_CHUNK_BYTES, SEARCH_BYTES};
+use crate::record::{self, BATCH_HEADER_SIZE, BatchHeader};
 use crate::units::Timestamp;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -31,24 +33,75 @@ pub struct ReadPlan {
     up_to: Offset,
     max_bytes: u64,
     min_one: bool,
+    from_where: Source,
+    /// Of the log's segments when this was planned.
+    layout: u32,
+}
+
+/// What a plan's range rests on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Source {
     /// The range holds just the batches wanted.
-    exact: bool,
+    Exact,
+    /// A batch begins there if the index is right.
+    Index,
+    /// A batch ends where the range begins, or the file begins there.
+    Walk,
+}
+
+/// What a plan's bytes hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// The batches wanted; none if they do not fit, are not below the bound, or what lies there is no batch.
+    Batches(Bytes),
+    /// Whole batches, all of them below the offset wanted: [`Log::read_on`] says where to look next.
+    Below {
+        /// Where in the file they end.
+        pos: u64,
+        /// Bytes that are needed from there to see the next batch.
+        need: u64,
+    },
 }
 
 impl ReadPlan {
+    /// As [`ReadPlan::look`], where nothing is to be looked for further on.
+    pub fn trim(&self, data: Bytes) -> Bytes {
+        if let Found::Batches(batches) = self.look(data) { batches } else { Bytes::new() }
+    }
+
     /// The whole batches wanted: from the one that holds the first offset, below the bound, within the bytes asked
     /// for. Cuts before anything that is no batch.
-    pub fn trim(&self, data: Bytes) -> Bytes {
-        if self.exact && data.len() as u64 == self.range.len {
-            return data;
+    pub fn look(&self, data: Bytes) -> Found {
+        let whole = data.len() as u64 == self.range.len;
+        if self.from_where == Source::Exact && whole {
+            return Found::Batches(data);
         }
         let (mut start, mut end) = (0, 0);
         let mut begun = false;
-        while let Ok(header) = BatchHeader::parse(&data[end..]) {
-            let Some(after) = usize::try_from(header.size()).ok().and_then(|n| end.checked_add(n)) else { break };
-            if after > data.len() || header.last_offset() >= self.up_to {
+        loop {
+            let rest = &data[end..];
+            // The file may be longer than what was read of it.
+            let cut = |need: u64| {
+                let pos = self.range.pos + end as u64;
+                if begun || !whole { Found::Batches(data.slice(start..end)) } else { Found::Below { pos, need } }
+            };
+            if rest.len() < BATCH_HEADER_SIZE {
+                return cut(BATCH_HEADER_SIZE as u64);
+            }
+            let Ok(header) = BatchHeader::parse(rest) else {
+                if end == 0 && self.from_where == Source::Index && self.range.pos > 0 {
+                    // The index leads astray: from the segment's beginning, then.
+                    return Found::Below { pos: 0, need: 0 };
+                }
+                break;
+            };
+            if header.last_offset() >= self.up_to {
                 break;
             }
+            if header.size() > rest.len() as u64 {
+                return cut(header.size());
+            }
+            let after = end + header.size() as usize;
             if header.last_offset() < self.from && !begun {
                 (start, end) = (after, after);
                 continue;
@@ -60,7 +113,7 @@ impl ReadPlan {
             begun = true;
             end = after;
         }
-        data.slice(start..end)
+        Found::Batches(data.slice(start..end))
     }
 }
 
@@ -154,13 +207,15 @@ impl Log {
         if from >= up_to || (max_bytes == 0 && !min_one) {
             return Ok(None);
         }
-        let plan = |file, pos, len, exact| ReadPlan {
+        let layout = self.layout;
+        let plan = |file, pos, len, from_where| ReadPlan {
             range: ReadRange { file, pos, len },
             from,
             up_to,
             max_bytes,
             min_one,
-            exact,
+            from_where,
+            layout,
         };
         if let Some(first) = self.tail.index_of(from) {
             let (start, _) = self.tail.places[first];
@@ -174,18 +229,47 @@ impl Log {
             }
             let segment = self.segments.iter().rfind(|s| s.base == start.segment);
             let file = segment.expect("a placed batch's segment is there").file.clone();
-            return Ok((len > 0).then(|| plan(file, start.pos, len, true)));
+            return Ok((len > 0).then(|| plan(file, start.pos, len, Source::Exact)));
         }
-        let mut at = self.segment_of(from);
-        let mut segment = &self.segments[at];
-        if segment.size == 0 && at + 1 < self.segments.len() {
-            at += 1;
-            segment = &self.segments[at];
+        let at = self.segment_with(from);
+        let segment = &self.segments[at];
+        if segment.is_below(from) {
+            return Ok(None);
         }
         let pos = segment.floor(from);
         let bound = if up_to < self.segment_end(at) { segment.ceiling(Offset(up_to.0 - 1)) } else { segment.size };
-        let end = segment.ceiling(from).max(pos.saturating_add(max_bytes)).min(bound);
-        Ok((end > pos).then(|| plan(segment.file.clone(), pos, end - pos, false)))
+        // An index that says nothing is no reason to read a whole segment at once.
+        let ceiling = segment.ceiling(from).min(pos.saturating_add(SEARCH_BYTES));
+        let end = ceiling.max(pos.saturating_add(max_bytes)).min(bound);
+        Ok((end > pos).then(|| plan(segment.file.clone(), pos, end - pos, Source::Index)))
+    }
+
+    /// The plan's bytes held nothing but batches below its offset, up to `pos` of their file: what is to be read next,
+    /// `need` bytes at least. `None`: nothing is there.
+    pub fn read_on(&mut self, plan: &ReadPlan, pos: u64, need: u64) -> Option<ReadPlan> {
+        let at = self.segments.iter().position(|s| s.file == plan.range.file);
+        if let Some(segment) = at.map(|at| &mut self.segments[at]).filter(|_| plan.layout == self.layout) {
+            let left = segment.size.saturating_sub(pos);
+            if left > 0 {
+                let len = need.max(plan.max_bytes).max(SCAN_CHUNK_BYTES).min(left);
+                let range = ReadRange { file: segment.file.clone(), pos, len };
+                let next = ReadPlan { range, from_where: Source::Walk, ..plan.clone() };
+                // Less than a batch is left: damage.
+                return (need <= left).then_some(next);
+            }
+            segment.ends_at_most(plan.from);
+        }
+        self.read(plan.from, plan.max_bytes, plan.up_to, plan.min_one).ok().flatten()
+    }
+
+    /// The segment with the first batch that ends beyond `offset`, as far as is known: not those that are known to end
+    /// before.
+    fn segment_with(&self, offset: Offset) -> usize {
+        let mut at = self.segment_of(offset);
+        while at + 1 < self.segments.len() && self.segments[at].is_below(offset) {
+            at += 1;
+        }
+        at
     }
 
     /// About how many bytes lie between two offsets; exact among the latest batches.
@@ -196,6 +280,9 @@ impl Log {
         }
         let (first, start) = self.about(from.max(self.log_start));
         let (last, end) = self.about(up_to);
+        if start >= self.segments[first].size {
+            return 0;
+        }
         if first == last {
             // Both may lie behind the same entry of the index; there is something, though.
             return end.saturating_sub(start).max(1);
@@ -209,16 +296,42 @@ impl Log {
         if let Some(place) = self.tail.find(offset) {
             return (self.segment_of(place.segment), place.pos);
         }
-        let at = self.segment_of(offset);
+        let at = self.segment_with(offset);
         let segment = &self.segments[at];
-        if offset >= self.next_offset { (at, segment.size) } else { (at, segment.floor(offset)) }
+        let behind = offset >= self.next_offset || segment.is_below(offset);
+        if behind { (at, segment.size) } else { (at, segment.floor(offset)) }
     }
 
     /// Where to look, with [`first_at_or_after`], for the first record at or after a time and below `up_to`.
     /// `None`: there is none.
     pub fn plan_timestamp(&self, at: Timestamp, up_to: Offset) -> Option<ReadPlan> {
+        self.plan_timestamp_from(0, at, up_to)
+    }
+
+    /// Where to look after a range held no such record: a batch that compaction emptied keeps its timestamp. First the
+    /// rest of the same segment, then those behind it.
+    pub fn plan_timestamp_after(&self, before: &ReadRange, at: Timestamp, up_to: Offset) -> Option<ReadPlan> {
+        let nth = self.segments.iter().position(|s| s.file == before.file)?;
+        let segment = &self.segments[nth];
+        let pos = before.pos.saturating_add(before.len);
+        if pos >= segment.size {
+            return self.plan_timestamp_from(nth + 1, at, up_to);
+        }
+        Some(ReadPlan {
+            range: ReadRange { file: segment.file.clone(), pos, len: segment.size - pos },
+            from: self.log_start,
+            up_to: up_to.min(self.log_end),
+            max_bytes: u64::MAX,
+            min_one: true,
+            from_where: Source::Walk,
+            layout: self.layout,
+        })
+    }
+
+    fn plan_timestamp_from(&self, first: usize, at: Timestamp, up_to: Offset) -> Option<ReadPlan> {
         let up_to = up_to.min(self.log_end);
-        let segment = self.segments.iter().find(|s| s.max_timestamp.is_some_and(|(t, _)| t >= at))?;
+        let young = |s: &&super::Segment| s.max_timestamp.is_some_and(|(t, _)| t >= at);
+        let segment = self.segments.get(first..)?.iter().find(young)?;
         let (pos, end) = segment.range_of_time(at);
         (end > pos && segment.base < up_to).then(|| ReadPlan {
             range: ReadRange { file: segment.file.clone(), pos, len: end - pos },
@@ -226,7 +339,8 @@ impl Log {
             up_to,
             max_bytes: u64::MAX,
             min_one: true,
-            exact: false,
+            from_where: Source::Index,
+            layout: self.layout,
         })
     }
 }

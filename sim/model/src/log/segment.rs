@@ -91,8 +91,9 @@ impl<E: IndexEntry> Index<E> {
         Index { file, entries: Vec::new(), written: 0, rewrite: false }
     }
 
-    /// From its file, as far as `sane` holds between an entry and the one before it.
-    fn restore(&mut self, data: &[u8], sane: impl Fn(Option<&E>, &E) -> bool) {
+    /// From its file, as far as `sane` holds between an entry and the one before it; whether that was all. A file that
+    /// was made longer than its entries beforehand, as Kafka makes them, ends in zeros.
+    fn restore(&mut self, data: &[u8], sane: impl Fn(Option<&E>, &E) -> bool) -> bool {
         for bytes in data.chunks_exact(E::SIZE) {
             let entry = E::get(bytes);
             if !sane(self.entries.last(), &entry) {
@@ -102,6 +103,7 @@ impl<E: IndexEntry> Index<E> {
         }
         self.written = self.entries.len();
         self.rewrite = self.written * E::SIZE != data.len();
+        !self.rewrite
     }
 
     fn reset(&mut self) {
@@ -161,6 +163,8 @@ pub(super) struct Segment {
     created: Timestamp,
     /// Whether its name in the directory is known to be durable.
     pub(super) named: bool,
+    /// No batch in it ends beyond this offset. Learnt by reading: a segment may end before the next one begins.
+    nothing_from: Offset,
 }
 
 impl Segment {
@@ -177,22 +181,25 @@ impl Segment {
             first_timestamp: None,
             created,
             named: false,
+            nothing_from: Offset(i64::MAX),
         }
     }
 
-    /// Takes the content of its `.index`; nonsense in it, and all after, is dropped.
-    pub(super) fn restore_offsets(&mut self, data: &[u8]) {
+    /// Takes the content of its `.index`; nonsense in it, and all after, is dropped. Whether there was none.
+    pub(super) fn restore_offsets(&mut self, data: &[u8]) -> bool {
         let size = self.size;
         self.offsets.restore(data, |before, e| {
             u64::from(e.pos) < size && before.is_none_or(|b| b.relative < e.relative && b.pos < e.pos)
-        });
+        })
     }
 
-    /// Takes the content of its `.timeindex`; nonsense in it, and all after, is dropped.
-    pub(super) fn restore_times(&mut self, data: &[u8]) {
-        self.times
+    /// Takes the content of its `.timeindex`; nonsense in it, and all after, is dropped. Whether there was none.
+    pub(super) fn restore_times(&mut self, data: &[u8]) -> bool {
+        let whole = self
+            .times
             .restore(data, |before, e| before.is_none_or(|b| b.relative <= e.relative && b.timestamp < e.timestamp));
         self.max_timestamp = self.last_time();
+        whole
     }
 
     fn last_time(&self) -> Option<(Timestamp, Offset)> {
@@ -216,9 +223,19 @@ impl Segment {
         u32::try_from(offset.0 - self.base.0).expect("a segment spans fewer than 2^31 offsets")
     }
 
+    /// It was read, and no batch in it ends beyond `offset`.
+    pub(super) fn ends_at_most(&mut self, offset: Offset) {
+        self.nothing_from = self.nothing_from.min(offset);
+    }
+    /// Whether it is known that no batch in it ends beyond `offset`.
+    pub(super) fn is_below(&self, offset: Offset) -> bool {
+        self.size == 0 || self.nothing_from <= offset
+    }
+
     /// Accounts for a batch at `pos`.
     #[inline]
     pub(super) fn note(&mut self, header: &BatchHeader, pos: u64, index_interval: u64) {
+        self.nothing_from = Offset(i64::MAX);
         if self.max_timestamp.is_none_or(|(t, _)| header.max_timestamp > t) {
             self.max_timestamp = Some((header.max_timestamp, header.last_offset()));
         }

@@ -142,6 +142,7 @@ impl Log {
     /// Makes scans of an earlier truncation void; its changes must still complete.
     fn begin_truncation(&mut self, wall: Timestamp, out: &mut Outbox) -> Truncating {
         self.generation += 1;
+        self.layout += 1;
         let (steps, names) = if let Phase::Truncating(t) = &self.phase { (t.steps, t.names) } else { (0, false) };
         let mut truncating = Truncating { steps, names, work: Work::None, wall };
         // A compacted copy that a power loss brought back would bring back what is cut now.

@@ -4,7 +4,7 @@
 //! the same cluster again. The directory is locked while somebody serves it.
 
 use super::board::Board;
-use super::host::{Data, Host, HostEnded, NodeSpec, listen};
+use super::host::{Data, Host, HostEnded, NodeSpec, take_port};
 use super::memory::MemoryFiles;
 use crate::shell::limits::Limits;
 use crate::shell::process::Control;
@@ -18,11 +18,12 @@ use klamm_model::node::{Endpoint, Listener};
 use klamm_model::versions::VersionCaps;
 use std::fs::{self, File};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::net::TcpSocket;
 
 /// The controller's node id; brokers count from 1.
 pub const CONTROLLER: i32 = 101;
@@ -145,8 +146,8 @@ fn identity(dir: &Path) -> io::Result<Uuid> {
     }
 }
 
-fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener), StartError> {
-    let bound = listen(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpSocket), StartError> {
+    let bound = take_port(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
     bound.map_err(|error| StartError::Listen { address, error })
 }
 
@@ -195,7 +196,7 @@ impl Cluster {
             (None, _) => unreachable!("whoever is no broker alone has a controller"),
         };
         let controllers = vec![(NodeId(CONTROLLER), endpoint(controller_at))];
-        let mut host = |name: String, spec_of: NodeSpec, bound: Vec<(Listener, (SocketAddr, TcpListener))>| {
+        let mut host = |name: String, spec_of: NodeSpec, bound: Vec<(Listener, (SocketAddr, TcpSocket))>| {
             let addresses = bound.iter().map(|(listener, (address, _))| (*listener, *address)).collect();
             let (board, ended) = (board.clone(), ended.clone());
             let data = data(&name);

@@ -5,7 +5,7 @@ use super::board::{Board, lock};
 use super::faulty::FaultyDisk;
 use super::files::FilesDisk;
 use super::memory::{MemoryDisk, MemoryFiles};
-use super::net::LiveNet;
+use super::net::{Door, LiveNet};
 use crate::shell::disk::Disk;
 use crate::shell::limits::Limits;
 use crate::shell::observer::Unwatched;
@@ -20,7 +20,7 @@ use klamm_model::versions::VersionCaps;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -29,6 +29,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
@@ -126,10 +127,12 @@ pub(super) fn entropy(salt: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(salt.as_bytes(), n)
 }
 
-/// Listens, as tokio wants it.
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = TcpListener::bind(address)?;
-    socket.set_nonblocking(true)?;
+/// Takes a port, and does not listen yet.
+pub(super) fn take_port(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A port that connections of an earlier process linger on is free.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
     Ok(socket)
 }
 
@@ -162,7 +165,7 @@ impl Host {
     ///
     /// # Errors
     /// A port that is taken, or a thread that cannot be started.
-    pub(super) fn start(&self, bound: Option<Vec<(Listener, TcpListener)>>) -> io::Result<()> {
+    pub(super) fn start(&self, bound: Option<Vec<(Listener, TcpSocket)>>) -> io::Result<()> {
         let mut state = lock(&self.state);
         if let Some(running) = state.running.take_if(|r| r.thread.is_finished()) {
             let _ = running.thread.join();
@@ -187,10 +190,7 @@ impl Host {
                 let process = async move {
                     let seed = entropy(&format!("{host}/{incarnation}"));
                     let step = board.clock(&host);
-                    let listeners = bound
-                        .into_iter()
-                        .map(|(listener, socket)| Ok((listener, tokio::net::TcpListener::from_std(socket)?)))
-                        .collect::<io::Result<Vec<_>>>()?;
+                    let listeners = bound.into_iter().map(|(listener, socket)| (listener, Door::new(socket))).collect();
                     let parts = |disk| Parts {
                         name: Rc::from(&*host),
                         node: spec.make(),
@@ -234,10 +234,10 @@ impl Host {
         Ok(())
     }
 
-    fn bind(&self) -> io::Result<Vec<(Listener, TcpListener)>> {
+    fn bind(&self) -> io::Result<Vec<(Listener, TcpSocket)>> {
         let began = std::time::Instant::now();
         let bind = |&(listener, address): &(Listener, SocketAddr)| loop {
-            match listen(address) {
+            match take_port(address) {
                 Ok(socket) => return Ok((listener, socket)),
                 Err(_) if began.elapsed() < PORT_PATIENCE => std::thread::sleep(Duration::from_millis(20)),
                 Err(error) => return Err(error),

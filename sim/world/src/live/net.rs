@@ -8,17 +8,19 @@ use super::board::{Board, CLIENTS, Line, Way, lock};
 use crate::shell::net::{Net, Stream};
 use bytes::{Buf, Bytes};
 use klamm_model::node::Endpoint;
+use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Bytes taken from a socket at once while they are delayed.
@@ -27,6 +29,30 @@ const DELAYED_CHUNK: usize = 16 << 10;
 const DELAYED_BYTES: usize = 8 << 20;
 /// A peer that does not answer a connection is given up.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// A port that is this process's, and closed: connections to it are refused until somebody accepts.
+#[derive(Debug)]
+pub struct Door {
+    bound: RefCell<Option<TcpSocket>>,
+    listening: OnceCell<Rc<TcpListener>>,
+}
+
+impl Door {
+    pub(super) fn new(bound: TcpSocket) -> Door {
+        Door { bound: RefCell::new(Some(bound)), listening: OnceCell::new() }
+    }
+    fn open(&self) -> io::Result<Rc<TcpListener>> {
+        if let Some(listener) = self.listening.get() {
+            return Ok(listener.clone());
+        }
+        let bound = self.bound.take().ok_or(io::ErrorKind::AddrInUse)?;
+        let listener = Rc::new(bound.listen(BACKLOG)?);
+        Ok(self.listening.get_or_init(|| listener).clone())
+    }
+}
 
 /// The network of one host.
 #[derive(Debug)]
@@ -64,12 +90,12 @@ impl LiveNet {
 }
 
 impl Net for LiveNet {
-    type Listener = TcpListener;
+    type Listener = Door;
     type Read = LiveRead;
     type Write = LiveWrite;
 
-    async fn accept(&self, listener: &TcpListener) -> io::Result<Stream<LiveRead, LiveWrite>> {
-        let (tcp, peer) = listener.accept().await?;
+    async fn accept(&self, door: &Door) -> io::Result<Stream<LiveRead, LiveWrite>> {
+        let (tcp, peer) = door.open()?.accept().await?;
         self.stream(tcp, peer, None)
     }
 

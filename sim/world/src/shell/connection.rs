@@ -32,6 +32,7 @@ use tokio::time::timeout;
 pub(super) struct Hold {
     _place: OwnedSemaphorePermit,
     _bytes: OwnedSemaphorePermit,
+    _rest: Option<OwnedSemaphorePermit>,
 }
 
 /// What the tasks tell their process.
@@ -90,13 +91,18 @@ impl ReadError {
     }
 }
 
+/// Bytes that a frame's announcement alone sets aside; the rest of them once these have come.
+const CLAIMED: usize = 64 << 10;
+
 /// What the readers of a process share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) caps: VersionCaps,
-    /// Bytes of requests that may be in flight.
+    /// Bytes of requests that may be in flight: of each its first [`CLAIMED`].
     pub(super) bytes: Arc<Semaphore>,
+    /// Bytes of large requests that may be in flight, beyond those.
+    pub(super) rest: Arc<Semaphore>,
     /// A bug, for tests.
     pub(super) planted: Option<Planted>,
 }
@@ -139,12 +145,20 @@ pub(super) async fn read_requests<N: Net>(
                 Err(_) => return Err(ReadError::Idle(limits.idle)),
             };
             let place = places.clone().acquire_owned().await.expect("never closed");
-            let weight = u32::try_from(size).unwrap_or(u32::MAX);
-            let bytes = shared.bytes.clone().acquire_many_owned(weight).await.expect("never closed");
+            // A length is a claim: what is set aside for it, others cannot have. The peer sends a part of a large frame first.
+            let part = size.min(CLAIMED);
+            let bytes = shared.bytes.clone().acquire_many_owned(part as u32).await.expect("never closed");
+            let mut rest = None;
+            if size > part {
+                let begun = timeout(limits.frame_time, frames.begun(part)).await;
+                begun.map_err(|_| ReadError::Slow(limits.frame_time))??;
+                let weight = u32::try_from(size - part).unwrap_or(u32::MAX);
+                rest = Some(shared.rest.clone().acquire_many_owned(weight).await.expect("never closed"));
+            }
             let body = timeout(limits.frame_time, frames.body(size)).await;
             let body = body.map_err(|_| ReadError::Slow(limits.frame_time))??;
             let incoming = Box::new(decode_request(listener, &shared.caps, body)?);
-            let hold = Hold { _place: place, _bytes: bytes };
+            let hold = Hold { _place: place, _bytes: bytes, _rest: rest };
             if news.send(News::Request { conn, incoming, hold }).is_err() {
                 return Ok(());
             }

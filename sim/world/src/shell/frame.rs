@@ -75,6 +75,17 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(Some(size))
     }
 
+    /// Waits until `part` bytes of the frame whose length was read last have come.
+    pub async fn begun(&mut self, part: usize) -> Result<(), FrameError> {
+        while self.buffer.len() < part {
+            let missing = part - self.buffer.len();
+            if self.fill(missing, missing).await? == 0 {
+                return Err(FrameError::Truncated { missing });
+            }
+        }
+        Ok(())
+    }
+
     /// The bytes of the frame whose length was read last.
     pub async fn body(&mut self, mut size: usize) -> Result<Bytes, FrameError> {
         let large = size >= READ_CHUNK;

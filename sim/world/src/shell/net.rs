@@ -24,7 +24,7 @@ pub type StreamOf<N> = Stream<<N as Net>::Read, <N as Net>::Write>;
 
 /// TCP, as a node's host has it. Sockets to listen on are bound by whoever starts the process.
 pub trait Net: 'static {
-    /// A bound socket.
+    /// A place to listen at. Connections to it are refused until the first [`Net::accept`].
     type Listener: 'static;
     /// The reading half.
     type Read: AsyncRead + Unpin + 'static;

@@ -109,7 +109,7 @@ pub struct Parts<N: Net, D, O, M> {
     pub rng: ChaCha8Rng,
     /// The sockets it opens.
     pub net: Rc<N>,
-    /// The sockets it listens on.
+    /// The sockets it listens on, from when its node lets others in.
     pub listeners: Vec<(Listener, N::Listener)>,
     /// The highest versions its node admits to.
     pub caps: VersionCaps,
@@ -160,6 +160,8 @@ struct Process<N: Net, D, O, M> {
     /// Timers in a row that left the next one due already.
     hurried: u32,
     net: Rc<N>,
+    /// Ports that are closed until the node lets others in.
+    doors: Vec<(Listener, N::Listener)>,
     connections: BTreeMap<ConnId, Connection>,
     /// Connections being opened.
     opening: BTreeMap<ConnId, AbortHandle>,
@@ -245,12 +247,10 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
         let limits = parts.limits;
         let budget = limits.bytes_in_flight.max(limits.frame_bytes).min(Semaphore::MAX_PERMITS);
         let bytes = Arc::new(Semaphore::new(budget));
-        let shared = Shared { limits, caps: parts.caps, bytes, planted: parts.planted };
-        let mut tasks = JoinSet::new();
-        for (listener, socket) in parts.listeners {
-            tasks.spawn_local(accept(parts.net.clone(), (parts.name.clone(), listener), socket, news.clone()));
-        }
+        let rest = Arc::new(Semaphore::new(budget));
+        let shared = Shared { limits, caps: parts.caps, bytes, rest, planted: parts.planted };
         let process = Process {
+            doors: parts.listeners,
             client_id: StrBytes::from_string(parts.name.to_string()),
             name: parts.name,
             node: parts.node,
@@ -271,7 +271,7 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
             clock: parts.clock,
             observer: parts.observer,
             meddler: parts.meddler,
-            tasks,
+            tasks: JoinSet::new(),
             writers: JoinSet::new(),
             news,
             ending: None,
@@ -293,6 +293,12 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
             self.carry_out(now, output);
         }
         self.outputs = outputs;
+        if !self.doors.is_empty() && self.node.is_open() {
+            for (listener, socket) in std::mem::take(&mut self.doors) {
+                let task = accept(self.net.clone(), (self.name.clone(), listener), socket, self.news.clone());
+                self.tasks.spawn_local(task);
+            }
+        }
     }
 
     /// The deadline may have come. The disk's is seen to by [`Process::settle`].

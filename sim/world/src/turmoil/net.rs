@@ -8,6 +8,7 @@ use crate::shell::net::{Net, Stream};
 use ::turmoil::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use ::turmoil::net::{TcpListener, TcpStream};
 use klamm_model::node::Endpoint;
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -27,6 +28,27 @@ const CUT_BYTES: u64 = 16;
 
 const READER: usize = 0;
 const WRITER: usize = 1;
+
+/// A port, closed until somebody accepts at it.
+pub(super) struct Door {
+    port: u16,
+    listening: RefCell<Option<Rc<TcpListener>>>,
+}
+
+impl Door {
+    pub(super) fn new(port: u16) -> Door {
+        Door { port, listening: RefCell::default() }
+    }
+    async fn open(&self) -> io::Result<Rc<TcpListener>> {
+        let known = self.listening.borrow().clone();
+        if let Some(listener) = known {
+            return Ok(listener);
+        }
+        let listener = Rc::new(TcpListener::bind(("0.0.0.0", self.port)).await?);
+        *self.listening.borrow_mut() = Some(listener.clone());
+        Ok(listener)
+    }
+}
 
 /// The network of one host.
 pub(super) struct TurmoilNet {
@@ -50,12 +72,12 @@ impl TurmoilNet {
 }
 
 impl Net for TurmoilNet {
-    type Listener = TcpListener;
+    type Listener = Door;
     type Read = Read;
     type Write = Write;
 
-    async fn accept(&self, listener: &TcpListener) -> io::Result<Stream<Read, Write>> {
-        let (tcp, _) = listener.accept().await?;
+    async fn accept(&self, door: &Door) -> io::Result<Stream<Read, Write>> {
+        let (tcp, _) = door.open().await?.accept().await?;
         self.stream(tcp)
     }
 

@@ -1,7 +1,7 @@
 //! What runs on a turmoil host: a supervisor that starts processes, each the shell around one incarnation of a node.
 
 use super::disk::NodeDisk;
-use super::net::TurmoilNet;
+use super::net::{Door, TurmoilNet};
 use super::seen::Ticket;
 use super::shared::{Machine, Shared};
 use super::watcher::Watcher;
@@ -10,7 +10,6 @@ use crate::event::{Ending, HostId, NodeRef};
 use crate::shell::limits::Limits;
 use crate::shell::observer::Unmeddled;
 use crate::shell::process::{self, Clock, Control, Parts};
-use ::turmoil::net::TcpListener;
 use klamm_model::Input;
 use klamm_model::ids::Incarnation;
 use klamm_model::inspect::Inspection;
@@ -75,10 +74,7 @@ async fn incarnation(shared: Rc<Shared>, boot: Boot) {
 }
 
 async fn run(shared: Rc<Shared>, boot: Boot) -> io::Result<Option<Ending>> {
-    let mut listeners = Vec::new();
-    for (listener, port) in &boot.listeners {
-        listeners.push((*listener, TcpListener::bind(("0.0.0.0", *port)).await?));
-    }
+    let listeners = boot.listeners.iter().map(|(listener, port)| (*listener, Door::new(*port))).collect();
     let uptime = shared.hosts.borrow()[usize::from(boot.host.0)].uptime;
     let parts = Parts {
         rng: node_stream(identity(shared.seed, &boot.name), boot.incarnation.0),
@@ -125,5 +121,8 @@ impl Node for Caught {
     }
     fn inspect(&self) -> Inspection {
         self.machine.borrow().inspect()
+    }
+    fn is_open(&self) -> bool {
+        self.machine.borrow().is_open()
     }
 }

@@ -5,7 +5,7 @@ use super::super::{Process, SELF};
 use super::shard::State;
 use crate::disk::{DiskError, DiskOp, DiskReply, DiskResult, DiskToken};
 use crate::ids::*;
-use crate::log::ReadPlan;
+use crate::log::{Found, ReadPlan};
 use crate::node::Outbox;
 use crate::record::schema::GroupRecord;
 use crate::record::{batches, records};
@@ -49,12 +49,18 @@ impl Process {
         loading.position = loading.position.max(p.log.log_start());
         if loading.position < loading.target {
             let size = self.spec.config.offsets_load_buffer;
-            // Nothing yet: what this replica appended as a follower is still on its way to the disk.
-            let Ok(Some(plan)) = p.log.read(loading.position, size, loading.target, true) else { return };
-            let token = out.disk(SELF, DiskOp::Read { ranges: smallvec![plan.range.clone()] });
-            loading.reading = Some(plan);
-            self.groups.reading.insert(token.seq, owner);
-            return;
+            match p.log.read(loading.position, size, loading.target, true) {
+                Ok(Some(plan)) => {
+                    let token = out.disk(SELF, DiskOp::Read { ranges: smallvec![plan.range.clone()] });
+                    loading.reading = Some(plan);
+                    self.groups.reading.insert(token.seq, owner);
+                    return;
+                }
+                // The last records were compacted away.
+                Ok(None) if p.log.log_end() >= loading.target => loading.position = loading.target,
+                // What this replica appended as a follower is still on its way to the disk.
+                _ => return,
+            }
         }
         // What the predecessor acknowledged lies below its log's end, and that is not above this one. Until the high
         // watermark says so of all that was replayed, some of it might not be committed.
@@ -76,7 +82,19 @@ impl Process {
         let State::Loading(loading) = &mut shard.state else { return };
         let Some(plan) = loading.reading.take() else { return };
         let data = match result {
-            Ok(DiskReply::Data(buffers)) => buffers.first().map(|b| plan.trim(b.clone())).unwrap_or_default(),
+            Ok(DiskReply::Data(buffers)) => match plan.look(buffers.first().cloned().unwrap_or_default()) {
+                Found::Batches(data) => data,
+                Found::Below { pos, need } => {
+                    let replica = self.replicas.get_mut(owner);
+                    let Some(next) = replica.and_then(|p| p.log.read_on(&plan, pos, need)) else {
+                        return self.load_more(now, owner, out);
+                    };
+                    let token = out.disk(SELF, DiskOp::Read { ranges: smallvec![next.range.clone()] });
+                    loading.reading = Some(next);
+                    self.groups.reading.insert(token.seq, owner);
+                    return;
+                }
+            },
             // Retention took the segment away: what is left begins further on.
             Err(DiskError::NotFound) => Bytes::new(),
             _ => return self.disk_failed("a log could not be read", out),

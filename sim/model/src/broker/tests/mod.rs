@@ -2,6 +2,7 @@
 
 mod admin;
 pub(super) mod cluster;
+mod damage;
 mod delete_records;
 pub(crate) mod disk;
 mod hostile;

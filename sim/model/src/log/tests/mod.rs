@@ -3,6 +3,7 @@
 mod compaction;
 mod crash;
 mod disk;
+mod shapes;
 mod units;
 
 use super::*;
@@ -40,6 +41,8 @@ struct Host {
     now: Now,
     /// What stands in the checkpoint of recovery points since the last truncation.
     checkpoint: Offset,
+    /// What the log must hold when it is loaded.
+    needed: Offset,
     /// Every batch ever appended, as it lies on disk.
     ever: Vec<Bytes>,
 }
@@ -48,7 +51,7 @@ impl Host {
     fn new(config: LogConfig, defects: Defects) -> Host {
         let log = Log::new(7, Path::new(DIR), config, defects);
         let (disk, events, now) = (FakeDisk::default(), Vec::new(), Now::default());
-        Host { log, out: Outbox::new(), disk, events, now, checkpoint: Offset(0), ever: Vec::new() }
+        Host { log, out: Outbox::new(), disk, events, now, checkpoint: Offset(0), needed: Offset(0), ever: Vec::new() }
     }
     fn created(config: LogConfig) -> Host {
         let mut host = Host::new(config, Defects::NONE);
@@ -103,14 +106,15 @@ impl Host {
     }
     /// A new incarnation on the same disk.
     fn restart(self, clean: bool, recovery_point: Offset) -> Host {
-        let Host { log, disk, now, .. } = self;
+        let Host { log, disk, now, needed, .. } = self;
         let mut host = Host::new(log.config.clone(), log.defects);
-        (host.disk, host.now) = (disk, now);
+        (host.disk, host.now, host.needed) = (disk, now, needed);
         let args = LoadArgs {
             clean,
             recovery_point,
             log_start: log.log_start(),
             gaps: log.config.compaction.is_some(),
+            needed: host.needed,
             files: host.disk.files(),
         };
         host.log.load(now, args, &mut host.out);
@@ -140,12 +144,17 @@ impl Host {
         all
     }
     fn read(&mut self, from: Offset, max_bytes: u64, up_to: Offset, min_one: bool) -> Option<Bytes> {
-        let plan = self.log.read(from, max_bytes, up_to, min_one).unwrap()?;
-        let whole = self.disk.content(plan.range.file.as_str()).expect("the planned file is there");
-        let start = (plan.range.pos as usize).min(whole.len());
-        let stop = (start + plan.range.len as usize).min(whole.len());
-        let data = Bytes::copy_from_slice(&whole[start..stop]);
-        Some(plan.trim(data))
+        let mut plan = self.log.read(from, max_bytes, up_to, min_one).unwrap()?;
+        loop {
+            let whole = self.disk.content(plan.range.file.as_str()).expect("the planned file is there");
+            let start = (plan.range.pos as usize).min(whole.len());
+            let stop = (start + plan.range.len as usize).min(whole.len());
+            let data = Bytes::copy_from_slice(&whole[start..stop]);
+            match plan.look(data) {
+                Found::Batches(batches) => return Some(batches),
+                Found::Below { pos, need } => plan = self.log.read_on(&plan, pos, need)?,
+            }
+        }
     }
     /// What producers' state and epochs must be, by the log's records alone.
     fn assert_replay_equals_live(&mut self) {
