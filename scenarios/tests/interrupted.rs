@@ -39,7 +39,7 @@ fn a_run_gone_on_with_comes_out_as_if_never_interrupted() {
     place.put("all/tiny.toml", TINY);
     place.put(
         "all/unseen.toml",
-        format!("{}\n[expect]\nsometimes = [\"connection-reset\"]\n", TINY.replace("\"tiny\"", "\"other\"")),
+        format!("{}\n[expect]\nsometimes = [\"tombstone-removed\"]\n", TINY.replace("\"tiny\"", "\"other\"")),
     );
     let args = |out: &'static str| {
         vec!["run", "all", "--seeds", "60", "--recheck", "1", "--defect", DEFECT, "-j", "2", "--out", out]

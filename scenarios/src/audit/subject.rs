@@ -98,7 +98,7 @@ impl Subject {
         let (broker, _) = BrokerConfig::parse(&self.broker).ok()?;
         Some(InForce {
             producer: ProducerConfig::parse(&self.producer).ok()?.0,
-            topic: TopicConfig::parse(&self.topic).ok()?.0.over(&broker),
+            topic: TopicConfig::read_scaled(&self.topic).ok()?.0.over(&broker),
             broker,
             consumer: ConsumerConfig::parse(&self.consumer).ok()?.0,
         })
@@ -186,7 +186,7 @@ impl Subject {
     /// What is in force, defaults included.
     fn effective(&self) -> Option<(ProducerConfig, BrokerConfig, ConsumerConfig)> {
         let broker = BrokerConfig::parse(&self.broker).ok()?.0;
-        let topic = TopicConfig::parse(&self.topic).ok()?.0.over(&broker);
+        let topic = TopicConfig::read_scaled(&self.topic).ok()?.0.over(&broker);
         Some((ProducerConfig::parse(&self.producer).ok()?.0, topic, ConsumerConfig::parse(&self.consumer).ok()?.0))
     }
 

@@ -157,11 +157,11 @@ mod tests {
             h
         };
         let mut h = lost();
-        h.declared.uncleans.push(Unclean { at: 0, source: source(0), from: Some(Offset(2)) });
+        h.declared.uncleans.push(Unclean { at: h.clock, source: source(0), from: Some(Offset(2)) });
         assert_eq!(h.fires_compacted("compacted-value").permitted, Some(Cause::UncleanElection));
         // It cut only what lies above.
         let mut h = lost();
-        h.declared.uncleans.push(Unclean { at: 0, source: source(0), from: Some(Offset(3)) });
+        h.declared.uncleans.push(Unclean { at: h.clock, source: source(0), from: Some(Offset(3)) });
         assert_eq!(h.fires_compacted("compacted-value").permitted, None);
         let mut h = lost();
         h.declared.log_starts.push(LogStart { at: 0, source: source(0), offset: Offset(3) });
