@@ -42,7 +42,7 @@ fn a_run_gone_on_with_comes_out_as_if_never_interrupted() {
         format!("{}\n[expect]\nsometimes = [\"tombstone-removed\"]\n", TINY.replace("\"tiny\"", "\"other\"")),
     );
     let args = |out: &'static str| {
-        vec!["run", "all", "--seeds", "60", "--recheck", "1", "--defect", DEFECT, "-j", "2", "--out", out]
+        vec!["run", "all", "--seeds", "300", "--recheck", "1", "--defect", DEFECT, "-j", "2", "--out", out]
     };
     let said = place.klamm(&args("whole"));
     assert_eq!(said.code, 1, "{said:?}");
@@ -59,7 +59,7 @@ fn a_run_gone_on_with_comes_out_as_if_never_interrupted() {
     let again =
         out.lines().find_map(|l| l.trim().strip_prefix("go on: klamm ")).expect("it says how to go on").to_owned();
     // What did not run is not run, in JUnit too.
-    assert!(out.contains("  not run   ") && out.contains("of 60 seeds were run"), "{out}");
+    assert!(out.contains("  not run   ") && out.contains("of 300 seeds were run"), "{out}");
     assert!(fs::read_to_string(cut.join("junit.xml")).unwrap().contains("type=\"not run\""));
     let said = place.klamm(&[&again.split(' ').collect::<Vec<_>>()[..], &["--recheck", "1"]].concat());
     assert_eq!(said.code, 1, "{said:?}");
@@ -74,11 +74,11 @@ fn a_run_gone_on_with_comes_out_as_if_never_interrupted() {
     // There is nothing left to go on with, and another command is another run.
     let folder = cut.display().to_string();
     place.klamm(&[&args("cut")[..], &["--resume", &folder]].concat()).refused(&["every seed of it was run"]);
-    place.klamm(&["run", "all", "--seeds", "61", "--resume", &folder]).refused(&[
+    place.klamm(&["run", "all", "--seeds", "301", "--resume", &folder]).refused(&[
         "not of one run",
         "the command line is",
-        "--seeds 60",
-        "--seeds 61",
+        "--seeds 300",
+        "--seeds 301",
     ]);
     place.klamm(&["run", "all", "--resume", "all"]).refused(&["no run.json"]);
 }

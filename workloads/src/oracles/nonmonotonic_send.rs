@@ -3,8 +3,8 @@
 //!
 //! A producer is one incarnation of one client. A value's place is where it was acknowledged or read; one with several
 //! places has none here, and is another check's matter. Without idempotence only acknowledged sends are held to their
-//! order: what its producer has given up may land whenever the network delivers it. Each send is held against the
-//! highest of those in front of it, once all places are known.
+//! order: what its producer has given up may land whenever the network delivers it. Each send is held against those in
+//! front of it once all places are known.
 
 use super::report::{Findings, Report};
 use super::sends::{Client, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State};
@@ -26,37 +26,71 @@ fn resolved_before(earlier: &Send, later: &Send) -> bool {
     !matches!(earlier.state, State::Pending) && earlier.completed <= later.invoked
 }
 
-/// The highest of a producer's sends to a partition so far: incarnation, offset, and the send unless it is forgotten.
-type Highest<'a> = (u32, i64, Option<(u64, &'a Send)>);
+/// One send, by its index.
+type Placed<'a> = (u64, &'a Send);
+
+/// A producer's sends to a partition so far.
+struct Order<'a> {
+    incarnation: u32,
+    last: Option<Placed<'a>>,
+    /// The highest, and the highest of which there is nothing to say but its place.
+    highest: Option<Placed<'a>>,
+    plain: Option<Placed<'a>>,
+}
+
+impl<'a> Order<'a> {
+    fn new(incarnation: u32) -> Order<'a> {
+        Order { incarnation, last: None, highest: None, plain: None }
+    }
+
+    /// The earlier send that the next one is to be held against: where the order breaks, the one that is hardest to
+    /// excuse. A break that some cause excuses must not hide another one.
+    fn broken_by(&self, send: &Send) -> Option<Placed<'a>> {
+        let above = |p: &Placed<'_>| p.1.offset > send.offset;
+        self.plain.filter(above).or(self.highest.filter(above))
+    }
+
+    fn add(&mut self, index: u64, send: &'a Send, plain: bool) {
+        let higher = |than: Option<Placed<'_>>| than.is_none_or(|p| p.1.offset < send.offset);
+        self.last = Some((index, send));
+        if higher(self.highest) {
+            self.highest = self.last;
+        }
+        if plain && higher(self.plain) {
+            self.plain = self.last;
+        }
+    }
+}
+
+/// Whether nothing but a cut or a loss excuses a later send below this one: it is there, and was not sent again.
+fn is_plain(client: &Client, index: u64, send: &Send) -> bool {
+    let fenced = || client.send_facts(index, true).is_some_and(|f| !f.unfenced && (f.idempotent || f.attempts < 2));
+    send.is(READ) && fenced()
+}
 
 /// The history ends. Returns how many pairs were held against each other: one after the other, and together.
 pub(super) fn end(store: &Store, out: &mut Findings) -> [u64; 2] {
     let mut pairs = [0; 2];
     for client in store.clients() {
-        let forgotten = client.forgotten.iter().map(|(part, last)| (*part, (last.incarnation, last.offset, None)));
-        let mut highest: BTreeMap<u32, Highest<'_>> = forgotten.collect();
+        let mut orders: BTreeMap<u32, Order<'_>> = BTreeMap::new();
         for (index, send) in client.all().filter(|(_, s)| counts(client, s)) {
-            let Some(high) = highest.get_mut(&send.part).filter(|high| high.0 == send.incarnation) else {
-                highest.insert(send.part, (send.incarnation, send.offset, Some((index, send))));
-                continue;
-            };
-            if let Some((earlier, before)) = high.2 {
+            let order = orders.entry(send.part).or_insert_with(|| Order::new(send.incarnation));
+            if order.incarnation != send.incarnation {
+                *order = Order::new(send.incarnation);
+            }
+            if let Some((_, before)) = order.last {
+                pairs[usize::from(!resolved_before(before, send))] += 1;
+            }
+            if let Some((earlier, before)) = order.broken_by(send) {
                 let after = resolved_before(before, send);
-                pairs[usize::from(!after)] += 1;
-                if before.offset > send.offset && !(planted(25) && after) {
-                    let check = if after { "nonmonotonic-send" } else { "int-nonmonotonic-send" };
-                    report(
-                        store,
-                        out,
-                        check,
-                        (ValueId::new(client.id, earlier).0, before),
-                        (ValueId::new(client.id, index).0, send),
-                    );
+                let check = if after { "nonmonotonic-send" } else { "int-nonmonotonic-send" };
+                let value = |index| ValueId::new(client.id, index).0;
+                if planted(25) && after {
+                    continue;
                 }
+                report(store, out, check, (value(earlier), before), (value(index), send));
             }
-            if high.1 < send.offset {
-                *high = (send.incarnation, send.offset, Some((index, send)));
-            }
+            order.add(index, send, is_plain(client, index, send));
         }
     }
     pairs

@@ -4,7 +4,7 @@ use super::blocks::Blocks;
 use crate::permission::SendFacts;
 use klamm_model::history::{Acks, Outcome, ProducerFacts, ValueId};
 use klamm_model::ids::{ClientId, Incarnation, ProducerId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How a send stands.
@@ -93,13 +93,6 @@ impl Send {
     }
 }
 
-/// The last place of a producer's sends that are forgotten, in one partition.
-#[derive(Clone, Copy)]
-pub(super) struct Latest {
-    pub(super) incarnation: u32,
-    pub(super) offset: i64,
-}
-
 /// One client's sends.
 pub(super) struct Client {
     pub(super) id: ClientId,
@@ -113,28 +106,30 @@ pub(super) struct Client {
     /// How many sends the runs hold.
     held: usize,
     /// Its producer ids, in the order in which they were first seen.
-    pub(super) producers: Vec<Identity>,
+    pub(super) producers: Vec<ProducerId>,
     numbers: BTreeMap<ProducerId, u16>,
+    /// The producer ids of each incarnation that took the place of another one, as they were first seen.
+    replaced: BTreeMap<u32, Vec<Replaced>>,
+    /// The incarnations whose producer ids are known.
+    identified: BTreeSet<u32>,
     /// The producer id that its last resolved send went out under, that send's incarnation, and when it resolved.
     identity: Option<(u32, u16, u64)>,
     pub(super) errors: BTreeMap<u64, Arc<str>>,
     /// When the producer took, or may have taken, a new epoch in a partition: when it gave up a send of it. By
     /// incarnation and partition, ascending.
     renewals: BTreeMap<(u32, u32), Vec<u64>>,
-    /// By partition: the highest of its forgotten sends.
-    pub(super) forgotten: BTreeMap<u32, Latest>,
     /// Sends that resolved too late just now, and the last ones that resolved in time at the same moment.
     pub(super) late: super::send_resolves::Late,
 }
 
-/// A producer id of a client.
+/// A producer id took the place of another one.
 #[derive(Clone, Copy)]
-pub(super) struct Identity {
-    pub(super) id: ProducerId,
-    /// It took the place of another one within its incarnation: when the last send under that one resolved, and when
-    /// the first under this one did.
-    replaced: Option<(u64, u64)>,
-    incarnation: u32,
+struct Replaced {
+    number: u16,
+    /// When the last send under the other one resolved.
+    until: u64,
+    /// When the first under this one did.
+    from: u64,
 }
 
 /// Sends of consecutive indices.
@@ -182,10 +177,11 @@ impl Client {
             held: 0,
             producers: Vec::new(),
             numbers: BTreeMap::new(),
+            replaced: BTreeMap::new(),
+            identified: BTreeSet::new(),
             identity: None,
             errors: BTreeMap::new(),
             renewals: BTreeMap::new(),
-            forgotten: BTreeMap::new(),
             late: super::send_resolves::Late::default(),
         }
     }
@@ -295,15 +291,17 @@ impl Client {
         let number = match self.numbers.get(&id) {
             Some(n) => *n,
             None if self.producers.len() < usize::from(u16::MAX) => {
-                let before = self.identity.filter(|(i, ..)| *i == incarnation);
-                let replaced = before.map(|(_, _, until)| (until, at));
-                self.producers.push(Identity { id, replaced, incarnation });
+                self.producers.push(id);
                 let n = self.producers.len() as u16;
+                if let Some((_, _, until)) = self.identity.filter(|(i, ..)| *i == incarnation) {
+                    self.replaced.entry(incarnation).or_default().push(Replaced { number: n, until, from: at });
+                }
                 self.numbers.insert(id, n);
                 n
             }
             None => 0,
         };
+        self.identified.insert(incarnation);
         self.identity = Some((incarnation, number, at));
         number
     }
@@ -319,17 +317,16 @@ impl Client {
 
     /// Whether the producer took another id while this send was open.
     fn got_another_id(&self, send: &Send) -> bool {
-        let resolved_well = matches!(send.state, State::Acknowledged | State::Failed);
-        let mut later = self.producers.iter().enumerate().filter(|(_, p)| p.incarnation == send.incarnation);
-        later.any(|(i, p)| {
-            let Some((until, from)) = p.replaced.filter(|(_, from)| send.invoked <= *from) else { return false };
-            let under_it = usize::from(send.producer) == i + 1;
-            match send.state {
-                State::Pending => true,
-                _ if under_it => from <= send.completed,
-                _ => !resolved_well && send.completed >= until,
-            }
-        })
+        // Both of their times ascend.
+        let Some(ids) = self.replaced.get(&send.incarnation) else { return false };
+        let first = ids.partition_point(|r| r.from < send.invoked);
+        let Some(next) = ids.get(first) else { return false };
+        let under_another = || ids.binary_search_by_key(&send.producer, |r| r.number).is_ok_and(|i| i >= first);
+        match send.state {
+            State::Pending => true,
+            State::Acknowledged | State::Failed => under_another(),
+            _ => next.until <= send.completed || under_another(),
+        }
     }
 
     /// What permission depends on.
@@ -339,7 +336,7 @@ impl Client {
         let pending = send.state == State::Pending;
         let other_id = facts.idempotent && self.got_another_id(send);
         // Where the ids are not known, the new identity may have been another id.
-        let unsaid = send.producer == 0 && !self.producers.iter().any(|p| p.incarnation == send.incarnation);
+        let unsaid = send.producer == 0 && !self.identified.contains(&send.incarnation);
         Some(SendFacts {
             value: ValueId::new(self.id, index),
             invoked: send.invoked,
@@ -373,12 +370,6 @@ impl Client {
                 };
                 if kept {
                     self.sparse.insert(run.base, *send);
-                } else if send.state != State::Absent {
-                    let own = Latest { incarnation: send.incarnation, offset: send.offset };
-                    let last = self.forgotten.entry(send.part).or_insert(own);
-                    if last.incarnation != own.incarnation || last.offset < own.offset {
-                        *last = own;
-                    }
                 }
                 self.held -= usize::from(send.state != State::Absent);
                 run.sends.forget(1);

@@ -504,7 +504,7 @@ impl Store {
                 partition: self.parts.get(send.part as usize).map(|p| p.source.partition),
                 offset: offset.or(acked).map(Offset),
                 attempts: u32::from(send.attempts),
-                producer_id: usize::from(send.producer).checked_sub(1).map(|i| client.producers[i].id),
+                producer_id: usize::from(send.producer).checked_sub(1).map(|i| client.producers[i]),
                 error: client.errors.get(&id.index()).cloned(),
             },
         })
