@@ -10,7 +10,7 @@ use super::passes;
 use super::places;
 use super::ranges::Ranges;
 use super::report::{Findings, Report};
-use super::sends::{LOST, READ as SEND_READ, State};
+use super::sends::{LOST, OFFSET_ACKED, READ as SEND_READ, State};
 use super::slots::{ACK, READ, Slot};
 use super::store::{NONE, Store};
 use klamm_model::history::Entry;
@@ -181,7 +181,10 @@ fn absent(store: &Store, part: u32, floors: &[i64], missing: &mut Missing) {
     let mut owed = |offset: i64, value: u64| {
         let Some(send) = store.send(value).filter(|_| is_owed(store, value)) else { return };
         let found = |&(at, o): &(u32, i64)| at != part || (end.got(o) && p.got_by(end.entry.client, o) == Some(value));
-        if places::all(store, value, send).iter().any(found) {
+        let places = places::all(store, value, send);
+        // Read, but never where it was acknowledged: that is unknown-read, and no loss beside it.
+        let refuted = send.is(OFFSET_ACKED) && !places.is_empty() && !places.contains(&(part, send.offset));
+        if refuted || places.iter().any(found) {
             return;
         }
         // What was acknowledged while it read may lie behind the end it went for.

@@ -16,31 +16,21 @@ pub(super) fn settle(store: &Store, out: &mut Findings, part: u32, below: i64, f
     for pass in p.passes.list.iter().filter(|pass| pass.from < below) {
         let flag = visible_flag(pass.isolation);
         let last = pass.to().min(below).saturating_sub(1 + i64::from(planted(26)));
-        let mut passed =
-            p.slots.within(pass.from, last).filter(|(o, s)| s.flags & flag != 0 && !p.was_gone(*o, pass.tick));
-        let Some((offset, slot)) = passed.next() else { continue };
-        let (value, more) = (slot.value, passed.count());
-        skipped(store, out, part, pass, offset, value, more, passes::older_survives(pass, floors, offset));
+        // Each record by itself: what excuses one, such as compaction, need not excuse its neighbour.
+        let passed = p.slots.within(pass.from, last).filter(|(o, s)| s.flags & flag != 0 && !p.was_gone(*o, pass.tick));
+        for (offset, slot) in passed {
+            skipped(store, out, part, pass, (offset, slot.value), passes::older_survives(pass, floors, offset));
+        }
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one finding, told in full")]
 #[cold]
-fn skipped(
-    store: &Store,
-    out: &mut Findings,
-    part: u32,
-    pass: &Pass,
-    offset: i64,
-    value: u64,
-    more: usize,
-    older_survives: bool,
-) {
+fn skipped(store: &Store, out: &mut Findings, part: u32, pass: &Pass, record: (i64, u64), older_survives: bool) {
+    let (offset, value) = record;
     let check = if pass.within_poll { "int-poll-skip" } else { "poll-skip" };
     let values = [value];
     let report = Report { older_survives, ..Report::new(check, pass.at, pass.client, part).offset(offset) };
-    let words =
-        || format!("went from {} to {} past offset {offset}, which was read, and {more} more", pass.last, pass.to());
+    let words = || format!("went from {} to {} past offset {offset}, which was read", pass.last, pass.to());
     out.add(store, report.values(&values), words, || {
         store.read_at(part, offset).into_iter().chain(pass.story(store, part)).collect()
     });
