@@ -222,6 +222,10 @@ fn the_contract_between_lines_is_kept() {
         (&[l(5, 1, 1, &sent(1, "\"ok\""))], "line 2, column 56: value 1 resolves, but no line before sends it"),
         (&[l(5, 1, 1, &send(1)), l(5, 2, 1, &sent(1, "\"ok\""))], "was sent by client 1 (line 2), not by client 2"),
         (
+            &[l(5, 1, 1, &send(1)), l(5, 1, 2, &sent(1, "\"ok\""))],
+            "was sent by incarnation 1 (line 2), not by incarnation 2",
+        ),
+        (
             &[l(5, 1, 1, &send(1)), l(5, 1, 1, &sent(1, "\"ok\"")), l(5, 1, 1, &sent(1, "\"info\""))],
             "has resolved already",
         ),
