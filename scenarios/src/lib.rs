@@ -17,6 +17,7 @@ pub mod hunt;
 pub mod interrupt;
 pub mod net;
 pub mod parity;
+pub mod pool;
 pub mod profiles;
 pub mod recheck;
 pub mod refusals;
