@@ -5,9 +5,10 @@ use super::finding::Verdicts;
 use super::groups::{Candidate, Groups, OPEN, who};
 use super::key_affinity::Keys;
 use super::list_offsets_regression::{self as list_offsets, Asked};
-use super::report::Findings;
+use super::report::{self, Findings, Piece};
 use super::sends::{CHOSEN, KEYED, Known, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State, TOLD, TOMBSTONE};
 use super::services::Services;
+use super::slots::Seen;
 use super::store::{NONE, Read, Reader, Store};
 use super::summary::Summary;
 use super::views::Views;
@@ -244,12 +245,21 @@ impl Judge {
             store.places.misplaced(value, before.part);
         }
         if moved {
-            store.places.add(value, (before.part, before.offset));
-            store.unmark(value, READ);
+            self.is_at(value, before);
+            self.store.unmark(value, READ);
         }
-        if store.places.take(value, place) {
+        let store = &mut self.store;
+        if store.places.seen(value, place).is_some() {
             store.mark(value, READ);
         }
+    }
+
+    /// A value that is read at more than one place was read at the one that its send names.
+    fn is_at(&mut self, value: u64, send: &Send) {
+        let place = (send.part, send.offset);
+        let unknown = Seen { at: send.invoked, epoch: -1, reader: 0 };
+        let seen = self.store.seen(value, place).unwrap_or(unknown);
+        self.store.places.add(value, place, seen);
     }
 
     /// What the place says at which a send was acknowledged.
@@ -324,11 +334,11 @@ impl Judge {
         // What was fetched just before its deletion is legal to read, and no longer remembered.
         if offset >= store.parts[read.part as usize].log_start {
             store.parts[read.part as usize].passes.read(offset);
-            self.value(read);
+            self.value(read, reader.number);
             let store = &mut self.store;
             let known = store.parts[read.part as usize].slots.get(offset).is_some();
             self.armed.claims += u64::from(known);
-            read_epoch_regression::read(store, read);
+            read_epoch_regression::read(store, read, reader.number);
             inconsistent_offsets::read(store, read, reader.number);
             self.armed.successors += u64::from(next_offset_divergence::next(store, read, reader));
             let p = &mut store.parts[read.part as usize];
@@ -341,7 +351,7 @@ impl Judge {
     }
 
     /// What the value that is read says of its send.
-    fn value(&mut self, read: &Read) {
+    fn value(&mut self, read: &Read, reader: u16) {
         let (store, out) = (&mut self.store, &mut self.out);
         let (offset, value) = (read.offset(), read.value());
         let topic = store.parts[read.part as usize].topic;
@@ -361,8 +371,13 @@ impl Judge {
             send.flags |= READ;
         } else {
             send.flags |= MOVED;
-            store.places.add(value, (read.part, offset));
+            if before.is(READ) {
+                self.is_at(value, &before);
+            }
+            let seen = Seen { at: read.at, epoch: read.record.leader_epoch.0, reader };
+            self.store.places.add(value, (read.part, offset), seen);
         }
+        let (store, out) = (&mut self.store, &mut self.out);
         if here && before.part == NOWHERE {
             self.armed.keys += u64::from(key_affinity::placed(store, &mut self.keys, out, value, read.at));
         }
@@ -465,7 +480,6 @@ impl Judge {
         lost_write::settle(store, out, part, below, &floors, end);
         poll_skip::settle(store, out, part, below, &floors);
         next_offset_divergence::settle(store, out, part, below, &floors);
-        inconsistent_offsets::settle(store, out, part, below, end);
         read_epoch_regression::settle(store, out, part, below, end);
     }
 
@@ -514,6 +528,7 @@ impl Judge {
             send_resolves::end(store, out, at, self.config.resolve_slack);
         }
         places::end(store, out);
+        (0..store.parts.len() as u32).for_each(|part| inconsistent_offsets::end(store, out, part));
         armed.end("failed-write-visible", failed_write_visible::end(store, out));
         let [after, together] = nonmonotonic_send::end(store, out);
         armed.end("nonmonotonic-send", after);
@@ -547,25 +562,25 @@ impl Judge {
             }
         }
         summary.dropped = out.dropped;
-        let mut findings = std::mem::take(&mut out.list);
-        for facts in findings.iter_mut().map(|f| &mut f.facts).filter(|f| f.group.is_some()) {
+        let mut pieces = std::mem::take(&mut out.list);
+        for facts in pieces.iter_mut().map(|p| &mut p.finding.facts).filter(|f| f.group.is_some()) {
             let altered = declared.offsets_altered(facts).next().is_some();
             facts.app.offsets_altered = altered;
         }
         // Whoever altered the offsets broke the handover: what follows is judged as a resume, which stands beside it.
-        findings.retain(|f| f.check != "clean-handover" || !f.facts.app.offsets_altered);
+        pieces.retain(|p| p.finding.check != "clean-handover" || !p.finding.facts.app.offsets_altered);
         if declared.recorded && declared.configured.compaction {
-            tell_superseded(store, &mut findings);
+            tell_superseded(store, &mut pieces);
         }
-        for finding in &mut findings {
+        for finding in pieces.iter_mut().map(|p| &mut p.finding) {
             finding.permitted = permitted(&finding.check, &finding.facts, declared);
         }
+        let mut findings = report::told(pieces);
         // What was read, and deleted in order before the final read began, is not lost.
         findings.retain(|f| {
             let gone = matches!(&*f.check, "lost-write" | "unseen") && f.permitted == Some(Cause::Deletion);
             !(gone && f.facts.sends.iter().all(|s| s.read))
         });
-        findings.sort_by_key(|f| f.at);
         for finding in &findings {
             let count = summary.checks.entry(finding.check.to_string()).or_default();
             match finding.permitted {
@@ -579,7 +594,7 @@ impl Judge {
 
 /// Where nobody knows what was compacted away: whether the value of a finding had a later one of its key in its place by
 /// then, or deleted its key.
-fn tell_superseded(store: &Store, findings: &mut [super::Finding]) {
+fn tell_superseded(store: &Store, pieces: &mut [Piece]) {
     // By partition and key: when the sends behind began, by their offsets.
     let mut all: BTreeMap<(u32, u64), Vec<(i64, u64)>> = BTreeMap::new();
     for (_, send) in store.clients().flat_map(|c| c.all()).filter(|(_, s)| s.is(KEYED) && s.offset >= 0) {
@@ -592,7 +607,7 @@ fn tell_superseded(store: &Store, findings: &mut [super::Finding]) {
             of_key[i - 1].1 = of_key[i - 1].1.min(of_key[i].1);
         }
     }
-    for finding in findings {
+    for finding in pieces.iter_mut().map(|p| &mut p.finding) {
         let Some(send) = finding.values.first().and_then(|v| store.send(v.0)) else { continue };
         let at = finding.offset.map_or(send.offset, |o| o.0);
         let later = all.get(&(send.part, send.key)).is_some_and(|of_key| {

@@ -218,8 +218,8 @@ fn absent(store: &Store, part: u32, floors: &[i64], missing: &mut Missing) {
             }
         }
     }
-    for (&offset, clash) in p.clashes.iter().filter(|(o, _)| !p.was_gone(**o, end.tick)) {
-        clash.acked.union(&clash.read).for_each(|value| owed(offset, *value));
+    for (&offset, clash) in p.clashes.range(p.log_start..).filter(|(o, _)| !p.was_gone(**o, end.tick)) {
+        clash.acked.iter().chain(clash.read.keys()).for_each(|value| owed(offset, *value));
     }
     p.unplaced.iter().filter(|value| !store.is_read(**value)).for_each(|value| owed(-1, *value));
 }

@@ -59,6 +59,9 @@ pub(super) struct Send {
 /// It has no value: a tombstone.
 pub(super) const TOMBSTONE: u16 = 256;
 
+/// Its offset is claimed by another value, too: it is remembered to the end.
+pub(super) const CLAIMED: u16 = 512;
+
 /// No partition is known.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
@@ -364,7 +367,9 @@ impl Client {
                     State::Absent => false,
                     State::Failed => true,
                     // What was tried once cannot turn up a second time.
-                    State::Acknowledged | State::Info if deleted => send.attempts > 1 || send.is(MOVED),
+                    State::Acknowledged | State::Info if deleted => {
+                        send.attempts > 1 || send.flags & (MOVED | CLAIMED) != 0
+                    }
                     State::Info if send.offset < 0 => true,
                     State::Acknowledged | State::Info => break,
                 };

@@ -3,10 +3,10 @@
 use super::inconsistent_offsets::Clash;
 use super::lost_write::Final;
 use super::passes::Passes;
-use super::places::Places;
+use super::places::{Place, Places};
 use super::ranges::Ranges;
-use super::sends::{Client, Known, NOWHERE, READ as SEND_READ, Send, State};
-use super::slots::{Slot, Slots};
+use super::sends::{Client, Known, NOWHERE, OFFSET_ACKED, READ as SEND_READ, Send, State};
+use super::slots::{Seen, Slot, Slots};
 use klamm_model::history::{Entry, IsolationLevel, Op, PositionReason, ReadRecord, TopicPartition, ValueId};
 use klamm_model::ids::{ClientId, Incarnation, LeaderEpoch, Offset};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,10 +36,10 @@ pub(super) struct Part {
     pub(super) strays: BTreeSet<(i64, u64)>,
     /// Offsets of which more than one value is known.
     pub(super) clashes: BTreeMap<i64, Clash>,
-    /// The lowest and the highest leader epoch of offsets that were read under several.
-    pub(super) epochs: BTreeMap<i64, (i32, i32)>,
-    /// The last offset below the log start that was read, and its leader epoch.
-    pub(super) trimmed: Option<(i64, i32)>,
+    /// The first read under each leader epoch, of offsets that were read under several.
+    pub(super) epochs: BTreeMap<i64, BTreeMap<i32, Seen>>,
+    /// Of what was read below the log start, the offset with the highest leader epoch.
+    pub(super) trimmed: Option<(i64, Seen)>,
     /// The last final read.
     pub(super) final_read: Option<Final>,
     /// How many records with a leader epoch were read.
@@ -401,6 +401,26 @@ impl Store {
         None
     }
 
+    /// Whether reading refutes where a send was acknowledged: its value was read, and never there.
+    pub(super) fn is_refuted(&self, value: u64, send: &Send) -> bool {
+        let there = send.is(SEND_READ) && self.places.chosen(value).is_none();
+        send.is(OFFSET_ACKED) && !there && self.is_read(value)
+    }
+
+    /// The first read of a value at a place.
+    pub(super) fn seen(&self, value: u64, place: Place) -> Option<Seen> {
+        let part = &self.parts[place.0 as usize];
+        let clash = part.clashes.get(&place.1).and_then(|clash| clash.read.get(&value));
+        let slot = part.slots.get(place.1).filter(|slot| slot.value == value);
+        let here = clash.map(|got| got.seen).or_else(|| slot.and_then(Slot::seen));
+        here.or_else(|| self.places.seen(value, place))
+    }
+
+    /// The client that a read was made by.
+    pub(super) fn reader_of(&self, seen: Seen) -> Option<ClientId> {
+        Some(self.reader_ids.get(usize::from(seen.reader).checked_sub(1)?)?.0)
+    }
+
     /// Whether any reader got a value, wherever.
     pub(super) fn is_read(&self, value: u64) -> bool {
         self.send(value).is_some_and(|s| s.is(SEND_READ)) || self.places.is_read(value)
@@ -442,7 +462,6 @@ impl Store {
         p.slots.trim(offset);
         p.gone = p.gone.split_off(&offset);
         p.epochs = p.epochs.split_off(&offset);
-        p.clashes = p.clashes.split_off(&offset);
         p.passes.trim(offset);
         let parts = &mut self.parts;
         for client in self.clients.iter_mut().flatten().chain(self.more_clients.values_mut()) {
@@ -529,30 +548,28 @@ impl Store {
         }
     }
 
-    /// The last read of an offset, if it was read.
+    /// The first read of an offset, if it was read.
     pub(super) fn read_at(&self, part: u32, offset: i64) -> Option<Entry> {
         let slot = self.parts[part as usize].slots.get(offset)?;
-        if slot.flags & super::slots::READ == 0 {
-            return None;
-        }
-        let (client, incarnation, isolation) = *self.reader_ids.get(usize::from(slot.reader).checked_sub(1)?)?;
-        let record = self.record(offset, slot);
-        Some(self.read(&Read { at: slot.at, client, incarnation, part, isolation, record, within_poll: false }))
+        self.read_then(slot.value, (part, offset), slot.seen()?)
     }
 
-    /// A read of a value at a place, if it is remembered.
-    pub(super) fn read_of(&self, value: u64, place: super::places::Place) -> Option<Entry> {
-        let p = &self.parts[place.0 as usize];
-        match p.slots.get(place.1) {
-            Some(slot) if slot.value == value => self.read_at(place.0, place.1),
-            _ => p.clashes.get(&place.1)?.read_of(ValueId(value)),
-        }
+    /// The first read of a value at a place.
+    pub(super) fn read_of(&self, value: u64, place: Place) -> Option<Entry> {
+        self.read_then(value, place, self.seen(value, place)?)
     }
 
-    /// The record an offset holds. Its timestamp is not remembered: -1, as Kafka says it.
-    fn record(&self, offset: i64, slot: &Slot) -> ReadRecord {
-        let key = self.send(slot.value).filter(|s| s.is(super::sends::KEYED)).map(|s| s.key);
-        let (value, leader_epoch) = (ValueId(slot.value), LeaderEpoch(slot.epoch));
+    /// A read of a value at a place.
+    pub(super) fn read_then(&self, value: u64, place: Place, seen: Seen) -> Option<Entry> {
+        let (client, incarnation, isolation) = *self.reader_ids.get(usize::from(seen.reader).checked_sub(1)?)?;
+        let (part, record) = (place.0, self.record(value, place.1, seen.epoch));
+        Some(self.read(&Read { at: seen.at, client, incarnation, part, isolation, record, within_poll: false }))
+    }
+
+    /// A record at an offset. Its timestamp is not remembered: -1, as Kafka says it.
+    fn record(&self, value: u64, offset: i64, epoch: i32) -> ReadRecord {
+        let key = self.send(value).filter(|s| s.is(super::sends::KEYED)).map(|s| s.key);
+        let (value, leader_epoch) = (ValueId(value), LeaderEpoch(epoch));
         ReadRecord { offset: Offset(offset), leader_epoch, value, key, timestamp: -1 }
     }
 
@@ -561,8 +578,8 @@ impl Store {
         let source = || self.parts[read.part as usize].source.clone();
         let op = match (reader.by_read, reader.reason) {
             (true, _) => {
-                let slot = self.parts[read.part as usize].slots.get(reader.last)?;
-                let records = vec![self.record(reader.last, &Slot { epoch: reader.epoch, ..*slot })];
+                let value = self.parts[read.part as usize].got_by(read.client, reader.last)?;
+                let records = vec![self.record(value, reader.last, reader.epoch)];
                 Op::Poll { source: source(), isolation: read.isolation, records }
             }
             (false, Some(reason)) => Op::Position { source: source(), offset: Offset(reader.last + 1), reason },
