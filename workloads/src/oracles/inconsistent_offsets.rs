@@ -29,6 +29,10 @@ impl Clash {
     pub(super) fn got_by(&self, client: ClientId) -> Option<u64> {
         self.by.get(&client).copied().or(self.first)
     }
+    /// The first read here that is known.
+    pub(super) fn first_read(&self) -> Option<&Entry> {
+        self.reads.first()
+    }
     /// The read of a value, if it is kept.
     pub(super) fn read_of(&self, value: ValueId) -> Option<Entry> {
         let of =

@@ -20,7 +20,7 @@ use super::{
     nonmonotonic_poll, nonmonotonic_send, passes, places, poll_skip, read_epoch_regression, realtime_order,
     send_resolves, unknown_read,
 };
-use crate::permission::{Cause, Declared, permitted};
+use crate::permission::{Declared, permitted};
 use klamm_model::history::{
     Acks, Entry, IsolationLevel, Op, Outcome, PositionReason, ReadRecord, TopicPartition, ValueId,
 };
@@ -102,10 +102,10 @@ impl Judge {
                 let judged = list_offsets::answered(&self.store, &mut self.asked, &mut self.out, entry, part);
                 self.armed.latest += u64::from(judged);
             }
-            Op::FinalRead { source, to, .. } => {
+            Op::FinalRead { source, from, to } => {
                 self.final_reads += 1;
                 let part = self.store.source(source);
-                lost_write::final_read(&mut self.store, entry, part, to.0);
+                lost_write::final_read(&mut self.store, entry, part, from.0, to.0);
                 if self.views.follows(self.store.parts[part as usize].topic) {
                     self.views.finished(entry, part, to.0);
                 }
@@ -298,9 +298,6 @@ impl Judge {
         for (i, &record) in records.iter().enumerate() {
             let (at, client, incarnation) = (entry.at, entry.client, entry.incarnation);
             let read = Read { at, client, incarnation, part, isolation, record, within_poll: i > 0 };
-            if i == 0 {
-                reader.poll_first = read.offset();
-            }
             self.read(&read, &mut reader);
         }
         *self.store.reader(entry.client, entry.incarnation, part) = reader;
@@ -333,9 +330,13 @@ impl Judge {
             self.armed.successors += u64::from(next_offset_divergence::next(store, read, reader));
             let p = &mut store.parts[read.part as usize];
             p.max_read = p.max_read.max(offset);
+            p.leaderships.read(read.record.leader_epoch.0, offset);
             if !self.groups.open.is_empty() {
                 self.met(read, reader);
             }
+        }
+        if reader.last == NONE && reader.reason.is_none() {
+            reader.first = Some(*read);
         }
         reader.has_read(offset, read.at, read.record.leader_epoch.0);
     }
@@ -515,7 +516,7 @@ impl Judge {
         }
         places::end(store, out);
         armed.end("failed-write-visible", failed_write_visible::end(store, out));
-        let [after, together] = nonmonotonic_send::end(store, out);
+        let [after, together] = nonmonotonic_send::end(store, out, declared);
         armed.end("nonmonotonic-send", after);
         armed.end("int-nonmonotonic-send", together);
         let (passed, unseen) = lost_write::armed(store);
@@ -560,11 +561,7 @@ impl Judge {
         for finding in &mut findings {
             finding.permitted = permitted(&finding.check, &finding.facts, declared);
         }
-        // What was read, and deleted in order before the final read began, is not lost.
-        findings.retain(|f| {
-            let gone = matches!(&*f.check, "lost-write" | "unseen") && f.permitted == Some(Cause::Deletion);
-            !(gone && f.facts.sends.iter().all(|s| s.read))
-        });
+        lost_write::one_each(&mut findings, declared);
         findings.sort_by_key(|f| f.at);
         for finding in &findings {
             let count = summary.checks.entry(finding.check.to_string()).or_default();

@@ -65,6 +65,13 @@ pub(super) fn all(store: &Store, value: u64, send: &Send) -> BTreeSet<Place> {
     store.places.of(value).chain(own).collect()
 }
 
+/// When the place of a send that has one was known: it was acknowledged, or read.
+pub(super) fn known_at(store: &Store, send: &Send) -> u64 {
+    let read = send.is(READ).then(|| store.parts[send.part as usize].slots.get(send.offset)).flatten();
+    let acknowledged = send.is(OFFSET_ACKED).then_some(send.completed);
+    acknowledged.into_iter().chain(read.map(|slot| slot.at)).min().unwrap_or(0)
+}
+
 /// The history ends.
 pub(super) fn end(store: &Store, out: &mut Findings) {
     let values: BTreeSet<u64> = store.places.read.keys().chain(store.places.chosen.keys()).copied().collect();

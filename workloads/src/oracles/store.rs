@@ -23,6 +23,7 @@ pub(super) struct Part {
     pub(super) log_start: i64,
     /// The highest offset read by anybody.
     pub(super) max_read: i64,
+    pub(super) leaderships: Leaderships,
     /// The highest acknowledged offset over time; see realtime-order.
     pub(super) acked: VecDeque<Acked>,
     /// Values acknowledged without an offset.
@@ -56,6 +57,7 @@ impl Part {
             slots: Slots::default(),
             log_start: i64::MIN,
             max_read: NONE,
+            leaderships: Leaderships::default(),
             acked: VecDeque::new(),
             unplaced: Vec::new(),
             gone: BTreeMap::new(),
@@ -102,6 +104,36 @@ impl Part {
     }
 }
 
+/// The highest offset that was read of each leader epoch.
+#[derive(Default)]
+pub(super) struct Leaderships {
+    highest: BTreeMap<i32, i64>,
+    /// The last epoch that was read, and its highest offset.
+    now: Option<(i32, i64)>,
+}
+
+impl Leaderships {
+    /// A record is read.
+    pub(super) fn read(&mut self, epoch: i32, offset: i64) {
+        match &mut self.now {
+            Some((now, highest)) if *now == epoch => *highest = offset.max(*highest),
+            _ if epoch < 0 => {}
+            now => {
+                if let Some((before, highest)) = now.replace((epoch, offset)) {
+                    let known = self.highest.entry(before).or_insert(highest);
+                    *known = highest.max(*known);
+                }
+            }
+        }
+    }
+
+    /// The lowest epoch of all records that were read above an offset.
+    pub(super) fn lowest_above(&self, offset: i64) -> Option<i32> {
+        let all = self.highest.iter().map(|(epoch, highest)| (*epoch, *highest)).chain(self.now);
+        all.filter(|(_, highest)| *highest > offset).map(|(epoch, _)| epoch).min()
+    }
+}
+
 /// From `at` on, the highest acknowledged offset was `offset`, of `value`.
 #[derive(Clone, Copy)]
 pub(super) struct Acked {
@@ -131,8 +163,10 @@ pub(super) struct Reader {
     pub(super) covered: Ranges,
     /// What of all that it passed and did not read.
     pub(super) holes: Ranges,
-    /// The first offset of the poll that it reads.
-    pub(super) poll_first: i64,
+    /// The lowest offset that it read since its position was set.
+    pub(super) lowest: i64,
+    /// The first record that it read, if it never said where it begins.
+    pub(super) first: Option<Read>,
     /// Its number among the readers.
     pub(super) number: u16,
 }
@@ -150,7 +184,8 @@ impl Reader {
             begun: 0,
             covered: Ranges::default(),
             holes: Ranges::default(),
-            poll_first: NONE,
+            lowest: i64::MAX,
+            first: None,
             number: 0,
         }
     }
@@ -178,6 +213,7 @@ impl Reader {
     pub(super) fn moved_to(&mut self, offset: i64, at: u64, reason: PositionReason) {
         self.leave();
         (self.by_read, self.epoch, self.at, self.reason) = (false, -1, at, Some(reason));
+        (self.lowest, self.first) = (i64::MAX, None);
         if offset < 0 {
             (self.last, self.run_from) = (NONE, NONE);
             return;
@@ -208,6 +244,7 @@ impl Reader {
         if !self.holes.is_empty() {
             self.holes.remove(offset);
         }
+        self.lowest = offset.min(self.lowest);
         (self.last, self.by_read, self.at, self.epoch) = (offset, true, at, epoch);
     }
 }

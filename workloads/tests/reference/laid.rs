@@ -82,6 +82,7 @@ pub struct Stretch {
 }
 
 /// A reader goes from one place to the next, and what lies between is not handed out.
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Jump {
     /// The record before it; none at the first record after a position.
     pub before: Option<usize>,
@@ -91,9 +92,23 @@ pub struct Jump {
     pub came: usize,
 }
 
+/// What a reader did last at an offset.
+#[derive(PartialEq, Debug)]
+pub enum Last {
+    /// It never came there.
+    Nothing,
+    /// It came past it.
+    Passed(Jump),
+    /// It got this value there.
+    Got(ValueId),
+}
+
 pub struct Final {
     pub when: Moment,
+    /// When its reader came to the partition, or to the piece of it that it has not left since.
     pub begun: Moment,
+    /// When its reader's position was set for the last time.
+    pub stretch: Moment,
     pub life: Life,
     pub source: TopicPartition,
     pub to: i64,
@@ -232,7 +247,7 @@ impl<'a> Laid<'a> {
                     if let Some(s) = stretch.filter(|s| laid.stretches[*s].start.is_none()) {
                         laid.stretches[s].start = Some((from.0, begun));
                     }
-                    laid.finals.push(Final { when, begun, life, source: source.clone(), to: to.0 });
+                    laid.finals.push(Final { when, begun, stretch: begun, life, source: source.clone(), to: to.0 });
                 }
                 _ => {}
             }
@@ -284,6 +299,20 @@ impl<'a> Laid<'a> {
         }
         let first = places.iter().min().copied()?;
         places.iter().all(|p| p.0 == first.0).then_some(first)
+    }
+
+    /// What a reader did last at an offset.
+    pub fn last_at(&self, life: Life, source: &TopicPartition, offset: i64) -> Last {
+        let steps = self.steps();
+        let mut last = Last::Nothing;
+        for (n, read) in self.reads.iter().enumerate().filter(|(_, r)| r.life == life && r.source == *source) {
+            if read.offset == offset {
+                last = Last::Got(read.value);
+            } else if let Some(step) = steps.iter().find(|s| s.came == n && s.due <= offset && offset < read.offset) {
+                last = Last::Passed(*step);
+            }
+        }
+        last
     }
 
     /// Each step of each reader upwards, to the next record or beyond it.
