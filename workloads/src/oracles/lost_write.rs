@@ -107,7 +107,7 @@ struct Piece {
     older: bool,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Witness {
     /// A pass, by its place in the list.
     Pass(usize),
@@ -124,18 +124,27 @@ impl Piece {
     }
 }
 
+/// All observations that one value is missing.
+#[derive(Default)]
+struct Evidence {
+    /// Later ones were read: it is lost, and not only unseen.
+    lost: bool,
+    pieces: Vec<Piece>,
+}
+
 /// By offset and value.
 #[derive(Default)]
-struct Missing(BTreeMap<(i64, u64), Vec<Piece>>);
+struct Missing(BTreeMap<(i64, u64), Evidence>);
 
 impl Missing {
-    fn add(&mut self, place: (i64, u64), piece: Piece) {
-        let pieces = self.0.entry(place).or_default();
-        if pieces.iter().any(|known| known.covers(&piece)) {
+    fn add(&mut self, place: (i64, u64), lost: bool, piece: Piece) {
+        let evidence = self.0.entry(place).or_default();
+        evidence.lost |= lost;
+        if evidence.pieces.iter().any(|known| known.covers(&piece)) {
             return;
         }
-        pieces.retain(|known| !piece.covers(known));
-        pieces.push(piece);
+        evidence.pieces.retain(|known| !piece.covers(known));
+        evidence.pieces.push(piece);
     }
 }
 
@@ -153,11 +162,9 @@ pub(super) fn settle(store: &mut Store, out: &mut Findings, part: u32, below: i6
     if end {
         absent(store, part, floors, &mut missing);
     }
-    let last = store.parts[part as usize].final_read.as_ref().map_or(NONE, |end| end.last());
-    for ((offset, value), pieces) in &missing.0 {
-        let unseen = pieces.iter().all(|p| p.witness == Witness::Final) && !(0..last).contains(offset);
-        for piece in pieces {
-            report(store, out, part, (*offset, *value), piece, if unseen { "unseen" } else { "lost-write" });
+    for (place, evidence) in &missing.0 {
+        for piece in &evidence.pieces {
+            report(store, out, part, *place, piece, if evidence.lost { "lost-write" } else { "unseen" });
         }
     }
     for (_, value) in missing.0.into_keys() {
@@ -183,7 +190,7 @@ fn passed(store: &Store, part: u32, below: i64, floors: &[i64], missing: &mut Mi
                     within: pass.within_a_leadership(),
                     older: passes::older_survives(pass, floors, offset),
                 };
-                missing.add((offset, value), piece);
+                missing.add((offset, value), true, piece);
             }
         }
     }
@@ -196,7 +203,8 @@ fn displaced(store: &Store, part: u32, below: i64, missing: &mut Missing) {
         let Some(first) = clash.first_read() else { continue };
         for &value in clash.acked.iter().filter(|v| is_owed(store, **v) && !store.is_read(**v)) {
             let (at, client, witness) = (first.at, first.client, Witness::Displaced);
-            missing.add((offset, value), Piece { at, client, witness, displaced: true, within: false, older: false });
+            let piece = Piece { at, client, witness, displaced: true, within: false, older: false };
+            missing.add((offset, value), true, piece);
         }
     }
 }
@@ -237,7 +245,7 @@ fn absent(store: &Store, part: u32, floors: &[i64], missing: &mut Missing) {
             within: end.holes.contains(offset) && last_pass.is_some_and(|pass| pass.within_a_leadership()),
             older: lowest < offset,
         };
-        missing.add((offset, value), piece);
+        missing.add((offset, value), (0..end.last()).contains(&offset), piece);
     };
     let read_and_acknowledged = |slot: &Slot| {
         (slot.flags & READ != 0 && store.send(slot.value).is_some_and(|s| s.is(SEND_READ))).then_some(slot.value)
