@@ -148,9 +148,10 @@ impl Missing {
     }
 }
 
-/// Whether a value was acknowledged and is not yet reported.
-fn is_owed(store: &Store, value: u64) -> bool {
-    store.send(value).is_some_and(|s| s.state == State::Acknowledged && !s.is(LOST))
+/// Whether a value was acknowledged and is not yet reported. What was seen before its send began says nothing of it: it
+/// lies where a log was that has been cut since.
+fn is_owed_at(store: &Store, value: u64, at: u64) -> bool {
+    store.send(value).is_some_and(|s| s.state == State::Acknowledged && !s.is(LOST) && s.invoked <= at)
 }
 
 /// What is missing below `below`; at the end of the history, what the final read lacks, too. Every observation is told
@@ -179,7 +180,7 @@ fn passed(store: &Store, part: u32, below: i64, floors: &[i64], missing: &mut Mi
         let slots = p.slots.within(pass.from, pass.to().min(below).saturating_sub(1));
         for (offset, slot) in slots.filter(|(o, s)| s.flags & ACK != 0 && !p.was_gone(*o, pass.tick)) {
             for value in p.acknowledged(offset, slot) {
-                if !is_owed(store, value) || store.is_read(value) {
+                if !is_owed_at(store, value, pass.at) || store.is_read(value) {
                     continue;
                 }
                 let piece = Piece {
@@ -201,7 +202,8 @@ fn displaced(store: &Store, part: u32, below: i64, missing: &mut Missing) {
     let p = &store.parts[part as usize];
     for (&offset, clash) in p.clashes.range(..below).filter(|(o, c)| **o < p.max_read && !c.read.is_empty()) {
         let Some(first) = clash.first_read() else { continue };
-        for &value in clash.acked.iter().filter(|v| is_owed(store, **v) && !store.is_read(**v)) {
+        let owed = |value: &u64| is_owed_at(store, *value, first.at) && !store.is_read(*value);
+        for &value in clash.acked.iter().filter(|v| owed(v)) {
             let (at, client, witness) = (first.at, first.client, Witness::Displaced);
             let piece = Piece { at, client, witness, displaced: true, within: false, older: false };
             missing.add((offset, value), true, piece);
@@ -216,7 +218,7 @@ fn absent(store: &Store, part: u32, floors: &[i64], missing: &mut Missing) {
     let own: Vec<_> = p.passes.list.iter().filter(|pass| pass.client == end.entry.client).collect();
     let lowest = floors.get(end.floor).copied().unwrap_or(i64::MAX).min(end.lowest);
     let mut owed = |offset: i64, value: u64| {
-        let Some(send) = store.send(value).filter(|_| is_owed(store, value)) else { return };
+        let Some(send) = store.send(value).filter(|_| is_owed_at(store, value, end.entry.at)) else { return };
         // Where it belongs is not known of a value that nothing says the partition of.
         let elsewhere = !send.is(CHOSEN) && !send.is(TOLD);
         let found = |&(at, o): &(u32, i64)| match at == part {
@@ -340,8 +342,13 @@ pub(super) fn armed(store: &Store) -> (u64, u64) {
 mod tests {
     use crate::oracles::testing::*;
     use crate::oracles::{Judge, JudgeConfig};
+    use crate::permission::{Cause, Compacted, LeaderChange, LogStart, Unclean};
     use klamm_model::history::{Acks, Op, Outcome, PositionReason};
-    use klamm_model::ids::Offset;
+    use klamm_model::ids::{LeaderEpoch, Offset};
+
+    fn deleted(h: &mut History, at: u64, offset: i64) {
+        h.declared.log_starts.push(LogStart { at, source: source(0), offset: Offset(offset) });
+    }
 
     #[test]
     fn an_acknowledged_value_that_a_reader_passed_is_lost() {
@@ -413,6 +420,83 @@ mod tests {
         let verdicts = h.judge();
         assert_eq!(verdicts.summary.lost(), 0);
         h.fires_among("int-poll-skip");
+    }
+
+    #[test]
+    fn deletion_leaves_nothing_that_is_older() {
+        // A reader got older ones on the way, in the same poll or in another.
+        for polls in [vec![(0..2), (4..6)], vec![0..1, 1..2, 4..6]] {
+            let mut h = History::new();
+            h.acked(0..6).assigned(10, 0);
+            polls.into_iter().for_each(|offsets| {
+                h.reads(10, offsets);
+            });
+            deleted(&mut h, 5, 4);
+            assert_eq!(h.fires("lost-write").permitted, None);
+        }
+        // It came from a position, and got none: those may be gone.
+        let mut h = History::new();
+        h.acked(0..6).assigned(10, 2).reads(10, 4..6);
+        deleted(&mut h, 5, 4);
+        assert_eq!(h.fires("lost-write").permitted, Some(Cause::Deletion));
+        // Or an older one is read later, by any reader.
+        h.assigned(11, 0).reads(11, 0..1);
+        assert_eq!(h.fires("lost-write").permitted, None);
+    }
+
+    #[test]
+    fn what_was_read_and_then_deleted_is_no_loss() {
+        let mut h = History::new();
+        h.acked(0..6).assigned(10, 0).reads(10, 0..6).finally(3, 6);
+        deleted(&mut h, 150, 3);
+        h.silent();
+    }
+
+    #[test]
+    fn what_takes_a_record_away_leaves_its_place_empty() {
+        let mut h = History::new();
+        h.acked(0..3).send(7).assigned(10, 1).poll(10, &[(1, 7), (2, 2)]);
+        deleted(&mut h, 5, 2);
+        h.declared.compactions.push(Compacted { at: 5, source: source(0), removed: vec![Offset(1)] });
+        assert_eq!(h.fires_among("lost-write").permitted, None);
+        h.declared.uncleans.push(Unclean { at: 95, source: source(0), from: None });
+        assert_eq!(h.fires_among("lost-write").permitted, Some(Cause::UncleanElection));
+    }
+
+    #[test]
+    fn acks_1_loses_no_record_below_one_of_the_old_leader() {
+        let lost = |epoch| {
+            let mut h = History::with(Acks::Leader, false, 5);
+            h.acked(0..4).assigned(10, 2).poll_epochs(10, &[(3, 3, epoch)]);
+            let (at, epoch) = (75, LeaderEpoch(2));
+            h.declared.leader_changes.push(LeaderChange { at, source: source(0), epoch, deposed_by: None });
+            h.fires("lost-write").permitted
+        };
+        assert_eq!(lost(2), Some(Cause::Acks1LeaderChange));
+        assert_eq!(lost(1), None);
+    }
+
+    #[test]
+    fn each_observation_must_be_excused() {
+        // One reader misses it before the election that may have cut it, another one after that.
+        let mut h = History::new();
+        h.acked(0..4).assigned(10, 2).reads(10, 3..4);
+        let early = h.clock;
+        h.assigned(11, 2).reads(11, 3..4);
+        let election = |at| Unclean { at, source: source(0), from: Some(Offset(2)) };
+        h.declared.uncleans.push(election(early + 5));
+        let found = h.fires("lost-write");
+        assert_eq!((found.permitted, found.at, h.judge().findings.len()), (None, early, 1));
+        h.declared.uncleans.push(election(early));
+        assert_eq!(h.fires("lost-write").permitted, Some(Cause::UncleanElection));
+    }
+
+    #[test]
+    fn a_final_reader_goes_by_what_it_did_last() {
+        let mut h = History::new();
+        h.acked(0..4).assigned(99, 0).reads(99, 0..4).position(99, 1, PositionReason::Truncation);
+        h.poll(99, &[(1, 1), (3, 3)]).final_read(99, 0, 4);
+        assert_eq!(h.fires_among("lost-write").values, [value(2)]);
     }
 
     #[test]

@@ -181,8 +181,9 @@ impl Pair {
 mod tests {
     use super::*;
     use crate::oracles::testing::*;
-    use crate::permission::Cause;
+    use crate::permission::{Cause, LeaderChange, Unclean};
     use klamm_model::history::{Op, Outcome, ProducerFacts};
+    use klamm_model::ids::LeaderEpoch;
 
     #[test]
     fn acknowledgements_out_of_order() {
@@ -212,6 +213,50 @@ mod tests {
         let mut h = History::new();
         h.send(0).send(1).send(2).send(3).ack(3, 9).ack(0, 5).ack(2, 7).ack(1, 8);
         assert_eq!(h.fires("int-nonmonotonic-send").values, [value(1), value(2)]);
+    }
+
+    #[test]
+    fn a_pair_that_is_excused_hides_none_that_is_not() {
+        // The first one may have been lost with the leader; the second one was read, above the third.
+        let mut h = History::with(Acks::Leader, false, 1);
+        h.send(0).ack(0, 9).send(1).ack(1, 5).send(2).ack(2, 4).assigned(10, 4).poll(10, &[(4, 2), (5, 1)]);
+        let change = LeaderChange { at: 35, source: source(0), epoch: LeaderEpoch(2), deposed_by: Some(25) };
+        h.declared.leader_changes.push(change);
+        let found = h.judge().findings;
+        let found = found.iter().filter(|f| f.check == "nonmonotonic-send").map(|f| (f.values.clone(), f.permitted));
+        let cause = Some(Cause::Acks1LeaderChange);
+        assert_eq!(found.collect::<Vec<_>>(), [(vec![value(0), value(1)], cause), (vec![value(1), value(2)], None)]);
+    }
+
+    #[test]
+    fn what_lies_below_one_that_is_gone_is_told_once() {
+        let mut h = History::with(Acks::Leader, false, 1);
+        h.send(0).ack(0, 9);
+        (1..6).for_each(|n| {
+            h.send(n).ack(n, n as i64);
+        });
+        let change = LeaderChange { at: 35, source: source(0), epoch: LeaderEpoch(2), deposed_by: Some(25) };
+        h.declared.leader_changes.push(change);
+        let found = h.judge().findings;
+        let found: Vec<_> = found.iter().filter(|f| f.check == "nonmonotonic-send").map(|f| &f.values).collect();
+        assert_eq!(found, [&vec![value(0), value(1)]]);
+        // Of what nothing excuses, each is.
+        h.declared.leader_changes.clear();
+        assert_eq!(h.judge().findings.iter().filter(|f| f.check == "nonmonotonic-send").count(), 5);
+    }
+
+    #[test]
+    fn an_order_is_broken_when_both_places_are_known_first() {
+        let mut h = History::new();
+        h.send(0).send(1).assigned(10, 0).poll(10, &[(0, 1), (1, 0)]);
+        let at = h.clock;
+        h.assigned(11, 0).poll(11, &[(0, 1), (1, 0)]);
+        let election = |at| Unclean { at, source: source(0), from: None };
+        h.declared.uncleans.push(election(at + 5));
+        let found = h.fires("int-nonmonotonic-send");
+        assert_eq!((found.at, found.permitted), (at, None));
+        h.declared.uncleans.push(election(at));
+        assert_eq!(h.fires("int-nonmonotonic-send").permitted, Some(Cause::UncleanElection));
     }
 
     #[test]

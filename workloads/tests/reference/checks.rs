@@ -1,7 +1,7 @@
 //! Each check, stated over all pairs. Small histories only: nothing here minds its cost.
 
 use super::causes::{Case, Cause};
-use super::laid::{Final, Jump, Laid, Last, Send};
+use super::laid::{Final, Jump, Laid, Last, Read, Send};
 use super::verdict::{Said, Subject};
 use klamm_model::history::{IsolationLevel, Outcome, TopicPartition};
 
@@ -74,9 +74,11 @@ fn missing(laid: &Laid<'_>, said: &mut Said) {
         if astray || (acknowledged.is_some() && laid.standing_ack(send).is_none()) {
             continue;
         }
+        // What was seen before the send began says nothing of it: it may lie where a log was that has been cut since.
+        let began = send.invoked.at;
         if let (Some(offset), true) = (acknowledged, read.is_empty()) {
             let subject = || Subject::new("lost-write", &source).value(send.value);
-            for jump in &jumps {
+            for jump in jumps.iter().filter(|j| laid.reads[j.came].when.at >= began) {
                 let came = &laid.reads[jump.came];
                 if came.source == source && jump.due <= offset && offset < came.offset {
                     let case = case(laid, &source, came.when.at, offset);
@@ -85,7 +87,8 @@ fn missing(laid: &Laid<'_>, said: &mut Said) {
             }
             let on = laid.reads.iter().filter(|r| r.source == source);
             if on.clone().any(|r| r.offset > offset) {
-                for other in on.filter(|r| r.offset == offset && r.value != send.value) {
+                let other = |r: &&Read| r.offset == offset && r.value != send.value && r.when.at >= began;
+                for other in on.filter(other) {
                     let case = case(laid, &source, other.when.at, offset);
                     said.add(subject(), gone(laid, send, &case, Absence { displaced: true, ..Absence::default() }));
                 }
@@ -105,7 +108,7 @@ fn missing(laid: &Laid<'_>, said: &mut Said) {
         if places.is_empty() {
             places.push(None);
         }
-        for end in finals {
+        for end in finals.into_iter().filter(|end| end.when.at >= began) {
             let acknowledged_before = send.resolved.as_ref().is_some_and(|r| r.when.at < end.begun.at);
             for place in &places {
                 if place.is_none_or(|o| o >= end.to) && !acknowledged_before {
@@ -136,7 +139,7 @@ fn left_out(laid: &Laid<'_>, end: &Final, send: &Send, offset: i64) -> Absence {
 /// What permits that an acknowledged record is missing.
 fn gone(laid: &Laid<'_>, send: &Send, case: &Case<'_>, absence: Absence) -> Vec<Cause> {
     let begun = send.invoked.at;
-    let above = |r: &&super::laid::Read| r.source == *case.source && case.low.is_some_and(|low| r.offset > low);
+    let above = |r: &&Read| r.source == *case.source && case.low.is_some_and(|low| r.offset > low);
     let survivors: Vec<i32> = laid.reads.iter().filter(above).map(|r| r.epoch).filter(|e| *e >= 0).collect();
     // What takes a suffix of a leadership leaves no hole in it; what takes a prefix, or one record, leaves its place empty.
     let within = absence.within;
