@@ -37,6 +37,10 @@ impl Clash {
     pub(super) fn got_by(&self, client: ClientId) -> Option<u64> {
         self.by.get(&client).copied().or(self.first)
     }
+    /// The first read here since a moment.
+    pub(super) fn first_read(&self, since: u64) -> Option<Seen> {
+        self.read.values().map(|got| got.seen).filter(|seen| seen.at >= since).min_by_key(|seen| seen.at)
+    }
 }
 
 /// Notes what was read at an offset.

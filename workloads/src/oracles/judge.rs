@@ -21,7 +21,7 @@ use super::{
     nonmonotonic_poll, nonmonotonic_send, passes, places, poll_skip, read_epoch_regression, realtime_order,
     send_resolves, unknown_read,
 };
-use crate::permission::{Cause, Declared, permitted};
+use crate::permission::{Declared, permitted};
 use klamm_model::history::{
     Acks, Entry, IsolationLevel, Op, Outcome, PositionReason, ReadRecord, TopicPartition, ValueId,
 };
@@ -103,10 +103,10 @@ impl Judge {
                 let judged = list_offsets::answered(&self.store, &mut self.asked, &mut self.out, entry, part);
                 self.armed.latest += u64::from(judged);
             }
-            Op::FinalRead { source, to, .. } => {
+            Op::FinalRead { source, from, to } => {
                 self.final_reads += 1;
                 let part = self.store.source(source);
-                lost_write::final_read(&mut self.store, entry, part, to.0);
+                lost_write::final_read(&mut self.store, entry, part, from.0, to.0);
                 if self.views.follows(self.store.parts[part as usize].topic) {
                     self.views.finished(entry, part, to.0);
                 }
@@ -268,8 +268,8 @@ impl Judge {
         if part == NOWHERE {
             return;
         }
-        if before.part == NOWHERE {
-            self.armed.keys += u64::from(key_affinity::placed(store, &mut self.keys, out, value, at));
+        if store.send(value).is_some_and(|s| s.is(TOLD)) {
+            self.armed.keys += u64::from(key_affinity::placed(store, &mut self.keys, out, value, part, at));
         }
         match offset {
             Some(offset) => {
@@ -277,7 +277,7 @@ impl Judge {
                     let known = inconsistent_offsets::acknowledged(store, value, part, offset, at);
                     self.armed.claims += u64::from(known);
                 }
-                let judged = realtime_order::acknowledged(store, out, value, part, offset, before.invoked, at);
+                let judged = realtime_order::acknowledged(store, value, part, offset, before.invoked, at);
                 self.armed.realtime += u64::from(judged);
             }
             None if store.send(value).is_some_and(|s| s.state == State::Acknowledged) => {
@@ -308,9 +308,6 @@ impl Judge {
         for (i, &record) in records.iter().enumerate() {
             let (at, client, incarnation) = (entry.at, entry.client, entry.incarnation);
             let read = Read { at, client, incarnation, part, isolation, record, within_poll: i > 0 };
-            if i == 0 {
-                reader.poll_first = read.offset();
-            }
             self.read(&read, &mut reader);
         }
         *self.store.reader(entry.client, entry.incarnation, part) = reader;
@@ -343,9 +340,13 @@ impl Judge {
             self.armed.successors += u64::from(next_offset_divergence::next(store, read, reader));
             let p = &mut store.parts[read.part as usize];
             p.max_read = p.max_read.max(offset);
+            p.leaderships.read(read.record.leader_epoch.0, offset);
             if !self.groups.open.is_empty() {
                 self.met(read, reader);
             }
+        }
+        if reader.last == NONE && reader.reason.is_none() {
+            reader.first = Some(*read);
         }
         reader.has_read(offset, read.at, read.record.leader_epoch.0);
     }
@@ -376,10 +377,6 @@ impl Judge {
             }
             let seen = Seen { at: read.at, epoch: read.record.leader_epoch.0, reader };
             self.store.places.add(value, (read.part, offset), seen);
-        }
-        let (store, out) = (&mut self.store, &mut self.out);
-        if here && before.part == NOWHERE {
-            self.armed.keys += u64::from(key_affinity::placed(store, &mut self.keys, out, value, read.at));
         }
     }
 
@@ -528,9 +525,11 @@ impl Judge {
             send_resolves::end(store, out, at, self.config.resolve_slack);
         }
         places::end(store, out);
+        realtime_order::end(store, out);
+        armed.keys += key_affinity::end(store, &mut self.keys, out);
         (0..store.parts.len() as u32).for_each(|part| inconsistent_offsets::end(store, out, part));
         armed.end("failed-write-visible", failed_write_visible::end(store, out));
-        let [after, together] = nonmonotonic_send::end(store, out);
+        let [after, together] = nonmonotonic_send::end(store, out, declared);
         armed.end("nonmonotonic-send", after);
         armed.end("int-nonmonotonic-send", together);
         let (passed, unseen) = lost_write::armed(store);
@@ -576,11 +575,7 @@ impl Judge {
             finding.permitted = permitted(&finding.check, &finding.facts, declared);
         }
         let mut findings = report::told(pieces);
-        // What was read, and deleted in order before the final read began, is not lost.
-        findings.retain(|f| {
-            let gone = matches!(&*f.check, "lost-write" | "unseen") && f.permitted == Some(Cause::Deletion);
-            !(gone && f.facts.sends.iter().all(|s| s.read))
-        });
+        lost_write::one_each(&mut findings, declared);
         for finding in &findings {
             let count = summary.checks.entry(finding.check.to_string()).or_default();
             match finding.permitted {

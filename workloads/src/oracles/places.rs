@@ -62,9 +62,23 @@ pub(super) fn all(store: &Store, value: u64, send: &Send) -> BTreeSet<Place> {
     store.places.of(value).chain(own).collect()
 }
 
+/// Of the partitions of its topic in which a value was read, the first by name.
+pub(super) fn first_read_in(store: &Store, read: &BTreeSet<Place>, send: &Send) -> Option<u32> {
+    let part = |place: &Place| &store.parts[place.0 as usize];
+    let in_topic = read.iter().filter(|place| part(place).topic == send.topic);
+    in_topic.min_by_key(|place| part(place).source.partition).map(|place| place.0)
+}
+
 /// When a value was read at a place, at the first time; of one that is not remembered, when its send began.
 pub(super) fn when(store: &Store, value: u64, send: &Send, place: Place) -> u64 {
     store.seen(value, place).map_or(send.invoked, |seen| seen.at)
+}
+
+/// When the place of a send that has one was known: it was acknowledged, or read.
+pub(super) fn known_at(store: &Store, value: u64, send: &Send) -> u64 {
+    let read = store.seen(value, (send.part, send.offset)).filter(|_| send.is(READ)).map(|seen| seen.at);
+    let acknowledged = send.is(OFFSET_ACKED).then_some(send.completed);
+    acknowledged.into_iter().chain(read).min().unwrap_or(0)
 }
 
 /// The history ends.
@@ -73,12 +87,11 @@ pub(super) fn end(store: &Store, out: &mut Findings) {
     for value in values {
         let Some(send) = store.send(value).copied() else { continue };
         let read = all(store, value, &send);
-        let in_topic = |place: &&Place| store.parts[place.0 as usize].topic == send.topic;
         let chosen = store.places.chosen(value);
         let home = match chosen {
             Some(part) => Some(part),
             None if send.is(CHOSEN) || send.is(TOLD) => Some(send.part),
-            None => read.iter().filter(in_topic).map(|p| p.0).min_by_key(|p| store.parts[*p as usize].source.clone()),
+            None => first_read_in(store, &read, &send),
         };
         for &place in read.iter().filter(|place| Some(place.0) != home) {
             unknown_read::wrong_partition(store, out, value, &send, home, place);

@@ -3,10 +3,10 @@
 
 use super::report::{Findings, Report};
 use super::slots::{EPOCHS, READ, Seen};
+use super::staircase::Staircase;
 use super::store::{Part, Read, Store};
 use crate::planted::planted;
 use klamm_model::history::ValueId;
-use std::collections::BTreeMap;
 
 /// Notes the epoch under which an offset is read, before the offset does.
 pub(super) fn read(store: &mut Store, read: &Read, reader: u16) {
@@ -43,27 +43,6 @@ fn epochs(p: &Part, last: i64) -> Vec<(i64, Seen)> {
     all
 }
 
-/// The first reads of what lies above, by epoch: each is earlier than those of lower epochs.
-#[derive(Default)]
-struct Above(BTreeMap<i32, (i64, Seen)>);
-
-impl Above {
-    fn add(&mut self, offset: i64, seen: Seen) {
-        if self.0.range(..=seen.epoch).next_back().is_some_and(|(_, (_, first))| first.at <= seen.at) {
-            return;
-        }
-        while let Some((&epoch, _)) = self.0.range(seen.epoch..).next().filter(|(_, (_, later))| later.at >= seen.at) {
-            self.0.remove(&epoch);
-        }
-        self.0.insert(seen.epoch, (offset, seen));
-    }
-
-    /// What was read first of all that has a lower epoch.
-    fn below(&self, epoch: i32) -> Option<(i64, Seen)> {
-        self.0.range(..epoch.saturating_sub(i32::from(planted(30)))).next_back().map(|(_, found)| *found)
-    }
-}
-
 /// Where epochs fall, up to `below`; at the end of the history, wherever they do. Each lower record of a higher epoch is
 /// a finding; beside it stands, of the higher records of a lower epoch, the one that was read first: what excuses that
 /// excuses the others, too.
@@ -73,17 +52,21 @@ pub(super) fn settle(store: &mut Store, out: &mut Findings, part: u32, below: i6
     let all = epochs(p, last);
     // Along a log that is in order there is nothing more to look at.
     if !all.is_sorted_by_key(|(_, seen)| seen.epoch) {
-        let mut above = Above::default();
+        // By epoch, the higher the lower, what was read first.
+        let mut above: Staircase<(i64, Seen)> = Staircase::default();
         let (mut next, mut case) = (i64::MAX, 0);
         for group in all.chunk_by(|a, b| a.0 == b.0).rev() {
             for &(offset, seen) in group {
-                let Some(upper) = above.below(seen.epoch) else { continue };
+                let epoch = i64::from(seen.epoch) - i64::from(planted(30));
+                let Some(upper) = above.best_above(-epoch) else { continue };
                 if next != offset || case == 0 {
                     (next, case) = (offset, out.case());
                 }
                 falls(store, out, part, (offset, seen), upper, case);
             }
-            group.iter().for_each(|(offset, seen)| above.add(*offset, *seen));
+            for &(offset, seen) in group {
+                above.add(-i64::from(seen.epoch), u64::MAX - seen.at, (offset, seen));
+            }
         }
     }
     let highest = all.iter().max_by_key(|(_, seen)| (seen.epoch, std::cmp::Reverse(seen.at))).copied();

@@ -29,6 +29,10 @@ pub(super) struct Report<'a> {
     /// What stands beside what is missing.
     pub(super) older_survives: bool,
     pub(super) within_a_leadership: bool,
+    pub(super) displaced: bool,
+    pub(super) epoch_above: Option<i32>,
+    /// Since when it was so, if that is before `at`: what happened later has not brought it about.
+    pub(super) since: Option<u64>,
 }
 
 impl<'a> Report<'a> {
@@ -48,6 +52,9 @@ impl<'a> Report<'a> {
             boundary: None,
             older_survives: false,
             within_a_leadership: false,
+            displaced: false,
+            epoch_above: None,
+            since: None,
         }
     }
     /// On this read.
@@ -117,16 +124,7 @@ impl Findings {
             self.dropped += 1;
             return;
         }
-        let source = store.parts[report.part as usize].source.clone();
-        let mut facts = Facts::new(report.at, source.clone());
-        facts.offset = report.low.or(report.offset).map(Offset);
-        facts.clause = report.clause;
-        facts.group = report.group.cloned();
-        facts.app = report.app;
-        facts.boundary = report.boundary;
-        facts.older_survives = report.older_survives;
-        facts.within_a_leadership = report.within_a_leadership;
-        facts.sends = report.values.iter().filter_map(|v| send_facts(store, *v)).collect();
+        let facts = self.facts(store, &report);
         let count = self.by_check.entry(report.check).or_default();
         if report.case.is_none() || report.case != self.counted {
             *count += 1;
@@ -144,7 +142,7 @@ impl Findings {
             check: Cow::Borrowed(report.check),
             at: report.at,
             client: report.client,
-            source,
+            source: facts.source.clone(),
             offset: report.offset.map(Offset),
             values: report.values.iter().map(|v| ValueId(*v)).collect(),
             detail,
@@ -153,6 +151,23 @@ impl Findings {
             permitted: None,
         };
         self.list.push(Piece { case: report.case, finding });
+    }
+
+    /// What permission of a finding depends on, as far as it is known.
+    pub(super) fn facts(&self, store: &Store, report: &Report<'_>) -> Facts {
+        let source = store.parts[report.part as usize].source.clone();
+        let mut facts = Facts::new(report.since.unwrap_or(report.at), source);
+        facts.offset = report.low.or(report.offset).map(Offset);
+        facts.clause = report.clause;
+        facts.group = report.group.cloned();
+        facts.app = report.app;
+        facts.boundary = report.boundary;
+        facts.older_survives = report.older_survives;
+        facts.within_a_leadership = report.within_a_leadership;
+        facts.displaced = report.displaced;
+        facts.epoch_above = report.epoch_above;
+        facts.sends = report.values.iter().filter_map(|v| send_facts(store, *v)).collect();
+        facts
     }
 
     /// The history ends: what permits a finding is judged by all that is known of its sends. Those that were forgotten

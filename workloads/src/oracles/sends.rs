@@ -322,7 +322,7 @@ impl Client {
     fn got_another_id(&self, send: &Send) -> bool {
         // Both of their times ascend.
         let Some(ids) = self.replaced.get(&send.incarnation) else { return false };
-        let first = ids.partition_point(|r| r.from < send.invoked);
+        let first = ids.partition_point(|r| r.from <= send.invoked);
         let Some(next) = ids.get(first) else { return false };
         let under_another = || ids.binary_search_by_key(&send.producer, |r| r.number).is_ok_and(|i| i >= first);
         match send.state {

@@ -17,6 +17,11 @@ pub(super) const CLASH: u16 = 8;
 /// The leader epoch of its first read is not all that is known of its epochs: see [`super::read_epoch_regression`].
 pub(super) const EPOCHS: u16 = 16;
 
+/// A reader got another record after it, by isolation.
+pub(super) const FOLLOWED: [u16; 2] = [32, 64];
+/// That was the one at the next offset, by isolation.
+pub(super) const DIRECTLY: [u16; 2] = [128, 256];
+
 /// The flag of having been read under an isolation.
 pub(super) fn read_flag(isolation: IsolationLevel) -> u16 {
     match isolation {
@@ -43,9 +48,6 @@ pub(super) struct Slot {
     pub(super) at: u64,
     /// The first leader epoch that is known of it.
     pub(super) epoch: i32,
-    /// How far on the nearest record lies that a reader got next, under either isolation; 0 if there is none, and the
-    /// largest number for all that is farther.
-    pub(super) next: [u32; 2],
     /// The reader that got it first, by number.
     pub(super) reader: u16,
     pub(super) flags: u16,

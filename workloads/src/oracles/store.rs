@@ -23,8 +23,11 @@ pub(super) struct Part {
     pub(super) log_start: i64,
     /// The highest offset read by anybody.
     pub(super) max_read: i64,
+    pub(super) leaderships: Leaderships,
     /// The highest acknowledged offset over time; see realtime-order.
     pub(super) acked: VecDeque<Acked>,
+    /// Values acknowledged below such an offset; see realtime-order.
+    pub(super) overtaken: Vec<u64>,
     /// Values acknowledged without an offset.
     pub(super) unplaced: Vec<u64>,
     /// Offsets that compaction took away, and was right to, each with the tick at which it was told: nobody need read
@@ -56,7 +59,9 @@ impl Part {
             slots: Slots::default(),
             log_start: i64::MIN,
             max_read: NONE,
+            leaderships: Leaderships::default(),
             acked: VecDeque::new(),
+            overtaken: Vec::new(),
             unplaced: Vec::new(),
             gone: BTreeMap::new(),
             passes: Passes::default(),
@@ -92,6 +97,15 @@ impl Part {
         }
     }
 
+    /// The values that were read at an offset by readers of these flags.
+    pub(super) fn read_values(&self, offset: i64, slot: &Slot, flags: u16) -> Vec<u64> {
+        match self.clashes.get(&offset) {
+            Some(clash) => clash.read.iter().filter(|(_, got)| got.flags & flags != 0).map(|(v, _)| *v).collect(),
+            None if slot.flags & flags != 0 => vec![slot.value],
+            None => Vec::new(),
+        }
+    }
+
     /// The values that were acknowledged at an offset.
     pub(super) fn acknowledged(&self, offset: i64, slot: &Slot) -> Vec<u64> {
         match self.clashes.get(&offset) {
@@ -99,6 +113,36 @@ impl Part {
             None if slot.flags & super::slots::ACK != 0 => vec![slot.value],
             None => Vec::new(),
         }
+    }
+}
+
+/// The highest offset that was read of each leader epoch.
+#[derive(Default)]
+pub(super) struct Leaderships {
+    highest: BTreeMap<i32, i64>,
+    /// The last epoch that was read, and its highest offset.
+    now: Option<(i32, i64)>,
+}
+
+impl Leaderships {
+    /// A record is read.
+    pub(super) fn read(&mut self, epoch: i32, offset: i64) {
+        match &mut self.now {
+            Some((now, highest)) if *now == epoch => *highest = offset.max(*highest),
+            _ if epoch < 0 => {}
+            now => {
+                if let Some((before, highest)) = now.replace((epoch, offset)) {
+                    let known = self.highest.entry(before).or_insert(highest);
+                    *known = highest.max(*known);
+                }
+            }
+        }
+    }
+
+    /// The lowest epoch of all records that were read above an offset.
+    pub(super) fn lowest_above(&self, offset: i64) -> Option<i32> {
+        let all = self.highest.iter().map(|(epoch, highest)| (*epoch, *highest)).chain(self.now);
+        all.filter(|(_, highest)| *highest > offset).map(|(epoch, _)| epoch).min()
     }
 }
 
@@ -131,8 +175,10 @@ pub(super) struct Reader {
     pub(super) covered: Ranges,
     /// What of all that it passed and did not read.
     pub(super) holes: Ranges,
-    /// The first offset of the poll that it reads.
-    pub(super) poll_first: i64,
+    /// The lowest offset that it read since its position was set.
+    pub(super) lowest: i64,
+    /// The first record that it read, if it never said where it begins.
+    pub(super) first: Option<Read>,
     /// Its number among the readers.
     pub(super) number: u16,
 }
@@ -150,7 +196,8 @@ impl Reader {
             begun: 0,
             covered: Ranges::default(),
             holes: Ranges::default(),
-            poll_first: NONE,
+            lowest: i64::MAX,
+            first: None,
             number: 0,
         }
     }
@@ -178,6 +225,7 @@ impl Reader {
     pub(super) fn moved_to(&mut self, offset: i64, at: u64, reason: PositionReason) {
         self.leave();
         (self.by_read, self.epoch, self.at, self.reason) = (false, -1, at, Some(reason));
+        (self.lowest, self.first) = (i64::MAX, None);
         if offset < 0 {
             (self.last, self.run_from) = (NONE, NONE);
             return;
@@ -208,6 +256,7 @@ impl Reader {
         if !self.holes.is_empty() {
             self.holes.remove(offset);
         }
+        self.lowest = offset.min(self.lowest);
         (self.last, self.by_read, self.at, self.epoch) = (offset, true, at, epoch);
     }
 }

@@ -173,7 +173,7 @@ impl Case<'_> {
         ids.windows(2).filter(|w| w[0].2 != w[1].2).any(|w| {
             let (from, to) = (w[0].0, w[1].0);
             from.at <= self.at
-                && send.invoked <= to
+                && send.invoked.at < to.at
                 && send
                     .resolved
                     .as_ref()
