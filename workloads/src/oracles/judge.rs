@@ -574,8 +574,8 @@ impl Judge {
         for finding in pieces.iter_mut().map(|p| &mut p.finding) {
             finding.permitted = permitted(&finding.check, &finding.facts, declared);
         }
-        let mut findings = report::told(pieces);
-        lost_write::one_each(&mut findings, declared);
+        lost_write::leave_out_deleted(&mut pieces, declared);
+        let findings = report::told(pieces);
         for finding in &findings {
             let count = summary.checks.entry(finding.check.to_string()).or_default();
             match finding.permitted {

@@ -9,16 +9,15 @@
 //! Several readers may show that a value is missing, each at its moment and with other records around it. What permits
 //! the loss must permit each of these observations.
 
-use super::finding::Finding;
 use super::passes;
 use super::places;
 use super::ranges::Ranges;
-use super::report::{Findings, Report};
+use super::report::{self, Findings, Report};
 use super::sends::{CHOSEN, LOST, OFFSET_ACKED, READ as SEND_READ, State, TOLD};
 use super::slots::{ACK, READ, Slot};
 use super::store::{NONE, Reader, Store};
 use crate::permission::{Cause, Declared, permits};
-use klamm_model::history::{Entry, ValueId};
+use klamm_model::history::Entry;
 use klamm_model::ids::ClientId;
 use klamm_model::units::Instant;
 use std::collections::BTreeMap;
@@ -154,8 +153,8 @@ fn is_owed_at(store: &Store, value: u64, at: u64) -> bool {
     store.send(value).is_some_and(|s| s.state == State::Acknowledged && !s.is(LOST) && s.invoked <= at)
 }
 
-/// What is missing below `below`; at the end of the history, what the final read lacks, too. Every observation is told
-/// that is not covered by another one; see [`one_each`].
+/// What is missing below `below`; at the end of the history, what the final read lacks, too. Every observation is added
+/// that is not covered by another one.
 pub(super) fn settle(store: &mut Store, out: &mut Findings, part: u32, below: i64, floors: &[i64], end: bool) {
     let mut missing = Missing::default();
     passed(store, part, below, floors, &mut missing);
@@ -164,8 +163,9 @@ pub(super) fn settle(store: &mut Store, out: &mut Findings, part: u32, below: i6
         absent(store, part, floors, &mut missing);
     }
     for (place, evidence) in &missing.0 {
+        let case = out.case();
         for piece in &evidence.pieces {
-            report(store, out, part, *place, piece, if evidence.lost { "lost-write" } else { "unseen" });
+            tell(store, out, (part, *place, case), piece, if evidence.lost { "lost-write" } else { "unseen" });
         }
     }
     for (_, value) in missing.0.into_keys() {
@@ -269,8 +269,14 @@ fn absent(store: &Store, part: u32, floors: &[i64], missing: &mut Missing) {
 }
 
 #[cold]
-fn report(store: &Store, out: &mut Findings, part: u32, place: (i64, u64), piece: &Piece, check: &'static str) {
-    let (p, (offset, value)) = (&store.parts[part as usize], place);
+fn tell(
+    store: &Store,
+    out: &mut Findings,
+    (part, (offset, value), case): (u32, (i64, u64), u32),
+    piece: &Piece,
+    check: &'static str,
+) {
+    let p = &store.parts[part as usize];
     let values = [value];
     let acked_at = store.send(value).map_or(0, |s| s.completed);
     let report = Report {
@@ -279,7 +285,7 @@ fn report(store: &Store, out: &mut Findings, part: u32, place: (i64, u64), piece
         within_a_leadership: piece.within,
         older_survives: piece.older,
         epoch_above: if offset >= 0 { p.leaderships.lowest_above(offset) } else { None },
-        ..Report::new(check, piece.at.max(acked_at), piece.client, part).values(&values)
+        ..Report::new(check, piece.at.max(acked_at), piece.client, part).values(&values).case(case)
     };
     let report = if offset >= 0 { report.offset(offset) } else { report };
     let words = || {
@@ -307,25 +313,12 @@ fn report(store: &Store, out: &mut Findings, part: u32, place: (i64, u64), piece
     });
 }
 
-/// Keeps one finding of each value that is missing, once it is known what permits each: the first that nothing permits,
-/// or else the first. What some reader got, and deletion took later, is no loss.
-pub(super) fn one_each(findings: &mut Vec<Finding>, declared: &Declared) {
-    let is_loss = |f: &Finding| matches!(&*f.check, "lost-write" | "unseen");
-    let deleted =
-        |f: &Finding| f.facts.sends.iter().all(|s| s.read) && permits(Cause::Deletion, &f.check, &f.facts, declared);
-    findings.retain(|f| !(is_loss(f) && deleted(f)));
-    let mut kept: BTreeMap<ValueId, usize> = BTreeMap::new();
-    for (i, finding) in findings.iter().enumerate().filter(|(_, f)| is_loss(f)) {
-        let Some(&value) = finding.values.first() else { continue };
-        let kept = kept.entry(value).or_insert(i);
-        if findings[*kept].permitted.is_some() && finding.permitted.is_none() {
-            *kept = i;
-        }
-    }
-    let mut i = 0;
-    findings.retain(|f| {
-        i += 1;
-        !is_loss(f) || f.values.first().is_none_or(|value| kept.get(value) == Some(&(i - 1)))
+/// What some reader got, and deletion took later, is no loss.
+pub(super) fn leave_out_deleted(pieces: &mut Vec<report::Piece>, declared: &Declared) {
+    pieces.retain(|piece| {
+        let f = &piece.finding;
+        let read = matches!(&*f.check, "lost-write" | "unseen") && f.facts.sends.iter().all(|s| s.read);
+        !(read && permits(Cause::Deletion, &f.check, &f.facts, declared))
     });
 }
 
