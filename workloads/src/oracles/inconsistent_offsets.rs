@@ -28,6 +28,8 @@ pub(super) struct Clash {
 pub(super) struct Got {
     /// When it was read first.
     pub(super) seen: Seen,
+    /// When it was read last.
+    last: u64,
     /// Under which isolation it was read.
     pub(super) flags: u16,
 }
@@ -37,9 +39,10 @@ impl Clash {
     pub(super) fn got_by(&self, client: ClientId) -> Option<u64> {
         self.by.get(&client).copied().or(self.first)
     }
-    /// The first read here since a moment.
+    /// The first read here since a moment, as far as it is remembered: the first and the last read of each value are.
     pub(super) fn first_read(&self, since: u64) -> Option<Seen> {
-        self.read.values().map(|got| got.seen).filter(|seen| seen.at >= since).min_by_key(|seen| seen.at)
+        let reads = self.read.values().flat_map(|got| [got.seen, Seen { at: got.last, ..got.seen }]);
+        reads.filter(|seen| seen.at >= since).min_by_key(|seen| seen.at)
     }
 }
 
@@ -56,6 +59,7 @@ pub(super) fn read(store: &mut Store, read: &Read, reader: u16) {
     } else if slot.epoch < 0 {
         slot.epoch = seen.epoch;
     }
+    slot.last = read.at;
     slot.flags |= read_flag(read.isolation);
 }
 
@@ -69,7 +73,7 @@ fn clash(store: &mut Store, part: u32, offset: i64) -> &mut Clash {
     if new {
         let clash = p.clashes.entry(offset).or_default();
         if let Some(seen) = slot.seen() {
-            clash.read.insert(slot.value, Got { seen, flags: slot.flags & READ });
+            clash.read.insert(slot.value, Got { seen, last: slot.last, flags: slot.flags & READ });
             clash.first = Some(slot.value);
         }
         // Where something was read, what was acknowledged is the same value, or there would be a clash already.
@@ -86,7 +90,8 @@ fn clashes(store: &mut Store, read: &Read, seen: Seen) {
     let clash = clash(store, read.part, read.offset());
     clash.by.insert(read.client, read.value());
     let flag = read_flag(read.isolation);
-    clash.read.entry(read.value()).or_insert(Got { seen, flags: flag }).flags |= flag;
+    let got = clash.read.entry(read.value()).or_insert(Got { seen, last: read.at, flags: flag });
+    (got.last, got.flags) = (read.at, got.flags | flag);
     store.mark(read.value(), CLAIMED);
 }
 

@@ -106,6 +106,7 @@ impl Judge {
             Op::FinalRead { source, from, to } => {
                 self.final_reads += 1;
                 let part = self.store.source(source);
+                nonmonotonic_poll::final_read(&mut self.store, &mut self.out, entry, part, from.0);
                 lost_write::final_read(&mut self.store, entry, part, from.0, to.0);
                 if self.views.follows(self.store.parts[part as usize].topic) {
                     self.views.finished(entry, part, to.0);
@@ -366,6 +367,7 @@ impl Judge {
         };
         self.armed.known += 1;
         let before = *send;
+        let seen = Seen { at: read.at, epoch: read.record.leader_epoch.0, reader };
         let here = send.topic == topic && (send.part == NOWHERE || send.part == read.part);
         if here && (send.offset < 0 || send.offset == offset) {
             (send.part, send.offset) = (read.part, offset);
@@ -375,8 +377,12 @@ impl Judge {
             if before.is(READ) {
                 self.is_at(value, &before);
             }
-            let seen = Seen { at: read.at, epoch: read.record.leader_epoch.0, reader };
             self.store.places.add(value, (read.part, offset), seen);
+        }
+        // What was read here before it was sent was another value of this name.
+        let strays = &mut self.store.parts[read.part as usize].strays;
+        if !strays.is_empty() {
+            strays.entry((offset, value)).and_modify(|since| *since = since.or(Some(seen)));
         }
     }
 
@@ -568,6 +574,8 @@ impl Judge {
         }
         // Whoever altered the offsets broke the handover: what follows is judged as a resume, which stands beside it.
         pieces.retain(|p| p.finding.check != "clean-handover" || !p.finding.facts.app.offsets_altered);
+        // A key keeps its partition while the number of partitions is fixed.
+        pieces.retain(|p| p.finding.check != "key-affinity" || !declared.has_grown(&p.finding.facts));
         if declared.recorded && declared.configured.compaction {
             tell_superseded(store, &mut pieces);
         }

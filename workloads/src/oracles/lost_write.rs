@@ -200,7 +200,9 @@ fn passed(store: &Store, part: u32, below: i64, floors: &[i64], missing: &mut Mi
 /// What another value was read in the place of, with later ones read.
 fn displaced(store: &Store, part: u32, below: i64, missing: &mut Missing) {
     let p = &store.parts[part as usize];
-    for (&offset, clash) in p.clashes.range(p.log_start.min(below)..below).filter(|(o, c)| **o < p.max_read && !c.read.is_empty()) {
+    for (&offset, clash) in
+        p.clashes.range(p.log_start.min(below)..below).filter(|(o, c)| **o < p.max_read && !c.read.is_empty())
+    {
         for &value in clash.acked.iter().filter(|value| !store.is_read(**value)) {
             let began = store.send(value).map_or(0, |send| send.invoked);
             let Some(first) = clash.first_read(began).filter(|first| is_owed_at(store, value, first.at)) else {

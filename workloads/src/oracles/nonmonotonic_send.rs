@@ -74,7 +74,8 @@ impl<'a> Earlier<'a> {
 
 /// Whether nothing but a cut or a loss excuses a later send below this one: it is there, and was not sent again.
 fn is_plain(client: &Client, index: u64, send: &Send) -> bool {
-    let fenced = || client.send_facts(index, true).is_some_and(|f| !f.unfenced && (f.idempotent || f.attempts < 2));
+    let fenced =
+        || client.send_facts(index, true).is_some_and(|f| f.unfenced_at.is_none() && (f.idempotent || f.attempts < 2));
     send.is(READ) && fenced()
 }
 

@@ -26,14 +26,7 @@ fn shorten(store: &mut Store, part: u32, now: u64) {
 
 /// A send that began at `invoked` was acknowledged at an offset. Returns whether anything was acknowledged when it
 /// began.
-pub(super) fn acknowledged(
-    store: &mut Store,
-    value: u64,
-    part: u32,
-    offset: i64,
-    invoked: u64,
-    at: u64,
-) -> bool {
+pub(super) fn acknowledged(store: &mut Store, value: u64, part: u32, offset: i64, invoked: u64, at: u64) -> bool {
     if store.parts[part as usize].acked.len() >= MOMENTS && store.parts[part as usize].acked.len().is_power_of_two() {
         shorten(store, part, invoked);
     }

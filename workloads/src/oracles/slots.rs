@@ -46,6 +46,8 @@ pub(super) struct Slot {
     pub(super) value: u64,
     /// When it was read first; before it is, when it was acknowledged.
     pub(super) at: u64,
+    /// When it was read last.
+    pub(super) last: u64,
     /// The first leader epoch that is known of it.
     pub(super) epoch: i32,
     /// The reader that got it first, by number.

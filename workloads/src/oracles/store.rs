@@ -9,7 +9,7 @@ use super::sends::{Client, Known, NOWHERE, OFFSET_ACKED, READ as SEND_READ, Send
 use super::slots::{Seen, Slot, Slots};
 use klamm_model::history::{Entry, IsolationLevel, Op, PositionReason, ReadRecord, TopicPartition, ValueId};
 use klamm_model::ids::{ClientId, Incarnation, LeaderEpoch, Offset};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// No offset yet.
@@ -35,8 +35,8 @@ pub(super) struct Part {
     pub(super) gone: BTreeMap<i64, u64>,
     /// What readers passed without reading it.
     pub(super) passes: Passes,
-    /// Values that nobody sent, and where they were read.
-    pub(super) strays: BTreeSet<(i64, u64)>,
+    /// Values that were read before they were sent, if they ever were, and where; and the first read there since.
+    pub(super) strays: BTreeMap<(i64, u64), Option<Seen>>,
     /// Offsets of which more than one value is known.
     pub(super) clashes: BTreeMap<i64, Clash>,
     /// The first read under each leader epoch, of offsets that were read under several.
@@ -65,7 +65,7 @@ impl Part {
             unplaced: Vec::new(),
             gone: BTreeMap::new(),
             passes: Passes::default(),
-            strays: BTreeSet::new(),
+            strays: BTreeMap::new(),
             clashes: BTreeMap::new(),
             epochs: BTreeMap::new(),
             trimmed: None,
@@ -459,6 +459,9 @@ impl Store {
     /// The first read of a value at a place.
     pub(super) fn seen(&self, value: u64, place: Place) -> Option<Seen> {
         let part = &self.parts[place.0 as usize];
+        if let Some(seen) = part.strays.get(&(place.1, value)).copied().flatten() {
+            return Some(seen);
+        }
         let clash = part.clashes.get(&place.1).and_then(|clash| clash.read.get(&value));
         let slot = part.slots.get(place.1).filter(|slot| slot.value == value);
         let here = clash.map(|got| got.seen).or_else(|| slot.and_then(Slot::seen));

@@ -13,7 +13,8 @@ use klamm_model::ids::ClientId;
 /// Nobody sent it.
 #[cold]
 pub(super) fn nobody(store: &mut Store, out: &mut Findings, read: &Read) {
-    if !store.parts[read.part as usize].strays.insert((read.offset(), read.value())) {
+    let strays = &mut store.parts[read.part as usize].strays;
+    if strays.insert((read.offset(), read.value()), None).is_some() {
         return;
     }
     let words = || format!("value {:#x} was never sent", read.value());

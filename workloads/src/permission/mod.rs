@@ -14,7 +14,8 @@ pub mod declared;
 pub mod table;
 
 pub use declared::{
-    Compacted, Configured, Damage, Declared, Expired, LeaderChange, LogStart, Loss, OffsetsAltered, Unclean,
+    Compacted, Configured, Damage, Declared, Expired, LeaderChange, LogStart, Loss, OffsetsAltered, PartitionChange,
+    Unclean,
 };
 pub use table::{Clause, Row, TABLE};
 
@@ -138,11 +139,14 @@ pub struct SendFacts {
     pub acknowledged: bool,
     /// Whether any reader got it, wherever.
     pub read: bool,
-    /// Its producer took a new epoch or id while it was open in its partition: it may have been sent again under that.
-    pub renewed: bool,
-    /// Its producer took another producer id while it was open: what is under way under the old id is not fenced, and
+    /// When its producer took a new epoch or id while it was open in its partition: it may have been sent again under
+    /// that.
+    #[serde(default)]
+    pub renewed_at: Option<u64>,
+    /// When its producer took another producer id while it was open: what is under way under the old id is not fenced, and
     /// may land later.
-    pub unfenced: bool,
+    #[serde(default)]
+    pub unfenced_at: Option<u64>,
 }
 
 impl SendFacts {
@@ -322,8 +326,9 @@ fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool 
         Cause::AmbiguousRetryInFlight => first.is_some_and(|s| s.is_repeated() && (s.max_in_flight > 1 || planted(11))),
         Cause::NewProducerIdentity => first.is_some_and(|s| {
             // A new epoch fences what is under way under the old one; only another id lets sends overtake each other.
-            let renewed = if facts.sends.len() > 1 && !planted(14) { s.unfenced } else { s.renewed };
-            renewed || declared.expiries(facts).any(|e| s.is_open_at(e.at) || planted(15)) && !planted(16)
+            let renewed = if facts.sends.len() > 1 && !planted(14) { s.unfenced_at } else { s.renewed_at };
+            renewed.is_some_and(|at| at <= facts.at)
+                || declared.expiries(facts).any(|e| s.is_open_at(e.at) || planted(15)) && !planted(16)
         }),
         Cause::Compaction => {
             let removed = || declared.compactions(facts).any(|c| c.covers(facts.offset) || planted(17));

@@ -295,7 +295,7 @@ fn poll_skip(laid: &Laid<'_>, said: &mut Said) {
             let (check, causes) = if within {
                 ("int-poll-skip", case.among(&[(Cause::C, case.compaction())]))
             } else {
-                let older = jump.before.is_some();
+                let older = passed(laid, jump, read.offset).older;
                 (
                     "poll-skip",
                     case.among(&[
@@ -419,14 +419,18 @@ fn list_offsets_regression(laid: &Laid<'_>, said: &mut Said) {
 
 /// Two sends with one key, whose partition was left to the producer, lie in two partitions.
 fn key_affinity(laid: &Laid<'_>, said: &mut Said) {
+    // The partition of a send, and since when it is known.
     let lies = |send: &Send| {
-        let resolved = send.resolved.as_ref().and_then(|r| r.partition);
-        let read = laid.reads_of(send.value).next().map(|r| r.source.partition);
-        resolved.or(read)
+        let resolved = send.resolved.as_ref().and_then(|r| Some((r.partition?, r.when.at)));
+        resolved.or(laid.reads_of(send.value).next().map(|r| (r.source.partition, r.when.at)))
+    };
+    // While a topic gets more partitions, each producer learns of it at a time of its own.
+    let grown = |topic: &str, at: u64| {
+        laid.declared.partition_changes.iter().any(|change| *change.topic == *topic && change.at <= at)
     };
     for (a, b) in pairs(&laid.sends.iter().filter(|s| s.chosen.is_none() && s.key.is_some()).collect::<Vec<_>>()) {
         let (Some(one), Some(other)) = (lies(a), lies(b)) else { continue };
-        if a.topic == b.topic && a.key == b.key && one != other {
+        if a.topic == b.topic && a.key == b.key && one.0 != other.0 && !grown(&a.topic, one.1.max(other.1)) {
             let source = TopicPartition { topic: a.topic.clone(), partition: 0 };
             said.add(Subject::new("key-affinity", &source), Vec::new());
         }

@@ -167,7 +167,7 @@ fn smaller(history: &History) -> Vec<History> {
             }
         )*};
     }
-    without!(leader_changes, uncleans, losses, damages, log_starts, compactions, expiries);
+    without!(leader_changes, uncleans, losses, damages, log_starts, compactions, expiries, partition_changes);
     all
 }
 
