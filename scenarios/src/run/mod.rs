@@ -498,7 +498,8 @@ impl Run<'_> {
 
     fn outcome(mut self, seed: u64) -> SeedOutcome {
         let now = self.built.sim.now();
-        let declared = declare::declare(&self.watch);
+        let partition_changes = declare::growth(self.scenario, self.hardship.0);
+        let declared = Declared { partition_changes, ..declare::declare(&self.watch) };
         let verdicts = self.watch.judge.finish(now.as_nanos(), &declared);
         let mut armed: BTreeMap<String, u64> =
             verdicts.armed.into_iter().map(|(check, n)| (check.into_owned(), n)).collect();

@@ -1,6 +1,7 @@
 use super::*;
 use crate::permission::{
-    Compacted, Configured, Damage, Declared, Expired, LeaderChange, LogStart, Loss, OffsetsAltered, Unclean,
+    Compacted, Configured, Damage, Declared, Expired, LeaderChange, LogStart, Loss, OffsetsAltered, PartitionChange,
+    Unclean,
 };
 use klamm_model::history::*;
 use klamm_model::ids::*;
@@ -141,6 +142,7 @@ fn the_table_of_fields_is_that_of_the_operations() {
         compactions: vec![Compacted { at, source: source.clone(), removed: vec![Offset(3)] }],
         expiries: vec![Expired { at, source: source.clone() }],
         offsets_altered: vec![OffsetsAltered { at, group: "g".into(), source: Some(source) }],
+        partition_changes: vec![PartitionChange { at, topic: "t".into(), count: 2 }],
     };
     let header = Header::new(declared, [("acks".to_owned(), "all".to_owned())].into());
     same(&serde_json::to_value(&header).unwrap(), &shape::HEADER.iter().collect::<Vec<_>>(), "header");
