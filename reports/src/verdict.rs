@@ -4,10 +4,11 @@
 use crate::record::{FaultRecord, FindingCount, RunRecord, ScenarioRecord};
 use crate::severity::severity;
 use crate::text::{count, number};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a scenario ended.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It held, its faults took effect, and everything that must be seen was seen.

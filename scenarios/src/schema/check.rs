@@ -92,8 +92,9 @@ fn one_of(at: Path, draw: &Draw<String>, known: &[&str], problems: &mut Vec<Noti
         if !known.contains(&value.as_str()) {
             let hint = suggest::nearest(value, known.iter().copied());
             let words = known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
+            let help = hint.is_empty().then(|| format!("one of {words}"));
             let notice = Notice::new(format!("there is no `{key}` = `{value}`{hint}"), draw.place(&at, n));
-            problems.push(notice.help(format!("one of {words}")));
+            problems.push(Notice { help, ..notice });
         }
     }
 }

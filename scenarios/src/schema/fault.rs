@@ -187,11 +187,9 @@ impl FaultSpec {
             return;
         };
         let given = self.given();
-        let says = |message: String, at: Path, key: &str| {
-            Notice::new(message, at.clone()).needs(at.to(key)).needs(at.to("kind"))
-        };
         for missing in needs.iter().filter(|n| !given.contains(n)) {
-            problems.push(says(format!("a fault of kind `{kind}` needs `{missing}`"), at.clone(), missing));
+            let message = format!("a fault of kind `{kind}` needs `{missing}`");
+            problems.push(Notice::new(message, at.to("kind")).needs(at.to(*missing)));
         }
         for extra in given.iter().filter(|g| !needs.contains(g)) {
             let takes = needs.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" and ");

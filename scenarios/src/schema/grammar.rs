@@ -126,12 +126,14 @@ impl<'a> Walk<'a> {
             let (word, span) = (entries[n].key.clone(), entries[n].span.clone());
             let near = suggest::near(&word, known.keys().map(String::as_str));
             let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-            let help = if known.contains_key("config") && (word.contains('.') || is_setting(&word)) {
-                "Kafka's settings stand in `config`, each name in quotes".to_owned()
-            } else {
-                format!("{at} takes {}", listed(known.keys().map(String::as_str)))
+            let help = match near {
+                Some(_) => None,
+                None if known.contains_key("config") && (word.contains('.') || is_setting(&word)) => {
+                    Some("Kafka's settings stand in `config`, each name in quotes".to_owned())
+                }
+                None => Some(format!("{at} takes {}", listed(known.keys().map(String::as_str)))),
             };
-            self.slip(&span, format!("{at} has no key `{word}`{hint}"), Some(help));
+            self.slip(&span, format!("{at} has no key `{word}`{hint}"), help);
             match near.filter(|near| !has(entries, near)) {
                 Some(near) => entries[n].key = near.to_owned(),
                 // Marked by a name that no key has.
@@ -285,7 +287,8 @@ impl<'a> Walk<'a> {
                     key => format!("there is no `{key}` = `{word}`{hint}"),
                 };
                 let near = near.map(str::to_owned);
-                self.slip(&content(&node.span), what, Some(format!("one of {}", listed(words.iter().copied()))));
+                let help = near.is_none().then(|| format!("one of {}", listed(words.iter().copied())));
+                self.slip(&content(&node.span), what, help);
                 if let Some(near) = near {
                     node.item = Item::Plain(toml::Value::String(near));
                     return true;

@@ -88,10 +88,11 @@ pub fn variants(scenario: &Scenario) -> Result<Vec<Variant>, Vec<Notice>> {
         for problem in wrong {
             // Said where it was set; what is wrong with the scenario itself is said without its variants.
             let at = blamed(&problem, &set);
+            let at = if problem.on_key { at.key() } else { at };
             let message = format!("variant `{label}`: {}", problem.message);
             let same = problems.iter().any(|p| p.at == at && p.message.ends_with(&problem.message));
             if !same {
-                problems.push(Notice { message, within: None, on_key: false, at, ..problem });
+                problems.push(Notice { message, within: None, at, ..problem });
             }
         }
         variants.push(Variant { label, scenario: one });

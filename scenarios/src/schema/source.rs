@@ -209,7 +209,12 @@ fn inside(text: &str, node: &Node) -> Option<Range<usize>> {
 fn entries(table: &DeTable<'_>) -> Vec<Entry> {
     let mut all: Vec<Entry> = table
         .iter()
-        .map(|(key, value)| Entry { key: key.get_ref().to_string(), span: key.span(), node: Node::of(value) })
+        .map(|(key, value)| {
+            let (word, span) = (key.get_ref().to_string(), key.span());
+            // A key in quotes is what stands between them.
+            let span = if span.len() == word.len() + 2 { span.start + 1..span.end - 1 } else { span };
+            Entry { key: word, span, node: Node::of(value) }
+        })
         .collect();
     all.sort_by_key(|e| e.span.start);
     all

@@ -1,0 +1,206 @@
+//! Whatever stands where a value should: exit 2 with a place, or a run that ends. Never a panic, and never a run without end.
+//!
+//! Every key of every table gets every bad value, alone, in a list beside the right one, and as the ends of a range.
+
+use klamm_scenarios::run::{Options, run_seed};
+use klamm_scenarios::schema::{Scenario, json_schema, parse, variants};
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+use toml::Value;
+
+const WHOLE: &str = include_str!("common/whole.toml");
+
+/// A way into a document.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Step {
+    Key(String),
+    Item(usize),
+}
+
+fn leaves(value: &Value, way: &mut Vec<Step>, all: &mut Vec<Vec<Step>>) {
+    match value {
+        Value::Table(table) => {
+            for (key, inner) in table {
+                way.push(Step::Key(key.clone()));
+                // The tables themselves are values, too: a number may stand for one.
+                if matches!(inner, Value::Table(_) | Value::Array(_)) {
+                    all.push(way.clone());
+                }
+                leaves(inner, way, all);
+                way.pop();
+            }
+        }
+        Value::Array(list) => {
+            for (n, inner) in list.iter().enumerate() {
+                way.push(Step::Item(n));
+                leaves(inner, way, all);
+                way.pop();
+            }
+        }
+        _ => all.push(way.clone()),
+    }
+}
+
+fn at<'a>(document: &'a mut Value, way: &[Step]) -> &'a mut Value {
+    way.iter().fold(document, |value, step| match step {
+        Step::Key(key) => value.get_mut(key).unwrap(),
+        Step::Item(n) => value.get_mut(*n).unwrap(),
+    })
+}
+
+fn shown(way: &[Step]) -> String {
+    way.iter()
+        .map(|step| match step {
+            Step::Key(key) => format!(".{key}"),
+            Step::Item(n) => format!("[{n}]"),
+        })
+        .collect()
+}
+
+/// What should not stand there, in the way of TOML.
+fn bad() -> Vec<Value> {
+    let text = |t: &str| Value::String(t.to_owned());
+    vec![
+        Value::Integer(0),
+        Value::Integer(-1),
+        Value::Integer(i64::MAX),
+        Value::Integer(i64::MIN),
+        Value::Float(0.5),
+        Value::Float(1e300),
+        Value::Float(f64::NAN),
+        Value::Float(f64::INFINITY),
+        Value::Boolean(true),
+        text(""),
+        text(" "),
+        text("x"),
+        text("0s"),
+        text("99999999999h"),
+        text("-1s"),
+        text("0B"),
+        text("99999999999GiB"),
+        text("101%"),
+        text("5..1"),
+        text("0..4294967295"),
+        text("-9223372036854775808..9223372036854775807"),
+        text("..") ,
+        text("leader(orders-99)"),
+        text("\u{0}\u{1b}[31m\u{fffd}é"),
+        Value::Array(Vec::new()),
+        Value::Array(vec![Value::Array(Vec::new())]),
+        Value::Table(toml::Table::new()),
+        Value::Datetime("1979-05-27".parse().unwrap()),
+    ]
+}
+
+/// A document with one value in another's place.
+struct Case {
+    what: String,
+    text: String,
+}
+
+fn cases() -> Vec<Case> {
+    let document: Value = toml::from_str(WHOLE).unwrap();
+    let mut ways = Vec::new();
+    leaves(&document, &mut Vec::new(), &mut ways);
+    let mut cases = Vec::new();
+    for way in ways {
+        let right = at(&mut document.clone(), &way).clone();
+        let mut put = |how: &str, value: Value| {
+            let mut changed = document.clone();
+            *at(&mut changed, &way) = value.clone();
+            let text = toml::to_string(&changed).expect("it can be written");
+            cases.push(Case { what: format!("{} = {value} ({how})", shown(&way)), text });
+        };
+        for value in bad() {
+            if !right.is_table() && !right.is_array() {
+                put("in a list", Value::Array(vec![right.clone(), value.clone()]));
+            }
+            put("alone", value);
+        }
+        put("twice", Value::Array(vec![right.clone(), right.clone()]));
+    }
+    cases
+}
+
+/// Reads it; no panic, and an error has its place.
+fn read(case: &Case) -> Option<Scenario> {
+    let begun = Instant::now();
+    let read = catch_unwind(AssertUnwindSafe(|| parse("t.toml", &case.text)));
+    let read = read.unwrap_or_else(|_| panic!("{}: a panic", case.what));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{}: took {:?}", case.what, begun.elapsed());
+    match read {
+        Ok(scenario) => Some(scenario),
+        Err(report) => {
+            let said = format!("{report:?}");
+            assert!(said.contains("t.toml:"), "{}: no place in {said}", case.what);
+            for word in ["struct ", "u32", "i64", "invalid type", "sequence", "variant of enum", "not settled"] {
+                let said = said.lines().filter(|l| l.contains('×') || l.contains("help:")).collect::<String>();
+                assert!(!said.contains(word), "{}: `{word}` is no word of a scenario file: {said}", case.what);
+            }
+            None
+        }
+    }
+}
+
+#[test]
+fn the_whole_scenario_has_every_key_there_is() {
+    let schema: serde_json::Value = serde_json::from_str(&json_schema()).unwrap();
+    let mut known = BTreeSet::new();
+    fn keys(schema: &serde_json::Value, known: &mut BTreeSet<String>) {
+        match schema {
+            serde_json::Value::Object(map) => {
+                if let Some(properties) = map.get("properties").and_then(|p| p.as_object()) {
+                    known.extend(properties.keys().cloned());
+                }
+                map.values().for_each(|inner| keys(inner, known));
+            }
+            serde_json::Value::Array(list) => list.iter().for_each(|inner| keys(inner, known)),
+            _ => {}
+        }
+    }
+    keys(&schema, &mut known);
+    let document: Value = toml::from_str(WHOLE).unwrap();
+    let mut said = BTreeSet::new();
+    fn all(value: &Value, said: &mut BTreeSet<String>) {
+        match value {
+            Value::Table(table) => table.iter().for_each(|(key, inner)| {
+                said.insert(key.clone());
+                all(inner, said);
+            }),
+            Value::Array(list) => list.iter().for_each(|inner| all(inner, said)),
+            _ => {}
+        }
+    }
+    all(&document, &mut said);
+    let missing: Vec<&String> = known.difference(&said).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    parse("whole.toml", WHOLE).unwrap_or_else(|e| panic!("{e:?}"));
+}
+
+#[test]
+fn bad_values_are_refused_with_their_place_or_run_to_an_end() {
+    let mut taken = BTreeSet::new();
+    let all = cases();
+    for case in &all {
+        let Some(scenario) = read(case) else { continue };
+        taken.insert(case.what.clone());
+        // Whatever is taken runs: in any of its draws, and as any of its variants.
+        let mut runs = vec![scenario.clone()];
+        runs.extend(variants(&scenario).unwrap_or_default().into_iter().map(|v| v.scenario).take(1));
+        for (one, seed) in runs.iter().zip([1u64, u64::MAX]) {
+            let begun = Instant::now();
+            let done = catch_unwind(AssertUnwindSafe(|| run_seed(one, seed, &Options::default())));
+            assert!(done.is_ok(), "{}: a panic", case.what);
+            assert!(begun.elapsed() < Duration::from_secs(15), "{}: took {:?}", case.what, begun.elapsed());
+        }
+    }
+    let told: Vec<&str> = taken.iter().map(String::as_str).filter(|what| !may_be_taken(what)).collect();
+    assert!(told.is_empty(), "taken, of {} cases:\n{}", all.len(), told.join("\n"));
+    assert!(taken.len() * 4 < all.len(), "{} of {} are taken", taken.len(), all.len());
+}
+
+/// What looks bad and has a meaning all the same.
+fn may_be_taken(_what: &str) -> bool {
+    false
+}
