@@ -191,14 +191,8 @@ fn causes(scenario: &Scenario, outcome: &SeedOutcome, index: u64) -> Vec<CauseRe
         };
         causes.entry((found.check.clone(), cause)).or_insert_with(|| (0, example())).0 += 1;
     }
-    let one = |((check, cause), (times, example))| CauseRecord {
-        check,
-        cause,
-        example,
-        times,
-        seeds: 1,
-        first: index + 1,
-    };
+    let one =
+        |((check, cause), (times, example))| CauseRecord { check, cause, example, times, seeds: 1, first: index + 1 };
     causes.into_iter().map(one).collect()
 }
 

@@ -165,7 +165,10 @@ mod tests {
     fn every_topic_has_lines_and_every_line_words() {
         for topic in TOPICS {
             let lines = lines(topic).unwrap();
-            assert!(lines.iter().all(|l| !l.name.is_empty() && l.about.len() > 5 && !l.about.contains('\n')), "{topic}");
+            assert!(
+                lines.iter().all(|l| !l.name.is_empty() && l.about.len() > 5 && !l.about.contains('\n')),
+                "{topic}"
+            );
             let names: BTreeSet<(&str, &str)> = lines.iter().map(|l| (l.of.as_str(), l.name.as_str())).collect();
             assert_eq!(names.len(), lines.len(), "{topic}");
         }

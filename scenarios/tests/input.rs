@@ -45,7 +45,11 @@ fn wrong_scenarios_are_refused_with_place_and_suggestion() {
         ("\"6s\"", "6", &["wrong.toml:4:12", "expected a duration", "with its unit: \"6s\""]),
         ("= 8000", "= [8000, 9000, -1]", &["wrong.toml:13:49", "Invalid value -1"]),
         ("\"p1\", ", "[\"p1\", \"p9\"], ", &["wrong.toml:20:20", "there is no host `p9`"]),
-        ("times = 4", "when = \"up(b1) and isr-size(order-0) > 1\"", &["wrong.toml:22:29", "there is no topic `order`"]),
+        (
+            "times = 4",
+            "when = \"up(b1) and isr-size(order-0) > 1\"",
+            &["wrong.toml:22:29", "there is no topic `order`"],
+        ),
         ("[[topic]]", "[topic]", &["write `[[topic]]`"]),
         ("duration = \"6s\"", "duration: 6s", &["wrong.toml:4:"]),
         // Numbers are numbers: 9 is less than 10.
@@ -71,14 +75,15 @@ fn every_error_of_a_file_is_told_at_once_in_its_order() {
         .filter_map(|l| l.split_once("[wrong.toml:")?.1.split_once(']').map(|(place, _)| place))
         .collect();
     let expected = [
-        "2:1", "3:12", "6:9", "9:1", "10:36", "13:1", "14:1", "18:9", "19:45", "19:60", "20:30", "24:10", "27:9", "28:15",
-        "29:13", "31:28", "34:15",
+        "2:1", "3:12", "6:9", "9:2", "10:36", "13:1", "14:1", "18:9", "19:45", "19:60", "20:30", "24:10", "27:9",
+        "28:15", "29:13", "31:28", "34:15",
     ];
     assert_eq!(places, expected, "{}", said.err);
     for word in ["struct", "enum", "variant", "sequence", "i64", "u32", "map", "expected one of"] {
         assert!(!said.err.contains(word), "`{word}` is no word of a scenario file: {}", said.err);
     }
-    let meant = ["summary", "nvme", "min.insync.replicas", "name", "replication", "producer", "bursts", "orders", "kill"];
+    let meant =
+        ["summary", "nvme", "min.insync.replicas", "name", "replication", "producer", "bursts", "orders", "kill"];
     for word in meant.into_iter().chain(["up", "leader-elected"]) {
         assert!(said.err.contains(&format!("did you mean `{word}`?")), "{word}: {}", said.err);
     }

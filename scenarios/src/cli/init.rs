@@ -30,7 +30,10 @@ pub fn init(args: &Args) -> miette::Result<u8> {
     }
     write_new(&file).map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists => {
-            miette::miette!(help = "name another file: klamm init other.toml", "{name} is there already, and stays as it is")
+            miette::miette!(
+                help = "name another file: klamm init other.toml",
+                "{name} is there already, and stays as it is"
+            )
         }
         _ => miette::miette!("{name}: {e}"),
     })?;

@@ -210,7 +210,8 @@ fn amounts(s: &Scenario, problems: &mut Vec<Notice>) {
         Notice::new(message, at.clone()).help(help).needs(at!["duration"]).needs(at!["clients", i])
     };
     if records > MAX_RECORDS {
-        problems.push(says(format!("the producers send {records} records in one seed; at most {MAX_RECORDS} are judged")));
+        problems
+            .push(says(format!("the producers send {records} records in one seed; at most {MAX_RECORDS} are judged")));
     } else if bytes > MAX_BYTES {
         let gib = bytes >> 30;
         problems.push(says(format!("the producers send {gib} GiB in one seed; at most {} are held", MAX_BYTES >> 30)));

@@ -1,6 +1,6 @@
 //! What a scenario must satisfy beyond its grammar: nothing impossible is ever started.
 
-use super::notice::Notice;
+use super::notice::{Demand, Notice};
 use super::source::{Path, Step, at};
 use super::*;
 use crate::profiles::network_names;
@@ -51,6 +51,14 @@ fn texts(s: &Scenario, problems: &mut Vec<Notice>) {
     }
     for (i, _) in s.tags.iter().enumerate().filter(|(_, tag)| tag.trim().is_empty()) {
         problems.push(Notice::new("a tag without a name", at!["tags", i]));
+    }
+    let tags = s.tags.iter().enumerate().map(|(i, tag)| (tag, at!["tags", i]));
+    let named = s.variants.iter().enumerate().map(|(i, v)| (&v.name, at!["variant", i, "name"]));
+    for (text, at) in [(&s.summary, at!["summary"]), (&s.promise, at!["promise"])].into_iter().chain(tags).chain(named)
+    {
+        if text.chars().any(|c| c.is_control() && c != '\n') {
+            problems.push(Notice::new("a text with control characters, which it would write to a terminal", at));
+        }
     }
     if s.topics.is_empty() {
         problems.push(Notice::new("a scenario needs at least one [[topic]]", at!["topic"]));
@@ -161,10 +169,13 @@ fn group_member(client: &ClientSpec, member: Option<&MemberSpec>, at: &Path, pro
             problems.push(n.needs(at.to("kind")).help(example));
         }
         Some(ids) => {
-            for (n, _) in ids.extremes().into_iter().enumerate().filter(|(_, id)| id.0.trim().is_empty()) {
-                let at = ids.place(&config.to("group.id"), n);
-                problems.push(Notice::new("a group member needs a `group.id` that is not empty", at).help(example));
-            }
+            let empty = "a group member needs a `group.id` that is not empty";
+            let id = config.to("group.id");
+            let before = problems.len();
+            problems.demand(id.clone(), ids, |id| !id.0.trim().is_empty(), empty);
+            problems[before..].iter_mut().for_each(|n| n.help = Some(example.to_owned()));
+            let control = "a `group.id` with control characters, which it would write to a terminal";
+            problems.demand(id, ids, |id| !id.0.chars().any(char::is_control), control);
         }
     }
     if client.config.contains_key("group.instance.id") {
@@ -297,7 +308,9 @@ fn convergence(s: &Scenario, problems: &mut Vec<Notice>) {
         if pending >= within {
             let message = format!("`converge-within` ({within} ms) must exceed {whose} `{key}` ({pending} ms){why}");
             let n = Notice::new(message, at!["converge-within"]).needs(at!["clients", i, "config"]);
-            problems.push(n.needs(at!["clients", i, "kind"]).help(format!("set \"{key}\" lower, or `converge-within` higher")));
+            problems.push(
+                n.needs(at!["clients", i, "kind"]).help(format!("set \"{key}\" lower, or `converge-within` higher")),
+            );
             return;
         }
     }

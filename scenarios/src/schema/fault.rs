@@ -104,7 +104,11 @@ pub const KINDS: &[(&str, &[&str], &str)] = &[
     ("latency", &["between", "extra"], "messages between two sides take longer: `extra` to twice as much is added"),
     ("loss", &["between", "share"], "a share of the segments between two sides is lost, and sent again"),
     ("reset", &["between"], "every connection between two sides is reset"),
-    ("hold", &["between", "api"], "one API's requests (`responses = true`: responses) are held back from the first side to the second"),
+    (
+        "hold",
+        &["between", "api"],
+        "one API's requests (`responses = true`: responses) are held back from the first side to the second",
+    ),
     ("unresolvable", &["who"], "the host's name does not resolve"),
     ("disk-stall", &["who"], "the disk answers nothing"),
     ("disk-slow", &["who", "factor"], "the disk is slower by a factor"),
@@ -212,9 +216,7 @@ impl FaultSpec {
 
     /// The expressions that say to whom it happens, each with its place.
     pub(super) fn expressions(&self, at: &Path) -> Vec<(Path, &str)> {
-        let sides = self.between.iter().flat_map(|(a, b)| {
-            [(at.to("between").to(0), a), (at.to("between").to(1), b)]
-        });
+        let sides = self.between.iter().flat_map(|(a, b)| [(at.to("between").to(0), a), (at.to("between").to(1), b)]);
         let groups = self.who.iter().map(|who| (at.to("who"), who)).chain(sides);
         groups
             .flat_map(|(at, all)| match all {

@@ -99,7 +99,9 @@ impl<'a> Walk<'a> {
                 None => Wants::List(&schema["items"]),
             },
             Some("boolean") => Wants::Flag,
-            Some("integer") => Wants::Whole { most: if schema["format"] == "uint32" { u32::MAX.into() } else { u64::MAX } },
+            Some("integer") => {
+                Wants::Whole { most: if schema["format"] == "uint32" { u32::MAX.into() } else { u64::MAX } }
+            }
             Some("number") => Wants::Number,
             _ => Wants::Text,
         }
@@ -192,8 +194,10 @@ impl<'a> Walk<'a> {
                 if is_draw {
                     return true;
                 }
-                let keys = listed(table["properties"].as_object().into_iter().flat_map(|p| p.keys().map(String::as_str)));
-                let message = format!("{at} is a name, a list of names, or a table of {keys}; found {}", in_words(item));
+                let keys =
+                    listed(table["properties"].as_object().into_iter().flat_map(|p| p.keys().map(String::as_str)));
+                let message =
+                    format!("{at} is a name, a list of names, or a table of {keys}; found {}", in_words(item));
                 self.slip(&node.span, message, None);
                 return false;
             }
@@ -207,7 +211,8 @@ impl<'a> Walk<'a> {
                 return true;
             }
             (Wants::Table(table), item) => {
-                let keys = listed(table["properties"].as_object().into_iter().flat_map(|p| p.keys().map(String::as_str)));
+                let keys =
+                    listed(table["properties"].as_object().into_iter().flat_map(|p| p.keys().map(String::as_str)));
                 let of = if keys.is_empty() { "settings".to_owned() } else { keys };
                 let message = format!("{at} is a table of {of}; found {}", in_words(item));
                 self.slip(&node.span, message, None);
@@ -294,7 +299,8 @@ impl<'a> Walk<'a> {
                     return true;
                 }
             }
-            (Wants::Text, Item::Plain(toml::Value::String(_))) | (Wants::Flag, Item::Plain(toml::Value::Boolean(_))) => {
+            (Wants::Text, Item::Plain(toml::Value::String(_)))
+            | (Wants::Flag, Item::Plain(toml::Value::Boolean(_))) => {
                 return true;
             }
             (Wants::Number, Item::Plain(toml::Value::Float(n))) if n.is_finite() => return true,
@@ -400,15 +406,15 @@ fn stand_in(wants: &Wants<'_>) -> Item {
         Wants::Whole { .. } | Wants::Number => Item::Plain(toml::Value::Integer(1)),
         Wants::Table(_) => Item::Table(Vec::new()),
         Wants::List(_) => Item::List(Vec::new()),
-        Wants::Each(each) => {
-            Item::List(each.iter().map(|_| Node { span: 0..0, item: text("b1") }).collect())
-        }
+        Wants::Each(each) => Item::List(each.iter().map(|_| Node { span: 0..0, item: text("b1") }).collect()),
     }
 }
 
-/// Names with dots that were not put into quotes: TOML takes them for tables in tables.
+/// Names with dots that were not put into quotes: TOML takes them for tables in tables. A table with nothing in it names
+/// nothing, and stays.
 fn flatten(entries: &mut Vec<Entry>) {
-    while let Some(n) = entries.iter().position(|e| matches!(e.node.item, Item::Table(_))) {
+    let is_name = |e: &Entry| matches!(&e.node.item, Item::Table(inner) if !inner.is_empty());
+    while let Some(n) = entries.iter().position(is_name) {
         let Entry { key, span, node } = entries.remove(n);
         let Item::Table(inner) = node.item else { continue };
         for (i, e) in inner.into_iter().enumerate() {
@@ -475,7 +481,8 @@ mod tests {
     #[test]
     fn every_kind_of_draw_has_its_reader() {
         let schema = published::schema().to_value();
-        let kinds: BTreeSet<&str> = schema["$defs"].as_object().unwrap().keys().map(String::as_str).filter(|k| k.ends_with("-draw")).collect();
+        let kinds: BTreeSet<&str> =
+            schema["$defs"].as_object().unwrap().keys().map(String::as_str).filter(|k| k.ends_with("-draw")).collect();
         let named = |name: &str| format!("{name}-draw");
         let read = [
             named(u32::NAME),

@@ -107,7 +107,11 @@ fn read(text: &str) -> Result<Scenario, Vec<Wrong>> {
         let mut problems = check(scenario).err().unwrap_or_default();
         problems.extend(of_variants(scenario, &problems));
         problems.retain(|p| !p.follows_from(&read.mended));
-        wrong.extend(problems.into_iter().map(|p| Wrong { span: p.place(text, &root), message: p.message, help: p.help }));
+        wrong.extend(problems.into_iter().map(|p| Wrong {
+            span: p.place(text, &root),
+            message: p.message,
+            help: p.help,
+        }));
     }
     match read.scenario {
         Some(scenario) if wrong.is_empty() => Ok(scenario),
@@ -134,9 +138,9 @@ fn report(name: &str, text: &str, mut wrong: Vec<Wrong>) -> Report {
         .into_iter()
         .take(MAX_SHOWN)
         .map(|w| ScenarioError {
-            message: w.message,
+            message: printable(&w.message),
             place: Some((NamedSource::new(name, text.to_owned()), whole_letters(text, w.span))),
-            help: w.help,
+            help: w.help.as_deref().map(printable),
             each: Vec::new(),
         })
         .collect();
@@ -145,6 +149,12 @@ fn report(name: &str, text: &str, mut wrong: Vec<Wrong>) -> Report {
     }
     let help = (all > MAX_SHOWN).then(|| format!("the first {MAX_SHOWN} are shown"));
     Report::new(ScenarioError { message: format!("{name}: {all} errors"), place: None, help, each })
+}
+
+/// A text from a file writes no control characters to a terminal.
+fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
 }
 
 /// A place that begins and ends between letters.
@@ -163,7 +173,8 @@ fn whole_letters(text: &str, span: Range<usize>) -> Range<usize> {
 fn other_kind(text: &str) -> Option<String> {
     let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
     let word = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
-    let is_yaml = first == "---" || first.split_once(':').is_some_and(|(key, _)| !key.is_empty() && key.chars().all(word));
+    let is_yaml =
+        first == "---" || first.split_once(':').is_some_and(|(key, _)| !key.is_empty() && key.chars().all(word));
     if is_yaml {
         return Some("this looks like YAML; scenario files are TOML: name = \"my-scenario\"".to_owned());
     }

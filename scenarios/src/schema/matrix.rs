@@ -239,8 +239,7 @@ fn one<'a>(key: &str, value: &'a Draw<Setting>) -> Result<&'a str, Notice> {
 /// A key of `[cluster]`, through the grammar of scenario files.
 fn cluster(scenario: &mut Scenario, key: &str, rest: &str, text: &str) -> Result<(), Notice> {
     let table = put_in(&scenario.cluster, "[cluster]", key, rest, text)?;
-    scenario.cluster =
-        table.try_into().map_err(|e: toml::de::Error| bad(format!("`{key}`: {}", e.message())))?;
+    scenario.cluster = table.try_into().map_err(|e: toml::de::Error| bad(format!("`{key}`: {}", e.message())))?;
     Ok(())
 }
 

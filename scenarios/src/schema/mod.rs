@@ -29,8 +29,8 @@ pub use matrix::{Variant, VariantSpec, variants};
 pub use names::checks;
 pub use notice::Notice;
 pub use published::json_schema;
-pub use source::Path;
 pub use resolve::{Settled, keyed, resolve, resolve_faults, settled_faults};
+pub use source::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

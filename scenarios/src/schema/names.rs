@@ -47,7 +47,9 @@ pub(super) fn of_fault(s: &Scenario, fault: &FaultSpec, at: &Path, hosts: &[&str
     let says = |message: String, at: Path| Notice::new(format!("fault `{kind}`: {message}"), at);
     // Which hosts there are is said elsewhere in the file.
     let unread = |e: &ParseError, at: Path| {
-        let end = e.text[e.at..].find(|c: char| !(c.is_alphanumeric() || "-_.".contains(c))).map_or(e.text.len(), |n| e.at + n);
+        let end = e.text[e.at..]
+            .find(|c: char| !(c.is_alphanumeric() || "-_.".contains(c)))
+            .map_or(e.text.len(), |n| e.at + n);
         let notice = says(e.message.clone(), at).within(e.at..end.max(e.at + 1).min(e.text.len()).max(e.at));
         if !e.message.starts_with("there is no host") {
             return notice;

@@ -60,7 +60,9 @@ impl Path {
     }
     /// Whether this place is the other, or lies in it.
     pub fn is_in(&self, other: &Path) -> bool {
-        let alike = |(a, b): (&Step, &Step)| a == b || matches!((a, b), (Step::Any, Step::Item(_)) | (Step::Item(_), Step::Any));
+        let alike = |(a, b): (&Step, &Step)| {
+            a == b || matches!((a, b), (Step::Any, Step::Item(_)) | (Step::Item(_), Step::Any))
+        };
         other.0.len() <= self.0.len() && self.0.iter().zip(&other.0).all(alike)
     }
 }
@@ -147,9 +149,7 @@ impl Node {
         match &self.item {
             Item::Plain(value) => value.clone(),
             Item::List(list) => toml::Value::Array(list.iter().map(Node::to_toml).collect()),
-            Item::Table(table) => {
-                toml::Value::Table(table.iter().map(|e| (e.key.clone(), e.node.to_toml())).collect())
-            }
+            Item::Table(table) => toml::Value::Table(table.iter().map(|e| (e.key.clone(), e.node.to_toml())).collect()),
         }
     }
 
