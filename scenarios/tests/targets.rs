@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Place, TINY};
+use common::{DEFECT, Place, TINY, failures};
 use std::path::Path;
 
 fn case(name: &str) -> String {
@@ -16,7 +16,7 @@ fn inert_leader() {
     let place = Place::new();
     place.put("inert-leader.toml", case("inert-leader.toml"));
     let said = place.klamm(&["run", "inert-leader.toml", "--seeds", "5", "--out", "out"]);
-    said.refused(&["inert-leader.toml:15:8", "there is no topic `order`", "did you mean `orders`"]);
+    said.refused(&["inert-leader.toml:15:15", "there is no topic `order`", "did you mean `orders`"]);
     assert!(!place.path().join("out").exists());
 }
 
@@ -29,8 +29,26 @@ fn serve_faults_times_bomb() {
     // The same in a scenario, whatever the numbers between which it is drawn.
     for times in ["1000000000", "\"0..1001\"", "[1, 4000000000]"] {
         place.put("tiny.toml", TINY.replace("times = 4", &format!("times = {times}")));
-        place.klamm(&["run", "tiny.toml", "--out", "out"]).refused(&["tiny.toml:22:1", "`times` must be at most 1000"]);
+        place.klamm(&["run", "tiny.toml", "--out", "out"]).refused(&["tiny.toml:22:", "`times` must be at most 1000"]);
     }
+}
+
+#[test]
+fn panic_linger_in_list() {
+    let place = Place::new();
+    place.put("linger.toml", case("panic-linger-in-list.toml"));
+    let said = place.klamm(&["run", "linger.toml", "--seeds", "20", "--out", "out"]);
+    said.refused(&["linger.toml:90:5", "Invalid value -5 for configuration linger.ms"]);
+    assert!(!place.path().join("out").exists());
+}
+
+#[test]
+fn panic_empty_group_id() {
+    let place = Place::new();
+    place.put("group.toml", case("panic-empty-group-id.toml"));
+    let said = place.klamm(&["run", "group.toml", "--seeds", "20", "--out", "out"]);
+    said.refused(&["group.toml:72:", "`group.id` that is not empty"]);
+    assert!(!place.path().join("out").exists());
 }
 
 /// A scenario with a topic that grows, a group, and one fault.
@@ -57,7 +75,7 @@ fn names_that_cannot_exist_are_refused_and_those_that_can_are_not() {
         place.klamm(&["run", "names.toml", "--seeds", "1", "--recheck", "0", "--out", "out"])
     };
     let refused: &[(&str, &str, &[&str])] = &[
-        ("kind = \"kill\"\nwho = \"leader(order-0)\"", "", &["names.toml:30:8", "did you mean `orders`"]),
+        ("kind = \"kill\"\nwho = \"leader(order-0)\"", "", &["names.toml:30:15", "did you mean `orders`"]),
         ("kind = \"kill\"\nwho = \"leader(orders-4)\"", "", &["never has a partition 4", "its last is 3"]),
         ("kind = \"kill\"\nwho = \"follower(orders-0, 2)\"", "", &["never has a follower 2", "2 at most"]),
         ("kind = \"power-loss\"\nwho = [\"b1\", \"isr(payd-0)\"]", "", &["did you mean `paid`"]),
@@ -111,6 +129,23 @@ fn names_that_cannot_exist_are_refused_and_those_that_can_are_not() {
         assert!([0, 4].contains(&said.code), "{fault}: {said:?}");
         std::fs::remove_dir_all(place.path().join("out")).unwrap();
     }
+}
+
+/// A partition that exists in some draws only: a failure of another draw is still one that can be run again.
+#[test]
+fn a_failure_whose_draw_lacks_a_target_is_replayed() {
+    let place = Place::new();
+    let second = "[[fault]]\nkind = \"reset\"\nbetween = [\"p1\", \"leader(orders-1)\"]\nat = \"1s..5s\"\n";
+    place.put("tiny.toml", TINY.replace("\"orders\"\n", "\"orders\"\npartitions = \"1..2\"\n") + second);
+    assert_eq!(place.run("tiny.toml", 20, "out", &["--defect", DEFECT]).code, 1);
+    let mut partitions = std::collections::BTreeSet::new();
+    for failure in failures(&place.run_folder("out")) {
+        let drawn = std::fs::read_to_string(failure.join("scenario.toml")).unwrap();
+        partitions.insert(drawn.lines().find(|l| l.starts_with("partitions = ")).unwrap().to_owned());
+        let said = place.klamm(&["replay", failure.to_str().unwrap()]);
+        assert_eq!(said.code, 1, "{said:?}");
+    }
+    assert!(partitions.contains("partitions = 1"), "{partitions:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::notice::{Demand, Notice};
 use super::source::{Path, at};
-use super::{Atom, ClientKind, ClientSpec, Draw, LoadSpec, Scenario, Size, Span};
+use super::{Atom, Bandwidth, ClientKind, ClientSpec, Draw, LoadSpec, Scenario, Size, Span};
 use klamm_model::units::Duration;
 use klamm_workloads::load::keys::MAX_ZIPF_KEYS;
 
@@ -77,13 +77,15 @@ fn machines(s: &Scenario, problems: &mut Vec<Notice>) {
         problems[before..].iter_mut().for_each(|n| n.needs.push(at.to("p99")));
         problems.demand(at.to("p99"), &l.p99, |t| *t <= MINUTE, "a message takes at most a minute");
     }
-    let slow = "`bandwidth` must be at least 1kbit";
-    problems.demand_some(at.to("bandwidth"), &network.bandwidth, |b| b.0 >= 1000, slow);
+    let slow = "`bandwidth` must lie between 1kbit and 1000Gbit";
+    let card = |b: &Bandwidth| (1000..=1_000_000_000_000).contains(&b.0);
+    problems.demand_some(at.to("bandwidth"), &network.bandwidth, card, slow);
 
     let (disk, at) = (c.disk.table(), at!["cluster", "disk"]);
     let queue = "a disk's `queue` must lie between 1 and 1024";
     problems.demand_some(at.to("queue"), &disk.queue, |q| (1..=1024).contains(q), queue);
-    problems.demand_some(at.to("bandwidth"), &disk.bandwidth, |b| b.0 > 0, "a disk's `bandwidth` must lie above 0");
+    let bytes = "a disk's `bandwidth` must lie above 0, and is at most 1024GiB in a second";
+    problems.demand_some(at.to("bandwidth"), &disk.bandwidth, |b| (1..=1 << 40).contains(&b.0), bytes);
     for (key, time) in [("fsync", &disk.fsync), ("read", &disk.read), ("write", &disk.write)] {
         problems.demand_some(at.to(key), time, |t| *t <= MINUTE, "a disk's operation takes at most a minute");
     }

@@ -75,7 +75,15 @@ struct Wrong {
 /// # Errors
 /// As [`load`].
 pub fn parse(name: &str, text: &str) -> miette::Result<Scenario> {
-    read(text).map_err(|wrong| report(name, text, wrong))
+    read(text, false).map_err(|wrong| report(name, text, wrong))
+}
+
+/// As [`parse`], of a scenario that was drawn: a fault may aim at what another draw has, such as a second partition.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse_drawn(name: &str, text: &str) -> miette::Result<Scenario> {
+    read(text, true).map_err(|wrong| report(name, text, wrong))
 }
 
 /// Reads a scenario that was checked before: what this program wrote for itself, or what it carries.
@@ -86,7 +94,7 @@ pub fn checked(name: &str, text: &str) -> miette::Result<Scenario> {
     toml::from_str(text).map_err(|e| miette::miette!("{name}: {e}"))
 }
 
-fn read(text: &str) -> Result<Scenario, Vec<Wrong>> {
+fn read(text: &str, drawn: bool) -> Result<Scenario, Vec<Wrong>> {
     let (mut root, syntax) = Node::read(text);
     let is_twice = |message: &str| message.contains("duplicate key");
     let broken = syntax.iter().any(|(message, _)| !is_twice(message));
@@ -106,7 +114,7 @@ fn read(text: &str) -> Result<Scenario, Vec<Wrong>> {
     if let Some(scenario) = &read.scenario {
         let mut problems = check(scenario).err().unwrap_or_default();
         problems.extend(of_variants(scenario, &problems));
-        problems.retain(|p| !p.follows_from(&read.mended));
+        problems.retain(|p| !p.follows_from(&read.mended) && !(drawn && p.in_no_draw));
         wrong.extend(problems.into_iter().map(|p| Wrong {
             span: p.place(text, &root),
             message: p.message,

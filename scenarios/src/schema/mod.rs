@@ -23,7 +23,7 @@ mod source;
 pub use check::{check, hosts};
 pub use draw::{Atom, Bandwidth, Draw, Setting, Share, Size, Span};
 pub use fault::{FaultSpec, KINDS, MAX_TIMES, OneOrMany};
-pub use load::{MAX_FILE_BYTES, checked, load, parse, to_toml};
+pub use load::{MAX_FILE_BYTES, checked, load, parse, parse_drawn, to_toml};
 pub use machines::{Disk, DiskTable, Latency, Network, NetworkTable};
 pub use matrix::{Variant, VariantSpec, variants};
 pub use names::checks;

@@ -69,13 +69,14 @@ pub(super) fn of_fault(s: &Scenario, fault: &FaultSpec, at: &Path, hosts: &[&str
             let hint = suggest::nearest(group, ids.iter().map(String::as_str));
             let notice = says(format!("no client is of a group `{group}`{hint}"), at.clone()).within(part(text, group));
             let notice = notice.needs(at!["clients", Step::Any, "config"]).needs(at!["clients", Step::Any, "kind"]);
-            notice.help("groups are named by their members' \"group.id\"")
+            notice.in_no_draw(true).help("groups are named by their members' \"group.id\"")
         })
     };
     let partition = |text: &str, name: &PartitionName, follower: Option<usize>, at: &Path| {
         wrong_partition(s, name, follower).map(|message| {
             let written = format!("{}-{}", name.topic, name.partition);
-            says(message, at.clone()).within(part(text, &written)).needs(at!["topic"])
+            let known = name.topic == OFFSETS_TOPIC || s.topics.iter().any(|t| t.name == name.topic);
+            says(message, at.clone()).within(part(text, &written)).needs(at!["topic"]).in_no_draw(known)
         })
     };
     for (at, text) in fault.expressions(at) {

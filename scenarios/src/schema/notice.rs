@@ -17,6 +17,8 @@ pub struct Notice {
     pub on_key: bool,
     /// What else it depends on: if one of these could not be read, nothing can be said.
     pub needs: Vec<Path>,
+    /// Whether it is wrong only as long as nothing is drawn: of a scenario that was drawn, another draw may be meant.
+    pub in_no_draw: bool,
     /// What to do.
     pub help: Option<String>,
 }
@@ -24,7 +26,15 @@ pub struct Notice {
 impl Notice {
     /// What is wrong with the value at a place.
     pub fn new(message: impl Into<String>, at: Path) -> Notice {
-        Notice { message: message.into(), at, within: None, on_key: false, needs: Vec::new(), help: None }
+        Notice {
+            message: message.into(),
+            at,
+            within: None,
+            on_key: false,
+            needs: Vec::new(),
+            in_no_draw: false,
+            help: None,
+        }
     }
     /// With a key that is wrong.
     pub fn of_key(message: impl Into<String>, at: Path) -> Notice {
@@ -38,6 +48,10 @@ impl Notice {
     pub fn needs(mut self, at: Path) -> Notice {
         self.needs.push(at);
         self
+    }
+    /// Something that is missing in every draw of a scenario, and may be missing in one.
+    pub fn in_no_draw(self, holds: bool) -> Notice {
+        Notice { in_no_draw: holds, ..self }
     }
     /// A part of the text.
     pub fn within(self, part: Range<usize>) -> Notice {
