@@ -33,6 +33,26 @@ fn serve_faults_times_bomb() {
     }
 }
 
+/// What all tables of a kind come to has a bound, too: clients beyond it would be taken for the harness's own.
+#[test]
+fn what_comes_together_is_bounded() {
+    let place = Place::new();
+    let more = |n: u32| format!("{TINY}\n[[clients]]\nkind = \"consumer\"\ncount = {n}\n");
+    place.put("tiny.toml", more(998));
+    place.klamm(&["run", "tiny.toml"]).refused(&["tiny.toml:26:9", "together are 1000; at most 999"]);
+    place.put("tiny.toml", TINY.replace("rate = 60", "rate = 10000000"));
+    place.klamm(&["run", "tiny.toml"]).refused(&["tiny.toml:12:17", "60000000 records in one seed"]);
+    let topics = "[[topic]]\nname = \"more\"\npartitions = 10000\n";
+    place.put("tiny.toml", TINY.replace("[[topic]]", &format!("{topics}[[topic]]")));
+    place.klamm(&["run", "tiny.toml"]).refused(&["together have 10001 partitions"]);
+    let keys: String = (0..2000).map(|n| format!("\"key.{n}\" = 1\n")).collect();
+    place.put("tiny.toml", TINY.replace("[[topic]]", &format!("[broker]\n{keys}[[topic]]")));
+    place.klamm(&["run", "tiny.toml"]).refused(&["tiny.toml:7:2", "2000 settings"]);
+    let list = vec!["1"; 5000].join(", ");
+    place.put("tiny.toml", TINY.replace("rate = 60", &format!("rate = [{list}]")));
+    place.klamm(&["run", "tiny.toml"]).refused(&["tiny.toml:12:17", "more than 1000 values"]);
+}
+
 #[test]
 fn panic_linger_in_list() {
     let place = Place::new();

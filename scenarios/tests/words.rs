@@ -16,6 +16,17 @@ fn the_starter_runs_and_nothing_is_overwritten() {
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains("  held ") && said.err.is_empty(), "{said:?}");
 
+    // Its own advice: what it says of acks=1 is so.
+    let starter = std::fs::read_to_string(place.path().join("scenario.toml")).unwrap();
+    let worse = starter.replace(
+        "{ \"acks\" = \"all\", \"enable.idempotence\" = true",
+        "{ \"acks\" = \"1\", \"enable.idempotence\" = false",
+    );
+    assert_ne!(worse, starter);
+    place.put("worse.toml", worse);
+    let said = place.run("worse.toml", 5, "red", &[]);
+    assert!(said.code == 1 && said.out.contains("forbidden here, though it comes of acks=1"), "{said:?}");
+
     place.put("scenario.toml", "mine");
     place.klamm(&["init", "."]).refused(&["scenario.toml is there already"]);
     assert_eq!(std::fs::read_to_string(place.path().join("scenario.toml")).unwrap(), "mine");

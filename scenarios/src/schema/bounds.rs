@@ -11,6 +11,11 @@ pub const MAX_RECORDS: u64 = 20_000_000;
 /// And bytes: what brokers store is in memory.
 pub const MAX_BYTES: u64 = 8 << 30;
 
+/// Clients of the load: from the next number on they are the harness's own.
+pub const MAX_CLIENTS: u32 = 999;
+/// Partitions of all topics.
+pub const MAX_PARTITIONS: u64 = 10_000;
+
 const MOMENT: Span = Span(Duration::from_nanos(1));
 const MILLISECOND: Span = Span(Duration::from_millis(1));
 const MINUTE: Span = Span(Duration::from_secs(60));
@@ -122,7 +127,8 @@ fn topics(s: &Scenario, problems: &mut Vec<Notice>) {
 }
 
 fn clients(s: &Scenario, client: &ClientSpec, at: &Path, problems: &mut Vec<Notice>) {
-    problems.demand(at.to("count"), &client.count, |n| *n <= 1000, "`count` must be at most 1000");
+    let count = format!("`count` must be at most {MAX_CLIENTS}");
+    problems.demand(at.to("count"), &client.count, |n| *n <= MAX_CLIENTS, &count);
     let topic = client.topic.as_ref().map_or(s.topics.first(), |t| s.topics.iter().find(|x| x.name == *t));
     if let (Some(partition), Some(topic)) = (&client.partition, topic) {
         let fewest = least(&topic.partitions);
@@ -190,8 +196,23 @@ fn load(load: &LoadSpec, at: &Path, problems: &mut Vec<Notice>) {
     }
 }
 
-/// What open loads send in the longest seed.
+/// What all tables of a kind come to: clients, partitions, and what open loads send in the longest seed.
 fn amounts(s: &Scenario, problems: &mut Vec<Notice>) {
+    let counts = s.clients.iter().map(|c| most(&c.count));
+    let clients = counts.fold(0u32, u32::saturating_add);
+    if clients > MAX_CLIENTS {
+        let last = at!["clients", s.clients.len() - 1, "count"];
+        let message = format!("all [[clients]] together are {clients}; at most {MAX_CLIENTS} can be simulated");
+        problems.push(Notice::new(message, last).needs(at!["clients"]));
+    }
+    let partitions = s.topics.iter().map(|t| t.grow.as_ref().map_or(0, |g| most(&g.to)).max(most(&t.partitions)));
+    let partitions: u64 = partitions.map(u64::from).sum();
+    if partitions > MAX_PARTITIONS && s.topics.len() > 1 {
+        let last = at!["topic", s.topics.len() - 1, "partitions"];
+        let message =
+            format!("all topics together have {partitions} partitions; at most {MAX_PARTITIONS} can be simulated");
+        problems.push(Notice::new(message, last).needs(at!["topic"]));
+    }
     let seconds = most(&s.duration).0.as_millis().div_ceil(1000);
     let (mut records, mut bytes, mut worst) = (0u64, 0u64, (0u64, None));
     for (i, client) in s.clients.iter().enumerate().filter(|(_, c)| c.kind == ClientKind::Producer) {

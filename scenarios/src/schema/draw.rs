@@ -32,6 +32,9 @@ pub trait Atom: Clone + PartialEq + fmt::Debug + Sized {
     fn json() -> serde_json::Value;
 }
 
+/// The longest list to choose from: each value of it is checked, some beside each of another's.
+pub const MAX_CHOICES: usize = 1000;
+
 /// A value to be settled for each seed.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Draw<T> {
@@ -92,6 +95,9 @@ impl<T: Atom> Draw<T> {
             return Ok(Draw::Fixed(v));
         }
         if let toml::Value::Array(list) = value {
+            if list.len() > MAX_CHOICES {
+                return Err(format!("a list of more than {MAX_CHOICES} values to choose from"));
+            }
             let read: Option<Vec<T>> = list.iter().map(T::read).collect();
             return match read {
                 Some(list) if !list.is_empty() => Ok(Draw::Choice(list)),
@@ -453,7 +459,7 @@ impl Atom for Setting {
         Some(Setting(n.to_string()))
     }
     fn json() -> serde_json::Value {
-        serde_json::json!({ "type": ["integer", "boolean", "string"] })
+        serde_json::json!({ "type": ["number", "boolean", "string"] })
     }
 }
 

@@ -4,7 +4,7 @@
 //! What cannot be read is mended, so that the rest can be judged: a key that is nearly right becomes the one that was
 //! probably meant, a value that is none gets a stand-in. What follows from a stand-in is not said.
 
-use super::draw::{Atom, Bandwidth, Draw, Setting, Share, Size, Span, found, whole};
+use super::draw::{Atom, Bandwidth, Draw, MAX_CHOICES, Setting, Share, Size, Span, found, whole};
 use super::source::{Entry, Item, Node, Path, Step};
 use super::{Scenario, published};
 use crate::suggest;
@@ -351,7 +351,7 @@ fn wrong_draw(kind: &str, item: &Item) -> Vec<(Option<usize>, String, Option<Str
 
 fn wrong_of<T: Atom>(item: &Item) -> Vec<(Option<usize>, String, Option<String>)> {
     if let Item::List(list) = item
-        && !list.is_empty()
+        && (1..=MAX_CHOICES).contains(&list.len())
     {
         let wrong = list.iter().enumerate().filter(|(_, one)| match &one.item {
             Item::Plain(value) => T::read(value).is_none(),

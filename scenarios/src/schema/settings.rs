@@ -13,6 +13,10 @@ type Parse<'a> = &'a dyn Fn(&Properties) -> Result<Vec<Warning>, Vec<ConfigError
 
 /// Tables with at most so many combinations are read in all of them.
 const FEW: usize = 64;
+/// In no more than so many is any table read.
+const MANY: usize = 20_000;
+/// Kafka has fewer settings of any kind.
+const MAX_SETTINGS: usize = 1000;
 
 /// Checks every table of settings.
 pub(super) fn check(s: &Scenario, problems: &mut Vec<Notice>, warnings: &mut Vec<String>) {
@@ -50,6 +54,16 @@ fn table(
     let keys: Vec<(&String, &Draw<Setting>, Vec<&Setting>)> =
         settings.iter().map(|(key, draw)| (key, draw, draw.extremes())).collect();
     let values: Vec<Vec<&Setting>> = keys.iter().map(|k| k.2.clone()).collect();
+    if keys.len() > MAX_SETTINGS {
+        let message = format!("{name}: {} settings; Kafka has fewer than {MAX_SETTINGS} of a kind", keys.len());
+        problems.push(Notice::of_key(message, at.clone()));
+        return;
+    }
+    let Some(combinations) = combinations(&values) else {
+        let message = format!("{name}: these lists have more combinations than the {MANY} that can be checked");
+        problems.push(Notice::of_key(message, at.clone()).help("shorten the lists of words"));
+        return;
+    };
     let place = |key: &str, chosen: &[usize]| {
         let n = keys.iter().position(|k| k.0 == key);
         n.map_or(at.clone(), |n| keys[n].1.place(&at.to(key), chosen[n]))
@@ -60,7 +74,7 @@ fn table(
             found.push(notice);
         }
     };
-    for chosen in combinations(&values) {
+    for chosen in combinations {
         let properties: Properties =
             keys.iter().zip(&chosen).map(|((key, _, all), n)| ((*key).clone(), all[*n].0.clone())).collect();
         match parse(&properties) {
@@ -98,14 +112,16 @@ fn table(
 /// Few are given in full. Of many: each value beside the first, last, least and greatest of the others, and each pair of
 /// words beside the same. Kafka's rules between settings compare a sum with one number, some of them under the condition
 /// of one word or two, so that what breaks one is among these.
-fn combinations(values: &[Vec<&Setting>]) -> Vec<Vec<usize>> {
+///
+/// `None` if even these are too many.
+fn combinations(values: &[Vec<&Setting>]) -> Option<Vec<Vec<usize>>> {
     let product = values.iter().try_fold(1usize, |n, v| n.checked_mul(v.len())).unwrap_or(usize::MAX);
     if product <= FEW {
         let mut all = vec![Vec::new()];
         for v in values {
             all = all.iter().flat_map(|c: &Vec<usize>| (0..v.len()).map(|n| [&c[..], &[n]].concat())).collect();
         }
-        return all;
+        return Some(all);
     }
     let end = |v: &Vec<&Setting>, greatest: bool| {
         let numbers = v.iter().enumerate().filter_map(|(n, s)| Some((s.number()?, n)));
@@ -119,6 +135,12 @@ fn combinations(values: &[Vec<&Setting>]) -> Vec<Vec<usize>> {
         values.iter().map(|v| end(v, true)).collect(),
     ];
     let words = |v: &Vec<&Setting>| v.len() > 1 && v.iter().any(|s| s.number().is_none());
+    let of_words: Vec<usize> = values.iter().filter(|v| words(v)).map(Vec::len).collect();
+    let (sum, squares): (usize, usize) = (of_words.iter().sum(), of_words.iter().map(|n| n * n).sum());
+    let pairs = (sum * sum - squares) / 2;
+    if grounds.len() * (pairs + values.iter().map(Vec::len).sum::<usize>()) > MANY {
+        return None;
+    }
     let mut all = grounds.to_vec();
     for ground in &grounds {
         for i in 0..values.len() {
@@ -138,7 +160,7 @@ fn combinations(values: &[Vec<&Setting>]) -> Vec<Vec<usize>> {
     }
     all.sort_unstable();
     all.dedup();
-    all
+    Some(all)
 }
 
 #[cfg(test)]
@@ -152,7 +174,7 @@ mod tests {
         let numbers: Vec<&Setting> = settings.iter().collect();
         let text: Vec<&Setting> = words.iter().collect();
         let values = [vec![numbers; 6], vec![text; 3]].concat();
-        let all = combinations(&values);
+        let all = combinations(&values).unwrap();
         assert!(all.len() < 1000, "{}", all.len());
         // `9` is the least of these, though `10` comes before it as a text.
         let sum = |c: &Vec<usize>| settings[c[0]].number().unwrap() + settings[c[1]].number().unwrap();
@@ -163,10 +185,18 @@ mod tests {
     }
 
     #[test]
+    fn more_than_can_be_read_are_refused() {
+        let words: Vec<Setting> = (0..100).map(|n| Setting(format!("w{n}"))).collect();
+        let numbers: Vec<Setting> = (0..1000).map(|n| Setting(n.to_string())).collect();
+        assert_eq!(combinations(&vec![words.iter().collect::<Vec<_>>(); 2]), None);
+        assert!(combinations(&vec![numbers.iter().collect::<Vec<_>>(); 4]).is_some());
+    }
+
+    #[test]
     fn few_combinations_are_all_read() {
         let settings = ["1", "2"].map(|w| Setting(w.to_owned()));
         let v: Vec<&Setting> = settings.iter().collect();
-        assert_eq!(combinations(&vec![v; 6]).len(), 64);
-        assert_eq!(combinations(&[]), [Vec::<usize>::new()]);
+        assert_eq!(combinations(&vec![v; 6]).unwrap().len(), 64);
+        assert_eq!(combinations(&[]), Some(vec![Vec::new()]));
     }
 }
