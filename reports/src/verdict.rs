@@ -4,11 +4,12 @@
 use crate::record::{FaultRecord, FindingCount, RunRecord, ScenarioRecord};
 use crate::severity::severity;
 use crate::text::{count, number};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a scenario ended.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It held, its faults took effect, and everything that must be seen was seen.

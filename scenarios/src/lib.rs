@@ -13,6 +13,7 @@ pub mod capacity;
 pub mod catalog;
 pub mod check;
 pub mod cli;
+pub mod glossary;
 pub mod hunt;
 pub mod interrupt;
 pub mod net;

@@ -18,7 +18,7 @@ mod watch;
 pub use build::{Built, Options, build, properties_at};
 pub use flows::{BEHIND_NS, ServiceTimes};
 pub use kinds::WorldKind;
-pub use marks::MARKS;
+pub use marks::{MARKS, MARKS_IN_WORDS};
 pub use measure::{Measure, OUTAGE_NS, Outages, WINDOW_NS};
 pub use rebalances::{GroupCost, Rebalance};
 pub use watch::{Recording, TraceLine};
