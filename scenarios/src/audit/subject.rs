@@ -4,7 +4,7 @@ use super::kinds;
 use super::properties::{self, Entry};
 use crate::schema::{ClientKind, Draw, Scenario, Setting, Settings, Span};
 use klamm_model::config::{
-    BrokerConfig, ConfigError, ConsumerConfig, ProducerConfig, Properties, TopicConfig, Unheeded, Warning,
+    BrokerConfig, ConfigError, ConsumerConfig, ProducerConfig, Properties, Scope, TopicConfig, Unheeded, Warning,
 };
 use klamm_model::units::Duration;
 use std::path::Path;
@@ -30,6 +30,16 @@ impl Place {
             Place::Topic => "topic",
             Place::Broker => "broker",
             Place::Consumer => "consumer",
+        }
+    }
+
+    /// Kafka's word for it.
+    pub(super) const fn scope(self) -> Scope {
+        match self {
+            Place::Producer => Scope::Producer,
+            Place::Topic => Scope::Topic,
+            Place::Broker => Scope::Broker,
+            Place::Consumer => Scope::Consumer,
         }
     }
 
@@ -154,6 +164,9 @@ impl Subject {
         let warnings = place.check(&given).map_err(|errors| {
             let mut wrong: Vec<(usize, String)> = errors.iter().map(|e| (line(e.key()), e.to_string())).collect();
             wrong.sort();
+            // A file of another kind may be refused for its kind alone.
+            let first = entries.first().map_or(1, |entry| entry.line);
+            wrong.extend(kinds::of_another_kind(place, entries).into_iter().map(|what| (first, what)));
             wrong
         })?;
         given.retain(|key, _| !BESIDE_THE_POINT.contains(&key.as_str()));
@@ -166,13 +179,14 @@ impl Subject {
                 continue;
             }
             if let Unheeded::Unknown { .. } = warning.why {
-                said.push(format!("line {}: {warning}", line(&warning.key)));
+                said.push((line(&warning.key), warning.to_string()));
             } else {
                 self.not_modelled.push(format!("{} `{}`", place.name(), warning.key));
             }
         }
         self.of_mut(place).extend(given);
-        Ok(said)
+        said.sort();
+        Ok(said.into_iter().map(|(line, what)| format!("line {line}: {what}")).collect())
     }
 
     /// The same with one setting changed; `None` if that changes nothing, or if Kafka would refuse the whole.
