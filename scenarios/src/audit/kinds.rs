@@ -2,8 +2,7 @@
 
 use super::Place;
 use super::properties::Entry;
-use klamm_model::config::Scope;
-use klamm_model::config::table;
+use klamm_model::config::{Scope, table};
 
 /// Names that librdkafka has and Kafka's Java clients have not.
 const LIBRDKAFKA: &[&str] = &[

@@ -64,6 +64,10 @@ const BESIDE_THE_POINT: &[&str] = &[
     "group.id",
 ];
 
+/// How long anything is waited for at most, in virtual time: what is not done by then stands still. Kafka lets a send take 24
+/// days, and whoever sets that means to wait for ever.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// Members are static if the file names one; the names themselves are each member's own.
 const STATIC: &str = "group.instance.id";
 
@@ -228,6 +232,10 @@ impl Subject {
             into.extend(from.iter().map(|(k, v)| (k.clone(), Draw::Fixed(Setting(v.clone())))));
         };
         let mut scenario = class.clone();
+        let longer = |within: &Draw<Span>, slowest: Duration| {
+            let least = slowest.saturating_add(Duration::from_secs(60)).min(LONGEST_WAIT);
+            Draw::Fixed(Span(within.extremes()[0].0.max(least)))
+        };
         put(&mut scenario.broker, &self.broker);
         for topic in &mut scenario.topics {
             // What a class sets itself is what it is about, here as below.
@@ -253,15 +261,11 @@ impl Subject {
             // A dead member is waited for, a rebalance waits for those who do not poll, and new partitions are found
             // when metadata is fetched anew.
             let slowest = config.session_timeout.max(config.max_poll_interval).max(config.metadata_max_age);
-            let least = slowest.saturating_add(Duration::from_secs(60));
-            let within = scenario.converge_within.extremes()[0].0;
-            scenario.converge_within = Draw::Fixed(Span(within.max(least)));
+            scenario.converge_within = longer(&scenario.converge_within, slowest);
         }
         // Whatever may still be pending when the faults end must be able to end.
         if let Ok((config, _)) = ProducerConfig::parse(&self.producer) {
-            let least = config.delivery_timeout.saturating_add(Duration::from_secs(60));
-            let within = scenario.converge_within.extremes()[0].0;
-            scenario.converge_within = Draw::Fixed(Span(within.max(least)));
+            scenario.converge_within = longer(&scenario.converge_within, config.delivery_timeout);
         }
         scenario
     }

@@ -252,12 +252,8 @@ impl Run<'_> {
             self.built.sim.begin_phase(Phase::Done);
         }
         let sim = &self.built.sim;
-        let ended = Ended {
-            at: sim.now(),
-            digest: sim.digest(),
-            message_digest: sim.message_digest(),
-            events: sim.events(),
-        };
+        let ended =
+            Ended { at: sim.now(), digest: sim.digest(), message_digest: sim.message_digest(), events: sim.events() };
         if went && !self.scenario.expect.unavailable {
             self.recovery();
         }

@@ -23,7 +23,8 @@ impl Invariants {
             let Some(Inspection::Client(client)) = &account.inspection else { continue };
             judged += 1;
             let name = self.cluster.name(account.node);
-            let mut say = |condition, detail: String| unmet.push(Unmet { condition, detail: format!("{name} {detail}") });
+            let mut say =
+                |condition, detail: String| unmet.push(Unmet { condition, detail: format!("{name} {detail}") });
             for reach in &client.reach {
                 if reach.addresses.is_empty() {
                     say("broker-known", "knows no address of any broker".to_owned());

@@ -141,7 +141,11 @@ fn clients_recover_or_are_named() {
         let unmet = w.judge.unrecovered(&[CLIENT], &accounts, converged);
         w.judge.not_recovered(Instant::ZERO, Ordinal(1), &unmet);
         let conditions: Vec<_> = unmet.iter().map(|u| u.condition).collect();
-        if conditions.is_empty() { w.silent() } else { w.fires("client-recovers") }
+        if conditions.is_empty() {
+            w.silent()
+        } else {
+            w.fires("client-recovers")
+        }
         conditions
     };
     assert_eq!(of(&well, true), [""; 0]);
