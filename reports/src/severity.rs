@@ -33,7 +33,7 @@ const ORDER: &[(&str, &[&str])] = &[
         ],
     ),
     ("a process died, or went round in circles", &["crash", "runaway", "shell-contract"]),
-    ("something stands still", &["convergence", "send-resolves"]),
+    ("something stands still", &["convergence", "send-resolves", "client-recovers"]),
 ];
 
 /// A violation's place among kinds and within its kind: the smaller, the worse. What is in no kind is an invariant of

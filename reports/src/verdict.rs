@@ -147,6 +147,7 @@ const PHRASES: &[(&[&str], &str, &str)] = &[
     (&["poll-skip", "int-poll-skip"], "jump of a reader", "jumps of readers"),
     (&["nonmonotonic-poll", "int-nonmonotonic-poll"], "step back of a reader", "steps back of readers"),
     (&["convergence"], "failure to settle", "failures to settle"),
+    (&["client-recovers"], "client that never worked again", "clients that never worked again"),
 ];
 
 /// What a scenario found without being violated, the worst first.

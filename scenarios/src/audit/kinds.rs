@@ -2,6 +2,7 @@
 
 use super::Place;
 use super::properties::Entry;
+use klamm_model::config::{Scope, table};
 
 /// Names that librdkafka has and Kafka's Java clients have not.
 const LIBRDKAFKA: &[&str] = &[
@@ -88,6 +89,7 @@ pub(super) fn of_another_kind(place: Place, entries: &[Entry]) -> Vec<String> {
             }
         }
     }
+    said.extend(of_another_place(place, entries));
     if count(&|k| k.starts_with("zookeeper.")) > 0 {
         said.push("names of `zookeeper.`: Kafka has no ZooKeeper since 4.0, and ignores them".to_owned());
     }
@@ -101,6 +103,26 @@ pub(super) fn of_another_kind(place: Place, entries: &[Entry]) -> Vec<String> {
     }
     said
 }
+
+/// What is said of Kafka's own names in a place that does not have them: another one's file was given.
+fn of_another_place(place: Place, entries: &[Entry]) -> Option<String> {
+    let own = place.scope();
+    let roles = entries.iter().rfind(|e| e.key == "process.roles").map(|e| e.value.trim());
+    if place == Place::Broker && roles == Some("controller") {
+        return Some("this is a controller's file: brokers of the cluster have another, and theirs counts".to_owned());
+    }
+    let stray: Vec<&Entry> = entries.iter().filter(|e| table::find(own, &e.key).is_none()).collect();
+    let of = |scope: Scope| stray.iter().filter(|e| table::find(scope, &e.key).is_some()).count();
+    // Of the first place that most of them belong to.
+    let (other, n) = Scope::ALL.into_iter().map(|scope| (scope, of(scope))).rev().max_by_key(|(_, n)| *n)?;
+    (n >= ANOTHERS).then(|| {
+        let (other, own) = (other.name(), place.name());
+        format!("{n} names are no {own}'s but a {other}'s: is this the right file for a {own}?")
+    })
+}
+
+/// So many names of another place are no slip.
+const ANOTHERS: usize = 3;
 
 /// Names that Kafka hands on to plugins and listeners, and that say nothing here.
 pub(super) fn is_handed_on(key: &str) -> bool {
@@ -139,5 +161,12 @@ mod tests {
         let prefix = said(Place::Producer, "producer.acks=1\nproducer.linger.ms=100\n");
         assert!(prefix.contains("2 names begin with `producer.`"), "{prefix}");
         assert_eq!(said(Place::Producer, "acks=all\n"), "");
+        let broker = "process.roles=broker\nnode.id=1\nlog.dirs=/x\nnum.io.threads=8\n";
+        let stray = said(Place::Producer, broker);
+        assert!(stray.contains("4 names are no producer's but a broker's"), "{stray}");
+        assert_eq!(said(Place::Broker, broker), "");
+        let controller = said(Place::Broker, "process.roles=controller\nnode.id=1\n");
+        assert!(controller.contains("a controller's file"), "{controller}");
+        assert_eq!(said(Place::Producer, "acks=all\ngroup.id=a\nfetch.min.bytes=1\n"), "", "two are a slip");
     }
 }

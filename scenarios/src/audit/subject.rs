@@ -4,7 +4,7 @@ use super::kinds;
 use super::properties::{self, Entry};
 use crate::schema::{ClientKind, Draw, Scenario, Setting, Settings, Span};
 use klamm_model::config::{
-    BrokerConfig, ConfigError, ConsumerConfig, ProducerConfig, Properties, TopicConfig, Unheeded, Warning,
+    BrokerConfig, ConfigError, ConsumerConfig, ProducerConfig, Properties, Scope, TopicConfig, Unheeded, Warning,
 };
 use klamm_model::units::Duration;
 use std::path::Path;
@@ -33,6 +33,16 @@ impl Place {
         }
     }
 
+    /// Kafka's word for it.
+    pub(super) const fn scope(self) -> Scope {
+        match self {
+            Place::Producer => Scope::Producer,
+            Place::Topic => Scope::Topic,
+            Place::Broker => Scope::Broker,
+            Place::Consumer => Scope::Consumer,
+        }
+    }
+
     fn check(self, properties: &Properties) -> Result<Vec<Warning>, Vec<ConfigError>> {
         match self {
             Place::Producer => ProducerConfig::read(properties).map(|r| r.1),
@@ -53,6 +63,10 @@ const BESIDE_THE_POINT: &[&str] = &[
     "client.id",
     "group.id",
 ];
+
+/// How long anything is waited for at most, in virtual time: what is not done by then stands still. Kafka lets a send take 24
+/// days, and whoever sets that means to wait for ever.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Members are static if the file names one; the names themselves are each member's own.
 const STATIC: &str = "group.instance.id";
@@ -154,6 +168,9 @@ impl Subject {
         let warnings = place.check(&given).map_err(|errors| {
             let mut wrong: Vec<(usize, String)> = errors.iter().map(|e| (line(e.key()), e.to_string())).collect();
             wrong.sort();
+            // A file of another kind may be refused for its kind alone.
+            let first = entries.first().map_or(1, |entry| entry.line);
+            wrong.extend(kinds::of_another_kind(place, entries).into_iter().map(|what| (first, what)));
             wrong
         })?;
         given.retain(|key, _| !BESIDE_THE_POINT.contains(&key.as_str()));
@@ -166,13 +183,14 @@ impl Subject {
                 continue;
             }
             if let Unheeded::Unknown { .. } = warning.why {
-                said.push(format!("line {}: {warning}", line(&warning.key)));
+                said.push((line(&warning.key), warning.to_string()));
             } else {
                 self.not_modelled.push(format!("{} `{}`", place.name(), warning.key));
             }
         }
         self.of_mut(place).extend(given);
-        Ok(said)
+        said.sort();
+        Ok(said.into_iter().map(|(line, what)| format!("line {line}: {what}")).collect())
     }
 
     /// The same with one setting changed; `None` if that changes nothing, or if Kafka would refuse the whole.
@@ -214,6 +232,10 @@ impl Subject {
             into.extend(from.iter().map(|(k, v)| (k.clone(), Draw::Fixed(Setting(v.clone())))));
         };
         let mut scenario = class.clone();
+        let longer = |within: &Draw<Span>, slowest: Duration| {
+            let least = slowest.saturating_add(Duration::from_secs(60)).min(LONGEST_WAIT);
+            Draw::Fixed(Span(within.extremes()[0].0.max(least)))
+        };
         put(&mut scenario.broker, &self.broker);
         for topic in &mut scenario.topics {
             // What a class sets itself is what it is about, here as below.
@@ -239,15 +261,11 @@ impl Subject {
             // A dead member is waited for, a rebalance waits for those who do not poll, and new partitions are found
             // when metadata is fetched anew.
             let slowest = config.session_timeout.max(config.max_poll_interval).max(config.metadata_max_age);
-            let least = slowest.saturating_add(Duration::from_secs(60));
-            let within = scenario.converge_within.extremes()[0].0;
-            scenario.converge_within = Draw::Fixed(Span(within.max(least)));
+            scenario.converge_within = longer(&scenario.converge_within, slowest);
         }
         // Whatever may still be pending when the faults end must be able to end.
         if let Ok((config, _)) = ProducerConfig::parse(&self.producer) {
-            let least = config.delivery_timeout.saturating_add(Duration::from_secs(60));
-            let within = scenario.converge_within.extremes()[0].0;
-            scenario.converge_within = Draw::Fixed(Span(within.max(least)));
+            scenario.converge_within = longer(&scenario.converge_within, config.delivery_timeout);
         }
         scenario
     }

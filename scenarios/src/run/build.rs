@@ -107,6 +107,13 @@ pub struct Built {
     pub durability: BTreeMap<String, (u32, u32)>,
 }
 
+impl Built {
+    /// The nodes of the load.
+    pub fn load_nodes(&self) -> Vec<NodeRef> {
+        [&self.producers, &self.consumers, &self.members, &self.growers].into_iter().flatten().copied().collect()
+    }
+}
+
 /// Settled settings as properties.
 pub fn properties(settings: &Settings) -> Properties {
     settings.iter().map(|(k, v)| (k.clone(), v.get().0.clone())).collect()

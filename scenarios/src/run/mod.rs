@@ -49,6 +49,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(97);
 const MINUTE: Duration = Duration::from_secs(60);
 /// How long the cluster may take to come up, topics included.
 const SETUP_WITHIN: Duration = Duration::from_secs(60);
+/// How long clients have, after everything else, until each of them works. Their longest back-off is a second, their longest
+/// request takes 30 s where settings do not say otherwise.
+const RECOVERS_WITHIN: Duration = Duration::from_secs(60);
 /// How long the final read may take.
 const FINAL_READ_WITHIN: Duration = Duration::from_secs(120);
 /// How much longer than promised a send may take: timers round up, clocks drift, clients pause.
@@ -210,6 +213,7 @@ pub fn run_resolved(resolved: Scenario, schedule: Vec<Planned>, seed: u64, optio
         hardship: (Instant::ZERO, Instant::ZERO),
         broken: Vec::new(),
         given_up: false,
+        converged: false,
     };
     let mut outcome = run.through(seed);
     outcome.faults = faults::records(&resolved, &schedule, &outcome.became);
@@ -229,6 +233,16 @@ struct Run<'a> {
     broken: Vec<Found>,
     /// It was given up on the way.
     given_up: bool,
+    /// The healed cluster did all that was asked of it.
+    converged: bool,
+}
+
+/// A run's end: what happens later is looked at, and is no part of the run.
+struct Ended {
+    at: Instant,
+    digest: u64,
+    message_digest: u64,
+    events: u64,
 }
 
 impl Run<'_> {
@@ -237,7 +251,27 @@ impl Run<'_> {
         if went {
             self.built.sim.begin_phase(Phase::Done);
         }
-        self.outcome(seed)
+        let sim = &self.built.sim;
+        let ended =
+            Ended { at: sim.now(), digest: sim.digest(), message_digest: sim.message_digest(), events: sim.events() };
+        if went && !self.scenario.expect.unavailable {
+            self.recovery();
+        }
+        self.outcome(seed, &ended)
+    }
+
+    /// Waits, after the end of the run, until every client that lived through it works.
+    fn recovery(&mut self) {
+        let last = self.watch.last;
+        let mut unmet = Vec::new();
+        let mut all_work = |run: &mut Self| {
+            unmet = run.watch.invariants.unrecovered(&run.built.load_nodes(), &run.accounts(), run.converged);
+            unmet.is_empty()
+        };
+        self.watch.over = true;
+        if !all_work(self) && self.wait(RECOVERS_WITHIN, all_work) == Some(false) {
+            self.watch.invariants.not_recovered(self.built.sim.now(), last, &unmet);
+        }
     }
 
     /// Runs until `until`; false if the run is broken.
@@ -399,6 +433,7 @@ impl Run<'_> {
                 }
             }
         }
+        self.converged = works;
         if works {
             self.audit(AuditAt::Convergence);
         } else if !self.scenario.expect.unavailable {
@@ -496,8 +531,8 @@ impl Run<'_> {
         }
     }
 
-    fn outcome(mut self, seed: u64) -> SeedOutcome {
-        let now = self.built.sim.now();
+    fn outcome(mut self, seed: u64, ended: &Ended) -> SeedOutcome {
+        let now = ended.at;
         let partition_changes = declare::growth(self.scenario, self.hardship.0);
         let declared = Declared { partition_changes, ..declare::declare(&self.watch) };
         let verdicts = self.watch.judge.finish(now.as_nanos(), &declared);
@@ -531,9 +566,9 @@ impl Run<'_> {
         let watch = self.watch;
         SeedOutcome {
             seed,
-            digest: self.built.sim.digest(),
-            message_digest: self.built.sim.message_digest(),
-            events: self.built.sim.events(),
+            digest: ended.digest,
+            message_digest: ended.message_digest,
+            events: ended.events,
             virtual_ns: now.as_nanos(),
             given_up: self.given_up,
             findings,

@@ -77,6 +77,8 @@ pub struct Watch {
     compactions: usize,
     /// The last event.
     pub last: Ordinal,
+    /// The run is over: what happens now is no part of it.
+    pub over: bool,
     /// What the load's clients gave the judge.
     pub judged: Judged,
     /// Whether the run is given up, and how often that was asked.
@@ -124,6 +126,7 @@ impl Watch {
             moves: Moves::default(),
             compactions: 0,
             last: Ordinal(0),
+            over: false,
             judged: Judged::default(),
             interrupt: options.interrupt.clone(),
             asked: 0,
@@ -225,6 +228,9 @@ impl Watch {
 
 impl Observer for Watch {
     fn event(&mut self, event: &Event<'_>) {
+        if self.over {
+            return;
+        }
         self.last = event.ordinal;
         self.injector.event(event);
         self.invariants.event(event);

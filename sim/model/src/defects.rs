@@ -118,6 +118,8 @@ defects! {
             "a static member's new id lives only in memory";
         Kip848PartitionEpochLost = "kip848-partition-epoch-lost", "KAFKA-16147", "single-owner", Any,
             "what a member has given up loses its epoch, even if the member was given it again at once";
+        NoBrokersForgetsAddresses = "no-brokers-forgets-addresses", "librdkafka 5301", "client-recovers", Any,
+            "a client that is answered with no brokers forgets every address, those of bootstrap.servers too";
     }
     Mistake {
         IsrCommitKeepsHighWatermark = "isr-commit-keeps-high-watermark", "m1", "convergence, send-resolves", Any,

@@ -2,6 +2,7 @@
 
 use crate::disk::Path;
 use crate::ids::*;
+use crate::node::Endpoint;
 use std::collections::BTreeMap;
 
 /// What a node says its state is.
@@ -162,10 +163,23 @@ pub struct ClientInspection {
     pub pending_sends: u64,
     /// Partitions read, with the next offset.
     pub positions: BTreeMap<(String, i32), Offset>,
+    /// Partitions read of which the next offset is not known (yet).
+    pub unplaced: u64,
     /// True once the application has done all it was asked to do.
     pub done: bool,
     /// Its membership, if it is in a group.
     pub member: Option<MembershipInspection>,
+    /// How each client library that it embeds stands to the cluster.
+    pub reach: Vec<ReachInspection>,
+}
+
+/// What a client library knows of the way to the cluster.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ReachInspection {
+    /// The addresses that it may still try, each once, ascending.
+    pub addresses: Vec<Endpoint>,
+    /// It needs newer metadata than it has, and has not got it.
+    pub awaits_metadata: bool,
 }
 
 /// What a client knows of its own membership.

@@ -155,12 +155,14 @@ impl Node for ConsumerApp {
     }
 
     fn inspect(&self) -> Inspection {
-        let positions = self
+        let positions: BTreeMap<_, _> = self
             .spec
             .partitions
             .iter()
             .filter_map(|(p, _)| Some(((p.topic.to_string(), p.partition), self.consumer.position(p)?)))
             .collect();
-        Inspection::Client(ClientInspection { positions, done: true, ..ClientInspection::default() })
+        let unplaced = (self.spec.partitions.len() - positions.len()) as u64;
+        let reach = self.admin.iter().map(Admin::reach).chain([self.consumer.reach()]).collect();
+        Inspection::Client(ClientInspection { positions, unplaced, done: true, reach, ..ClientInspection::default() })
     }
 }

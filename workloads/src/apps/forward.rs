@@ -12,6 +12,7 @@ use klamm_model::config::ProducerConfig;
 use klamm_model::defects::Defects;
 use klamm_model::history::{Op, ValueId};
 use klamm_model::ids::{ClientId, Incarnation};
+use klamm_model::inspect::ReachInspection;
 use klamm_model::node::{Input, Outbox};
 use klamm_model::units::{Duration, Instant, Now};
 use rand_chacha::ChaCha8Rng;
@@ -104,6 +105,11 @@ impl Forwarder {
     /// How many sends are not acknowledged.
     pub(super) fn pending(&self) -> u64 {
         (self.under_way.len() + self.refused.len()) as u64
+    }
+
+    /// How its producer stands to the cluster.
+    pub(super) fn reach(&self) -> ReachInspection {
+        self.producer.reach()
     }
 
     /// Sends what follows from a record.

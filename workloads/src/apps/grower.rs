@@ -69,6 +69,7 @@ impl Node for GrowerApp {
     }
 
     fn inspect(&self) -> Inspection {
-        Inspection::Client(ClientInspection { done: self.open == 0, ..ClientInspection::default() })
+        let reach = vec![self.admin.reach()];
+        Inspection::Client(ClientInspection { done: self.open == 0, reach, ..ClientInspection::default() })
     }
 }

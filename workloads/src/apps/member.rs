@@ -635,14 +635,19 @@ impl Node for GroupMemberApp {
     }
 
     fn inspect(&self) -> Inspection {
-        let positions = self
-            .consumer
-            .assignment()
-            .into_iter()
-            .filter_map(|p| Some(((p.topic.to_string(), p.partition), self.consumer.position(&p)?)))
+        let assignment = self.consumer.assignment();
+        let positions: BTreeMap<_, _> = assignment
+            .iter()
+            .filter_map(|p| Some(((p.topic.to_string(), p.partition), self.consumer.position(p)?)))
             .collect();
+        let unplaced = (assignment.len() - positions.len()) as u64;
         let member = self.consumer.membership();
         let pending_sends = self.forwarder.as_ref().map_or(0, Forwarder::pending);
-        Inspection::Client(ClientInspection { pending_sends, positions, done: true, member })
+        let mut reach: Vec<_> = self.forwarder.iter().map(Forwarder::reach).collect();
+        // Who has left its group has closed its consumer, and needs no address.
+        if self.activity != Activity::Gone {
+            reach.push(self.consumer.reach());
+        }
+        Inspection::Client(ClientInspection { pending_sends, positions, unplaced, done: true, member, reach })
     }
 }

@@ -217,6 +217,7 @@ impl Node for ProducerApp {
         Inspection::Client(ClientInspection {
             pending_sends: self.under_way,
             done: self.under_way == 0 && self.due == Instant::MAX,
+            reach: vec![self.producer.reach()],
             ..ClientInspection::default()
         })
     }

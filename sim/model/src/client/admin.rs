@@ -9,8 +9,10 @@ use super::errors;
 use super::metadata::{Metadata, TopicIndex};
 use super::network::{Network, NetworkEvent};
 use crate::channel::ChannelConfig;
+use crate::defects::Defects;
 use crate::history::{IsolationLevel, TopicPartition};
 use crate::ids::{ApiKey, LeaderEpoch, NodeId, Offset, TopicId, TopicName};
+use crate::inspect::ReachInspection;
 use crate::node::{Endpoint, Input, Outbox};
 use crate::units::{Duration, Instant, Now};
 use crate::versions::VersionCaps;
@@ -231,7 +233,7 @@ impl Admin {
         let retry = Backoff { first: config.retry_backoff, longest: config.retry_backoff_max };
         Admin {
             net: Network::new(channel, bootstrap, MAX_IN_FLIGHT),
-            metadata: Metadata::new(retry, METADATA_MAX_AGE),
+            metadata: Metadata::new(retry, METADATA_MAX_AGE, Defects::NONE),
             retry,
             operations: Vec::new(),
             events: VecDeque::new(),
@@ -288,6 +290,11 @@ impl Admin {
         self.begin(now, id, Kind::ListOffsets { source, topic, query, isolation });
     }
 
+    /// How it stands to the cluster.
+    pub fn reach(&self) -> ReachInspection {
+        super::reach(&self.net, &self.metadata)
+    }
+
     /// How many operations are under way.
     pub fn pending(&self) -> usize {
         self.operations.len()
@@ -330,7 +337,7 @@ impl Admin {
     pub fn close(&mut self, now: Now, out: &mut Outbox) {
         self.net.close(now.mono, out);
         self.operations.clear();
-        self.metadata = Metadata::new(self.retry, METADATA_MAX_AGE);
+        self.metadata = Metadata::new(self.retry, METADATA_MAX_AGE, Defects::NONE);
         self.next_at = Instant::MAX;
         self.dirty = false;
     }

@@ -8,6 +8,7 @@
 use super::backoff::Backoff;
 use super::errors;
 use super::network::{Network, NetworkEvent};
+use crate::defects::{Defect, Defects};
 use crate::ids::{ApiKey, LeaderEpoch, NodeId, TopicId, TopicName};
 use crate::node::{Endpoint, Outbox};
 use crate::units::{Duration, Instant};
@@ -79,11 +80,12 @@ pub struct Metadata {
     /// Answers in a row that brought nothing new.
     unchanged: u32,
     updates: u64,
+    defects: Defects,
 }
 
 impl Metadata {
     /// Knows nothing.
-    pub fn new(backoff: Backoff, max_age: Duration) -> Metadata {
+    pub fn new(backoff: Backoff, max_age: Duration, defects: Defects) -> Metadata {
         Metadata {
             topics: Vec::new(),
             backoff,
@@ -98,6 +100,7 @@ impl Metadata {
             failures: 0,
             unchanged: 0,
             updates: 0,
+            defects,
         }
     }
 
@@ -146,6 +149,10 @@ impl Metadata {
     /// Whether every topic that was ever asked for has been answered for, if only with an error.
     pub fn knows_all(&self) -> bool {
         self.additions == self.answered_additions
+    }
+    /// Whether an update is needed, or under way, and has not come.
+    pub fn is_awaited(&self) -> bool {
+        !self.topics.is_empty() && (self.wanted || self.in_flight.is_some() || !self.knows_all())
     }
     /// Asks for an update as soon as the backoff allows.
     pub fn request_update(&mut self) {
@@ -241,6 +248,9 @@ impl Metadata {
         out: &mut Outbox,
     ) -> Vec<NetworkEvent<T>> {
         if response.brokers.is_empty() {
+            if self.defects.on(Defect::NoBrokersForgetsAddresses) {
+                net.forget_addresses();
+            }
             self.failed(now, net);
             return Vec::new();
         }

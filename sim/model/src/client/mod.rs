@@ -14,6 +14,18 @@ pub mod errors;
 pub mod metadata;
 pub mod network;
 pub mod producer;
+use crate::inspect::ReachInspection;
+use metadata::Metadata;
+use network::Network;
+
+/// How a client stands to the cluster, by its own account.
+fn reach<T>(net: &Network<T>, metadata: &Metadata) -> ReachInspection {
+    let mut addresses: Vec<_> = net.addresses().cloned().collect();
+    addresses.sort();
+    addresses.dedup();
+    ReachInspection { addresses, awaits_metadata: metadata.is_awaited() }
+}
+
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -158,6 +158,16 @@ impl<T> Network<T> {
         }
     }
 
+    /// No address is to be tried any more, those of the bootstrap servers included.
+    pub fn forget_addresses(&mut self) {
+        self.links.iter_mut().for_each(|link| link.current = false);
+    }
+
+    /// The addresses at which any node may be asked: the brokers of the latest metadata, and the bootstrap servers.
+    pub fn addresses(&self) -> impl Iterator<Item = &Endpoint> {
+        self.links.iter().filter(|link| link.current).map(|link| link.channel.endpoint())
+    }
+
     /// Opens a connection if there is none. Returns whether a request can be sent now, as far as the connection is
     /// concerned.
     pub fn connect(&mut self, now: Instant, node: NodeId, out: &mut Outbox) -> bool {

@@ -6,6 +6,7 @@ use super::network::Network;
 use super::testing::{Asked, Cluster, bootstrap};
 use super::*;
 use crate::channel::ChannelConfig;
+use crate::defects::Defects;
 use crate::history::{IsolationLevel, TopicPartition};
 use crate::ids::{LeaderEpoch, NodeId, Offset, TopicId};
 use crate::node::Outbox;
@@ -36,6 +37,10 @@ struct Image {
 
 impl Image {
     fn new() -> Image {
+        Image::with(Defects::NONE)
+    }
+
+    fn with(defects: Defects) -> Image {
         let config = ChannelConfig {
             request_timeout: MS(1000),
             reconnect_backoff: MS(50),
@@ -43,7 +48,7 @@ impl Image {
             connection_setup_timeout: MS(1000),
             caps: VersionCaps::default(),
         };
-        let mut metadata = Metadata::new(Backoff { first: MS(100), longest: MS(1000) }, MS(300_000));
+        let mut metadata = Metadata::new(Backoff { first: MS(100), longest: MS(1000) }, MS(300_000), defects);
         assert_eq!(metadata.topic("t"), 0);
         Image { metadata, net: Network::new(config, bootstrap(), 5), out: Outbox::new() }
     }
@@ -180,4 +185,22 @@ fn an_operation_ends_in_time() {
     a.describe_topic(c.now, "t".into(), 1);
     c.advance(&mut a, MS(60_000));
     assert_eq!(a.next_event(), Some(AdminEvent::Failed { id: 1, error: admin::API_TIMEOUT }));
+}
+
+/// A broker that knows of no unfenced one, itself included, answers so; it is asked again (librdkafka 5301).
+#[test]
+fn an_answer_without_brokers_takes_no_address_away() {
+    let mut image = Image::new();
+    image.told(12, 1, 1, 1);
+    let known: Vec<_> = image.net.addresses().cloned().collect();
+    assert!(known.len() > bootstrap().len() && !image.metadata.is_awaited());
+    let none = MetadataResponse::default;
+    image.metadata.on_response(Instant::ZERO, 12, none(), &mut image.net, &mut image.out);
+    assert_eq!(image.net.addresses().cloned().collect::<Vec<_>>(), known);
+    assert!(image.metadata.is_awaited() && image.net.least_loaded(Instant::ZERO).is_some());
+
+    let mut image = Image::with(Defects::NONE.with(crate::defects::Defect::NoBrokersForgetsAddresses));
+    image.told(12, 1, 1, 1);
+    image.metadata.on_response(Instant::ZERO, 12, none(), &mut image.net, &mut image.out);
+    assert_eq!((image.net.addresses().count(), image.net.least_loaded(Instant::ZERO)), (0, None));
 }

@@ -89,7 +89,7 @@ impl Budget {
         (self.held, self.held_bytes)
     }
 
-    fn exceed(&mut self, budget: &'static str, bound: u64) {
+    pub(crate) fn exceed(&mut self, budget: &'static str, bound: u64) {
         self.exceeded.get_or_insert((budget, bound));
     }
 

@@ -18,6 +18,7 @@ checks! {
     AckJustified = "ack-justified": "Acknowledgements of batches, acks=0 left out.",
     AssignmentLegal = "assignment-legal": "Generations and targets of groups that were committed.",
     BatchIntegrity = "batch-integrity": "Batches that a replica appends.",
+    ClientRecovers = "client-recovers": "Clients of the load that run when the faults are over.",
     CommittedOffset = "committed-offset": "Commits acknowledged, offsets answered, offsets expired.",
     CommittedPrefix = "committed-prefix": "Advances of a leader's high watermark.",
     CompactionLegal = "compaction-legal": "Compacted copies that count.",

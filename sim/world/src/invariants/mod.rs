@@ -10,7 +10,7 @@
 //!
 //! Parts, in reading order: [`finding`](Finding) (a verdict), `batch` (a plain reader of batch headers), `replica`
 //! (each log as its disk operations built it), `records` and `contents` (what compacted logs held), `ghost` (the committed log), `cluster` (committed metadata and who
-//! leads what); then the families of invariants, one file each (`groups` is a folder); `audit` and `convergence` judge the ends of phases.
+//! leads what); then the families of invariants, one file each (`groups` is a folder); `audit`, `convergence` and `recovery` judge the ends of phases.
 
 mod acks;
 mod armed;
@@ -31,6 +31,7 @@ mod metadata;
 mod producers;
 mod reads;
 mod records;
+mod recovery;
 mod replica;
 mod requests;
 #[cfg(test)]

@@ -182,7 +182,11 @@ impl Turmoil {
         }
     }
 
-    fn verdict(&self) -> Option<Stop> {
+    fn verdict(&mut self) -> Option<Stop> {
+        if self.shared.overrun.get() {
+            self.budget.exceed("events within a tick", self.shared.most_in_a_tick);
+            return self.budget.verdict(self.time()).map(Stop::Runaway);
+        }
         if let Some((node, message)) = &*self.shared.crashed.borrow() {
             return Some(Stop::Crashed { node: *node, message: message.clone() });
         }

@@ -397,3 +397,44 @@ fn a_panic_of_a_node_is_a_crash_of_the_run() {
     let stop = world.run_until(ms(10), &mut Log::default());
     assert_eq!(stop, Stop::Crashed { node, message: "on purpose".into() });
 }
+
+/// On a disk that takes no time, each completion asks for the next operation.
+#[test]
+fn a_node_that_lets_no_time_pass_is_a_runaway_and_is_named() {
+    let mut world = Turmoil::new(&SimConfig::new(1));
+    let at_once = DiskProfile { write_nanos: 0, names_nanos: 0, copy_rate: u64::MAX, ..DiskProfile::nvme() };
+    let host = world.add_host(HostSpec {
+        name: "h".to_owned(),
+        cpu: CpuProfile::default(),
+        disk: at_once,
+        clock: ClockSpec::default(),
+    });
+    let file = Path::new("log");
+    let node = world.add_node(NodeSpec {
+        name: "spinner".to_owned(),
+        host,
+        kind: NodeKind::Client(ClientId(1)),
+        listeners: Vec::new(),
+        make: Box::new(move |_| {
+            let file = file.clone();
+            script(move |_, input, out| {
+                if matches!(input, Input::Start { .. } | Input::Disk { .. }) {
+                    out.disk(0, DiskOp::Append { file: file.clone(), data: Bytes::new() });
+                }
+            })
+        }),
+    });
+    world.start(host);
+    let Stop::Runaway(runaway) = world.run_until(ms(1_000), &mut Log::default()) else { panic!("it ran on") };
+    assert_eq!((runaway.budget, runaway.bound), ("events within a tick", 100_000));
+    assert_eq!(runaway.hottest[0].0, Some(node));
+}
+
+/// A node whose timer is always due is made to wait: time goes on, and so does the run.
+#[test]
+fn a_timer_that_is_always_due_does_not_stop_time() {
+    let mut world = Turmoil::new(&SimConfig::new(1));
+    let (host, _) = add(&mut world, "w", false, || script(|now, _, out| out.wake_at(now.mono)));
+    world.start(host);
+    assert_eq!(world.run_until(ms(50), &mut Log::default()), Stop::Reached);
+}

@@ -58,6 +58,9 @@ pub(super) struct Commits {
     ended: Option<(u64, Ended)>,
 }
 
+/// Intervals below this are shorter than a commit may take.
+const AT_EVERY_POLL: Duration = Duration::from_millis(50);
+
 impl Commits {
     pub fn new(next_auto: Instant) -> Commits {
         Commits { pending: Vec::new(), last_id: 0, next_auto, last_auto: Vec::new(), ended: None }
@@ -149,9 +152,10 @@ impl Consumer {
             return Instant::MAX;
         }
         if now >= group.commits.next_auto {
-            // An interval of 0 means a commit at every poll. The next begins when the one under way is through, a
-            // millisecond later at least, which is as fine as Kafka's clients count.
-            let at_every_poll = self.config.auto_commit_interval == Duration::ZERO;
+            // An interval of 0 means a commit at every poll, and one of a few milliseconds comes to the same: a commit takes
+            // longer. The next begins when the one under way is through, a millisecond later at least, which is as fine
+            // as Kafka's clients count.
+            let at_every_poll = self.config.auto_commit_interval < AT_EVERY_POLL;
             if at_every_poll && group.commits.pending.iter().any(|c| c.trigger == CommitTrigger::Auto) {
                 return Instant::MAX;
             }

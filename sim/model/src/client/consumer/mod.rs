@@ -28,6 +28,7 @@ use crate::config::{AutoOffsetReset, ConsumerConfig};
 use crate::defects::Defects;
 use crate::history::{CommitTrigger, Outcome, PositionReason, TopicPartition};
 use crate::ids::{LeaderEpoch, NodeId, Offset, TopicName};
+use crate::inspect::ReachInspection;
 use crate::node::{Endpoint, Input, Outbox};
 use crate::units::{Instant, Now, Timestamp};
 use crate::versions::VersionCaps;
@@ -205,7 +206,7 @@ impl Consumer {
         let retry = Backoff { first: config.retry_backoff, longest: config.retry_backoff_max };
         Consumer {
             net: Network::new(channel, bootstrap, MAX_IN_FLIGHT),
-            metadata: Metadata::new(retry, config.metadata_max_age),
+            metadata: Metadata::new(retry, config.metadata_max_age, defects),
             retry,
             assigned: Vec::new(),
             next_id: 0,
@@ -410,13 +411,18 @@ impl Consumer {
         self.assigned[self.find(source)?].log_start
     }
 
+    /// How it stands to the cluster.
+    pub fn reach(&self) -> ReachInspection {
+        super::reach(&self.net, &self.metadata)
+    }
+
     /// Closes every connection and gives the assignment up. A member is not heard of again: see [`Consumer::leave`].
     pub fn close(&mut self, now: Now, out: &mut Outbox) {
         self.net.close(now.mono, out);
         self.group = None;
         self.assigned.clear();
         self.fetching.clear();
-        self.metadata = Metadata::new(self.retry, self.config.metadata_max_age);
+        self.metadata = Metadata::new(self.retry, self.config.metadata_max_age, self.defects);
         self.next_at = Instant::MAX;
         self.dirty = false;
     }

@@ -22,6 +22,7 @@ use crate::channel::ChannelConfig;
 use crate::config::ProducerConfig;
 use crate::defects::Defects;
 use crate::ids::{NodeId, Offset, ProducerId};
+use crate::inspect::ReachInspection;
 use crate::limits::MAX_WAITING_SENDS;
 use crate::node::{Endpoint, Input, Outbox};
 use crate::record::{BATCH_HEADER_SIZE, RecordHeader, record_size_upper_bound};
@@ -168,7 +169,7 @@ impl Producer {
         let retry = Backoff { first: config.retry_backoff, longest: config.retry_backoff_max };
         Producer {
             net: Network::new(channel, bootstrap, config.max_in_flight as usize),
-            metadata: Metadata::new(retry, config.metadata_max_age),
+            metadata: Metadata::new(retry, config.metadata_max_age, defects),
             accumulator: Accumulator::new(&config, defects),
             idempotence: config.enable_idempotence.then(Idempotence::default),
             init: Init::From(Instant::ZERO),
@@ -325,6 +326,11 @@ impl Producer {
         if self.next_at < Instant::MAX {
             out.wake_at(self.next_at);
         }
+    }
+
+    /// How it stands to the cluster.
+    pub fn reach(&self) -> ReachInspection {
+        super::reach(&self.net, &self.metadata)
     }
 
     /// The next result, in order of happening.

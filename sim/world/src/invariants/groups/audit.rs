@@ -252,7 +252,7 @@ impl Invariants {
 }
 
 /// Where what is committed of a partition ends, by its leader's account.
-fn committed_end(accounts: &[Account], (topic, partition): &Source) -> Option<Offset> {
+pub(in crate::invariants) fn committed_end(accounts: &[Account], (topic, partition): &Source) -> Option<Offset> {
     accounts.iter().find_map(|a| {
         let Some(Inspection::Broker(broker)) = &a.inspection else { return None };
         let of = |p: &&PartitionInspection| p.topic == *topic && p.partition.partition == *partition;

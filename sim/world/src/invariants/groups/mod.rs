@@ -25,6 +25,8 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::invariants) use audit::committed_end;
+
 use super::Invariants;
 use super::batch::Head;
 use super::cluster::PartIx;

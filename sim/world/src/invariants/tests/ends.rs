@@ -122,3 +122,54 @@ fn unmet_conditions_have_names() {
     w.judge.not_converged(Instant::ZERO, Ordinal(1), &unmet);
     w.fires("convergence");
 }
+
+/// What keeps a client from working: its own account of the way to the cluster, and what it has not done.
+#[test]
+fn clients_recover_or_are_named() {
+    let reach = |hosts: &[&str], awaits_metadata| ReachInspection {
+        addresses: hosts.iter().map(|host| Endpoint::new(host, 9092)).collect(),
+        awaits_metadata,
+    };
+    let at = |offset| BTreeMap::from([(("t".to_owned(), 0), Offset(offset))]);
+    let well =
+        ClientInspection { reach: vec![reach(&["b1", "b9"], false)], positions: at(3), ..ClientInspection::default() };
+    let of = |client: &ClientInspection, converged| {
+        let mut w = World::new();
+        w.three_committed();
+        let mut accounts = w.accounts([3; 3]);
+        accounts.push(Account { node: CLIENT, inspection: Some(Inspection::Client(client.clone())) });
+        let unmet = w.judge.unrecovered(&[CLIENT], &accounts, converged);
+        w.judge.not_recovered(Instant::ZERO, Ordinal(1), &unmet);
+        let conditions: Vec<_> = unmet.iter().map(|u| u.condition).collect();
+        if conditions.is_empty() {
+            w.silent()
+        } else {
+            w.fires("client-recovers")
+        }
+        conditions
+    };
+    assert_eq!(of(&well, true), [""; 0]);
+    for forgot in [reach(&[], false), reach(&["b9"], false)] {
+        let client = ClientInspection { reach: vec![forgot], ..well.clone() };
+        // Whatever became of the cluster.
+        assert_eq!((of(&client, true), of(&client, false)), (vec!["broker-known"], vec!["broker-known"]));
+    }
+    for (client, condition) in [
+        (ClientInspection { reach: vec![reach(&["b1"], true)], ..well.clone() }, "metadata-current"),
+        (ClientInspection { pending_sends: 1, ..well.clone() }, "sends-resolved"),
+        (ClientInspection { unplaced: 1, ..well.clone() }, "positions-known"),
+        (ClientInspection { positions: at(2), ..well.clone() }, "read-to-the-end"),
+    ] {
+        assert_eq!(of(&client, true), [condition]);
+        assert_eq!(of(&client, false), [""; 0], "{condition}: as long as the cluster has not converged");
+    }
+}
+
+#[test]
+fn a_client_that_has_ended_is_not_judged() {
+    let mut w = World::new();
+    let mut accounts = w.accounts([0; 3]);
+    accounts.push(Account { node: CLIENT, inspection: None });
+    assert_eq!(w.judge.unrecovered(&[CLIENT], &accounts, true), []);
+    assert!(!w.judge.armed().any(|(check, _)| check == "client-recovers"));
+}

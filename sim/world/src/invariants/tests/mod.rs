@@ -19,8 +19,10 @@ use kafka_protocol::messages::{
     ProduceRequest, ProduceResponse, alter_partition_request, alter_partition_response,
 };
 use klamm_model::disk::{DiskError, DiskOp, DiskReply};
-use klamm_model::inspect::{BrokerInspection, ControllerInspection, ControllerPartition, PartitionInspection};
-use klamm_model::node::ConnId;
+use klamm_model::inspect::{
+    BrokerInspection, ClientInspection, ControllerInspection, ControllerPartition, PartitionInspection, ReachInspection,
+};
+use klamm_model::node::{ConnId, Endpoint};
 use klamm_model::record::schema::{
     BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord, RegisterBrokerRecord,
 };
