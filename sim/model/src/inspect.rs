@@ -2,6 +2,7 @@
 
 use crate::disk::Path;
 use crate::ids::*;
+use crate::log::Recovered;
 use std::collections::BTreeMap;
 
 /// What a node says its state is.
@@ -32,6 +33,8 @@ pub struct BrokerInspection {
     pub partitions: Vec<PartitionInspection>,
     /// The partitions of `__consumer_offsets` it coordinates, and what it knows of their groups.
     pub coordinated: Vec<CoordinatorInspection>,
+    /// What its start found on its disk.
+    pub recovered: Recovered,
 }
 
 /// A group coordinator's account of one partition of the offsets topic.
@@ -132,6 +135,8 @@ pub struct ControllerInspection {
     pub brokers: Vec<(NodeId, BrokerEpoch, bool, bool)>,
     /// Every partition as the controller has it.
     pub partitions: Vec<ControllerPartition>,
+    /// What its start found on its disk.
+    pub recovered: Recovered,
 }
 
 /// A partition as the controller has it.

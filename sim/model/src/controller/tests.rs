@@ -54,6 +54,8 @@ impl Rig {
             id: NodeId(100),
             config: BrokerConfig::kafka_defaults(),
             cluster_id: CLUSTER,
+            dir_id: Uuid::from_u128(1000),
+            shares_disk: false,
             voters: vec![(NodeId(100), Endpoint::new("c", 9093))],
             elr: true,
             defects: Defects::NONE,
@@ -221,7 +223,7 @@ impl Rig {
             .with_broker_id(BrokerId(id))
             .with_cluster_id(StrBytes::from_string(uuid_text(CLUSTER)))
             .with_incarnation_id(Uuid::from_u128(id as u128 + 70))
-            .with_log_dirs(vec![Uuid::from_u128(id as u128)]);
+            .with_log_dirs(vec![Uuid::from_u128(1000 + id as u128)]);
         self.ask(conn, 4, request);
     }
     fn beat(&mut self, conn: ConnId, id: i32, epoch: i64) {

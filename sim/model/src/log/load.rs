@@ -15,6 +15,7 @@ use super::compaction::CLEANED;
 use super::copies::Copies;
 use super::flush::Snapshot;
 use super::producers::Producers;
+use super::recovery::Recovery;
 use super::scan::{Fed, Scanner, Visit};
 use super::segment::{self, Segment, parse_name};
 use super::{Log, LogEvent, Phase, Purpose};
@@ -76,8 +77,7 @@ pub(super) struct Loading {
     /// How far the index of the segment being scanned reaches.
     indexed: Option<u64>,
     expected: Option<Offset>,
-    recovered: bool,
-    truncated_bytes: u64,
+    found: Recovery,
     scanned: bool,
     /// Changes asked of the disk and not complete.
     pub(super) steps: u32,
@@ -128,8 +128,7 @@ impl Log {
             scanner: None,
             indexed: None,
             expected: None,
-            recovered: false,
-            truncated_bytes: 0,
+            found: Recovery::default(),
             scanned: false,
             steps: 0,
             names: false,
@@ -254,8 +253,12 @@ impl Log {
             match part {
                 Part::Epochs => match checkpoint::parse_epochs(data) {
                     Ok(entries) => self.epochs.restore(&entries),
-                    Err(_) => l.epochs_lost = true,
+                    Err(_) => {
+                        l.epochs_lost = true;
+                        l.found.bad_files += 1;
+                    }
                 },
+                // Whether it counts as bad is known when its topic is.
                 Part::Metadata => l.topic_id = checkpoint::parse_partition_metadata(data),
                 Part::Offsets(at) => {
                     if !self.segments[at].restore_offsets(data) {
@@ -273,10 +276,12 @@ impl Log {
                 }
                 Part::Snapshot(offset) if snapshot.is_none() => {
                     snapshot = Producers::restore(data, offset).map(|p| (offset, p));
+                    l.found.bad_files += u32::from(snapshot.is_none());
                 }
                 Part::Snapshot(_) => {}
             }
         }
+        l.found.indexes_rebuilt = l.reindex.len() as u32;
         for (at, segment) in self.segments.iter_mut().enumerate() {
             segment.named = at < l.verify_from;
             if at >= l.verify_from || l.reindex.contains(&at) {
@@ -374,16 +379,17 @@ impl Log {
             l.scanned = true;
             return;
         }
-        l.recovered = true;
+        l.found.scanned = true;
         for segment in self.segments.split_off(at + 1) {
-            l.truncated_bytes += segment.size;
+            l.found.cut_bytes += segment.size;
+            l.found.segments_removed += 1;
             for path in segment.files() {
                 self.step(l, DiskOp::Delete { path: path.clone() }, out);
             }
         }
         let segment = &mut self.segments[at];
         if pos < segment.size {
-            l.truncated_bytes += segment.size - pos;
+            l.found.cut_bytes += segment.size - pos;
             segment.note_time();
             let mut ops = Vec::new();
             let created = segment.max_timestamp.unwrap_or_default().0;
@@ -467,9 +473,12 @@ impl Log {
         self.next_offset = end;
         self.completed = end;
         self.log_end = end;
-        let untouched = l.clean && !l.recovered;
+        let untouched = l.clean && !l.found.scanned;
         self.recovery_point = if untouched { end } else { l.recovery_point.min(end) };
-        l.recovered |= !l.clean;
+        l.found.scanned |= !l.clean;
+        // An epoch that begins before the first segment tells of segments that are gone: retention moves both.
+        let before_first = self.epochs.entries().first().is_some_and(|(_, start)| *start < self.segments[0].base);
+        l.found.behind = end < l.recovery_point || before_first;
         let cut = self.epochs.truncate_from_end(end) | self.epochs.truncate_from_start(self.log_start);
         if cut || l.epochs_changed {
             self.epochs.write(out);
@@ -488,9 +497,9 @@ impl Log {
                 l.steps = 1;
                 return self.ask(DiskOp::FsyncDir { dir: self.dir.clone() }, Purpose::Step, out);
             }
-            let (recovered, truncated_bytes, topic_id) = (l.recovered, l.truncated_bytes, l.topic_id);
+            let (recovery, topic_id) = (l.found, l.topic_id);
             self.phase = Phase::Ready;
-            events.push(LogEvent::Loaded { recovered, truncated_bytes, topic_id });
+            events.push(LogEvent::Loaded { recovery, topic_id });
         }
     }
 

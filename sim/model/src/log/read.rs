@@ -24,6 +24,11 @@ pub struct OutOfRange {
     pub log_end: Offset,
 }
 
+/// What lies in a log where a batch should be is none (Kafka: `CorruptRecordException`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the log is damaged")]
+pub struct Corrupt;
+
 /// What is to be read for a Fetch, and how to cut whole batches out of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReadPlan {
@@ -52,7 +57,7 @@ enum Source {
 /// What a plan's bytes hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Found {
-    /// The batches wanted; none if they do not fit, are not below the bound, or what lies there is no batch.
+    /// The batches wanted; none if they do not fit or are not below the bound.
     Batches(Bytes),
     /// Whole batches, all of them below the offset wanted: [`Log::read_on`] says where to look next.
     Below {
@@ -61,6 +66,8 @@ pub enum Found {
         /// Bytes that are needed from there to see the next batch.
         need: u64,
     },
+    /// Where the batch wanted should be lies something that is no batch.
+    Corrupt,
 }
 
 impl ReadPlan {
@@ -92,6 +99,9 @@ impl ReadPlan {
                 if end == 0 && self.from_where == Source::Index && self.range.pos > 0 {
                     // The index leads astray: from the segment's beginning, then.
                     return Found::Below { pos: 0, need: 0 };
+                }
+                if !begun && whole {
+                    return Found::Corrupt;
                 }
                 break;
             };
@@ -245,8 +255,11 @@ impl Log {
     }
 
     /// The plan's bytes held nothing but batches below its offset, up to `pos` of their file: what is to be read next,
-    /// `need` bytes at least. `None`: nothing is there.
-    pub fn read_on(&mut self, plan: &ReadPlan, pos: u64, need: u64) -> Option<ReadPlan> {
+    /// `need` bytes at least. `Ok(None)`: nothing is there.
+    ///
+    /// # Errors
+    /// Less than a batch is left of the file.
+    pub fn read_on(&mut self, plan: &ReadPlan, pos: u64, need: u64) -> Result<Option<ReadPlan>, Corrupt> {
         let at = self.segments.iter().position(|s| s.file == plan.range.file);
         if let Some(segment) = at.map(|at| &mut self.segments[at]).filter(|_| plan.layout == self.layout) {
             let left = segment.size.saturating_sub(pos);
@@ -254,12 +267,11 @@ impl Log {
                 let len = need.max(plan.max_bytes).max(SCAN_CHUNK_BYTES).min(left);
                 let range = ReadRange { file: segment.file.clone(), pos, len };
                 let next = ReadPlan { range, from_where: Source::Walk, ..plan.clone() };
-                // Less than a batch is left: damage.
-                return (need <= left).then_some(next);
+                return if need <= left { Ok(Some(next)) } else { Err(Corrupt) };
             }
             segment.ends_at_most(plan.from);
         }
-        self.read(plan.from, plan.max_bytes, plan.up_to, plan.min_one).ok().flatten()
+        Ok(self.read(plan.from, plan.max_bytes, plan.up_to, plan.min_one).ok().flatten())
     }
 
     /// The segment with the first batch that ends beyond `offset`, as far as is known: not those that are known to end

@@ -208,6 +208,8 @@ impl Cluster {
                 id: NodeId(CONTROLLER),
                 config: spec.config.clone(),
                 cluster_id,
+                dir_id: new_id("c1"),
+                shares_disk: false,
                 voters: controllers.clone(),
                 elr: true,
                 defects: Defects::default(),

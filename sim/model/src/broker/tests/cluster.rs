@@ -91,6 +91,8 @@ impl Cluster {
             id: NodeId(100),
             config: config.clone(),
             cluster_id: CLUSTER,
+            dir_id: Uuid::from_u128(1000),
+            shares_disk: false,
             voters: vec![(NodeId(100), Endpoint::new("c0", 9093))],
             elr: true,
             defects,
