@@ -16,6 +16,17 @@ pub enum Inspection {
     Client(ClientInspection),
 }
 
+impl Inspection {
+    /// What a broker's or a controller's start found on its disk.
+    pub fn recovered(&self) -> Option<Recovered> {
+        match self {
+            Inspection::Broker(broker) => Some(broker.recovered),
+            Inspection::Controller(controller) => Some(controller.recovered),
+            Inspection::Client(_) => None,
+        }
+    }
+}
+
 /// A broker's account.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct BrokerInspection {

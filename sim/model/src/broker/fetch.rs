@@ -404,7 +404,10 @@ impl Process {
                     let place = fetching.place(t, p).and_then(|owner| self.replicas.get_mut(owner));
                     place.map_or(Ok(None), |replica| replica.log.read_on(&plan, pos, need))
                 }
-                Found::Corrupt => Err(Corrupt),
+                Found::Corrupt { pos, claims } => {
+                    let place = fetching.place(t, p).and_then(|owner| self.replicas.get_mut(owner));
+                    place.map_or(Ok(None), |replica| replica.log.read_past(&plan, pos, claims))
+                }
             };
             match next {
                 Ok(Some(next)) => further.push((t, p, next)),

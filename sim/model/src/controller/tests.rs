@@ -487,6 +487,35 @@ fn metadata_damage() {
     assert!(refusal(files).contains("its files are missing"));
 }
 
+/// `meta.properties` is written at the first start and compared at every other, before anything else is opened.
+#[test]
+fn the_directory_says_whose_it_is() {
+    let (files, _) = with_metadata();
+    let written = String::from_utf8(files["meta.properties"].clone()).unwrap();
+    let id = |n| uuid_text(Uuid::from_u128(n));
+    assert_eq!(written, format!("cluster.id={}\ndirectory.id={}\nnode.id=100\nversion=1\n", id(0xc1), id(1000)));
+    for (content, said) in [
+        (written.replace("node.id=100", "node.id=101"), "belongs to node 101"),
+        (written.replace(&id(0xc1), &id(0xc2)), "of cluster"),
+        (written.replace(&id(1000), &id(2)), "which no directory can have"),
+        (written[..20].to_owned(), "meta.properties cannot be read"),
+        (String::new(), "meta.properties cannot be read"),
+    ] {
+        let mut files = files.clone();
+        files.insert("meta.properties".to_owned(), content.clone().into_bytes());
+        let after = Rig::on(files.clone());
+        assert_eq!(after.files, files, "nothing is touched");
+        let refused = refusal(files);
+        assert!(refused.contains(said), "{content:?}: {refused}");
+    }
+    // A directory from before there was such a file.
+    let mut old = files;
+    old.remove("meta.properties");
+    let rig = Rig::on(old);
+    assert!(rig.inspect().active);
+    assert_eq!(rig.files["meta.properties"], written.into_bytes());
+}
+
 /// What was not known to be on disk yet may be torn: it is cut, and the rest serves.
 #[test]
 fn a_torn_tail_of_the_metadata_log_is_cut() {
@@ -498,6 +527,8 @@ fn a_torn_tail_of_the_metadata_log_is_cut() {
     assert!(rig.inspect().active);
     assert_eq!(rig.inspect().image_digest, before.image_digest);
     assert!(rig.files[LOG_FILE].len() > whole, "a leader's first batch follows what was kept");
+    assert_eq!(rig.inspect().recovered.cut_bytes, 67);
+    assert!(rig.traces().any(|t| matches!(t, TraceEvent::Found { path, .. } if path.as_str() == METADATA_DIR)));
     assert!(batches(&Bytes::from(rig.files[LOG_FILE].clone())).all(|b| b.is_ok()));
 }
 

@@ -29,6 +29,9 @@ pub struct OutOfRange {
 #[error("the log is damaged")]
 pub struct Corrupt;
 
+/// Less than a record of the oldest format is no batch to Kafka (`LegacyRecord.RECORD_OVERHEAD_V0`).
+const LEAST_CLAIM: u64 = 14;
+
 /// What is to be read for a Fetch, and how to cut whole batches out of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReadPlan {
@@ -66,8 +69,13 @@ pub enum Found {
         /// Bytes that are needed from there to see the next batch.
         need: u64,
     },
-    /// Where the batch wanted should be lies something that is no batch.
-    Corrupt,
+    /// Where the batch wanted should be lies something that is no batch: [`Log::read_past`] says what follows.
+    Corrupt {
+        /// Where in the file.
+        pos: u64,
+        /// The length that it claims, after the first 12 bytes.
+        claims: i32,
+    },
 }
 
 impl ReadPlan {
@@ -101,7 +109,8 @@ impl ReadPlan {
                     return Found::Below { pos: 0, need: 0 };
                 }
                 if !begun && whole {
-                    return Found::Corrupt;
+                    let claims = i32::from_be_bytes([rest[8], rest[9], rest[10], rest[11]]);
+                    return Found::Corrupt { pos: self.range.pos + end as u64, claims };
                 }
                 break;
             };
@@ -258,7 +267,7 @@ impl Log {
     /// `need` bytes at least. `Ok(None)`: nothing is there.
     ///
     /// # Errors
-    /// Less than a batch is left of the file.
+    /// Less than a batch is left of the log's last file. Of an earlier one that is its end, as in Kafka.
     pub fn read_on(&mut self, plan: &ReadPlan, pos: u64, need: u64) -> Result<Option<ReadPlan>, Corrupt> {
         let at = self.segments.iter().position(|s| s.file == plan.range.file);
         if let Some(segment) = at.map(|at| &mut self.segments[at]).filter(|_| plan.layout == self.layout) {
@@ -267,10 +276,33 @@ impl Log {
                 let len = need.max(plan.max_bytes).max(SCAN_CHUNK_BYTES).min(left);
                 let range = ReadRange { file: segment.file.clone(), pos, len };
                 let next = ReadPlan { range, from_where: Source::Walk, ..plan.clone() };
-                return if need <= left { Ok(Some(next)) } else { Err(Corrupt) };
+                if need <= left {
+                    return Ok(Some(next));
+                }
+                if at == Some(self.segments.len() - 1) {
+                    return Err(Corrupt);
+                }
             }
-            segment.ends_at_most(plan.from);
+            if let Some(at) = at {
+                self.segments[at].ends_at_most(plan.from);
+            }
         }
+        Ok(self.read(plan.from, plan.max_bytes, plan.up_to, plan.min_one).ok().flatten())
+    }
+
+    /// At `pos` lies no batch. One that claims more bytes than its file has ends that file, and what follows is read, as Kafka
+    /// does; anything else is damage in the middle.
+    ///
+    /// # Errors
+    /// The damage has an end within the file that nobody knows.
+    pub fn read_past(&mut self, plan: &ReadPlan, pos: u64, claims: i32) -> Result<Option<ReadPlan>, Corrupt> {
+        let at = self.segments.iter().position(|s| s.file == plan.range.file);
+        let Some(at) = at.filter(|_| plan.layout == self.layout) else { return Ok(None) };
+        let ends = u64::try_from(claims).is_ok_and(|n| n >= LEAST_CLAIM && pos + 12 + n > self.segments[at].size);
+        if !ends || at + 1 == self.segments.len() {
+            return Err(Corrupt);
+        }
+        self.segments[at].ends_at_most(plan.from);
         Ok(self.read(plan.from, plan.max_bytes, plan.up_to, plan.min_one).ok().flatten())
     }
 

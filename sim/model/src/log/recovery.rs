@@ -133,6 +133,24 @@ impl Recovered {
             Finding::Withheld => self.withheld += 1,
         }
     }
+    /// What was found beyond logs that were loaded, and scanned without a finding.
+    pub fn found_something(&self) -> bool {
+        *self != Recovered { logs: self.logs, scanned: self.scanned, ..Recovered::default() }
+    }
+    /// Adds another node's.
+    pub fn merge(&mut self, other: Recovered) {
+        self.logs += other.logs;
+        self.scanned += other.scanned;
+        self.cut += other.cut;
+        self.cut_bytes += other.cut_bytes;
+        self.segments_removed += other.segments_removed;
+        self.indexes_rebuilt += other.indexes_rebuilt;
+        self.bad_files += other.bad_files;
+        self.behind += other.behind;
+        self.strays += other.strays;
+        self.named += other.named;
+        self.withheld += other.withheld;
+    }
     /// Every count with its name, in the order in which they are shown.
     pub fn counts(&self) -> [(&'static str, u64); 11] {
         [
@@ -148,6 +166,14 @@ impl Recovered {
             ("named", self.named.into()),
             ("withheld", self.withheld.into()),
         ]
+    }
+}
+
+impl fmt::Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counted = self.counts().into_iter().filter(|(_, n)| *n > 0);
+        let parts: Vec<String> = counted.map(|(name, n)| format!("{n} {name}")).collect();
+        f.write_str(&parts.join(", "))
     }
 }
 
@@ -179,5 +205,9 @@ mod tests {
             sum.add(&found);
         }
         assert_eq!(sum.counts().map(|(_, n)| n), [2, 1, 1, 3, 0, 0, 3, 1, 1, 1, 1]);
+        sum.merge(sum);
+        assert_eq!(sum.counts().map(|(_, n)| n), [4, 2, 2, 6, 0, 0, 6, 2, 2, 2, 2]);
+        let said = "4 logs, 2 scanned, 2 cut, 6 cut-bytes, 6 bad-files, 2 behind, 2 strays, 2 named, 2 withheld";
+        assert!(sum.found_something() && sum.to_string() == said, "{sum}");
     }
 }

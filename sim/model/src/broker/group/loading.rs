@@ -85,7 +85,7 @@ impl Process {
         let data = match result {
             Ok(DiskReply::Data(buffers)) => match plan.look(buffers.first().cloned().unwrap_or_default()) {
                 Found::Batches(data) => data,
-                Found::Corrupt => return self.load_failed(out),
+                Found::Corrupt { .. } => return self.load_failed(out),
                 Found::Below { pos, need } => {
                     let replica = self.replicas.get_mut(owner);
                     let next = match replica.map(|p| p.log.read_on(&plan, pos, need)) {

@@ -152,7 +152,7 @@ impl Host {
             let data = Bytes::copy_from_slice(&whole[start..stop]);
             match plan.look(data) {
                 Found::Batches(batches) => return Some(batches),
-                Found::Corrupt => return None,
+                Found::Corrupt { pos, claims } => plan = self.log.read_past(&plan, pos, claims).ok().flatten()?,
                 Found::Below { pos, need } => plan = self.log.read_on(&plan, pos, need).ok().flatten()?,
             }
         }
