@@ -527,7 +527,8 @@ impl Process {
             p.replicas.contains(&me) && self.replicas.owner(id).is_none()
         };
         let ids = image.partitions().filter(missing).map(|(id, _)| id);
-        let ids: Vec<TopicIdPartition> = ids.filter(|id| image.topic_name(id.topic).is_some_and(|n| which(*id, n))).collect();
+        let ids: Vec<TopicIdPartition> =
+            ids.filter(|id| image.topic_name(id.topic).is_some_and(|n| which(*id, n))).collect();
         for id in ids {
             self.take_up(now, id, out);
         }

@@ -343,6 +343,13 @@ impl Quorum {
             LogEvent::Loaded { recovery, .. } => {
                 events.push(QuorumEvent::Found(Finding::Log(recovery)));
                 let start = self.log.log_start();
+                // There are no snapshots here: what a metadata log does not begin with is lost.
+                if start > Offset(0) {
+                    return Err(lost(
+                        self.needed,
+                        &format!("the log begins at offset {start}, its first segments are missing"),
+                    ));
+                }
                 self.replay_from(start, out)
             }
             LogEvent::Appended => {

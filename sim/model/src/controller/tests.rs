@@ -484,7 +484,11 @@ fn metadata_damage() {
     }
     let mut files = files;
     files.remove(LOG_FILE);
-    assert!(refusal(files).contains("its files are missing"));
+    assert!(refusal(files.clone()).contains("its files are missing"));
+    let later = LOG_FILE.replace("00.log", "07.log");
+    files.insert(later, Vec::new());
+    files.remove("__cluster_metadata-0/recovery-point-offset-checkpoint");
+    assert!(refusal(files).contains("the log begins at offset 7"));
 }
 
 /// `meta.properties` is written at the first start and compared at every other, before anything else is opened.

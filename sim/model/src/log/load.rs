@@ -76,6 +76,10 @@ pub(super) struct Loading {
     scanner: Option<Scanner>,
     /// How far the index of the segment being scanned reaches.
     indexed: Option<u64>,
+    /// Where the scan of that segment began: an entry of its index said that a batch begins there.
+    began_at: u64,
+    /// A batch whose epoch the file of epochs does not know there.
+    contradicted: Option<Offset>,
     expected: Option<Offset>,
     found: Recovery,
     scanned: bool,
@@ -127,6 +131,8 @@ impl Log {
             at: 0,
             scanner: None,
             indexed: None,
+            began_at: 0,
+            contradicted: None,
             expected: None,
             found: Recovery::default(),
             scanned: false,
@@ -193,7 +199,7 @@ impl Log {
                 _ if segment.size > 0 => _ = loading.reindex.insert(at),
                 _ => {}
             }
-            if at + 1 == self.segments.len() {
+            if segment.size > 0 {
                 want(Part::FirstHeader(at), segment.file.clone(), BATCH_HEADER_SIZE as u64);
             }
         }
@@ -273,6 +279,11 @@ impl Log {
                 Part::FirstHeader(at) => {
                     let header = BatchHeader::parse(data).ok();
                     self.segments[at].first_timestamp = header.map(|h| h.max_timestamp);
+                    // A file of epochs that contradicts the batches is another log's, or an older one.
+                    let told = header.filter(|h| h.leader_epoch.0 >= 0 && !l.epochs_lost);
+                    if let Some(h) = told.filter(|h| self.epochs.for_offset(h.base_offset) != Some(h.leader_epoch)) {
+                        l.contradicted.get_or_insert(h.base_offset);
+                    }
                 }
                 Part::Snapshot(offset) if snapshot.is_none() => {
                     snapshot = Producers::restore(data, offset).map(|p| (offset, p));
@@ -280,6 +291,11 @@ impl Log {
                 }
                 Part::Snapshot(_) => {}
             }
+        }
+        if l.contradicted.is_some() {
+            l.epochs_lost = true;
+            l.found.bad_files += 1;
+            self.epochs.clear();
         }
         l.found.indexes_rebuilt = l.reindex.len() as u32;
         for (at, segment) in self.segments.iter_mut().enumerate() {
@@ -328,6 +344,7 @@ impl Log {
         if pos == 0 {
             l.expected = Some(segment.base);
         }
+        l.began_at = pos;
         l.scanner = Some(Scanner::new(segment.file.clone(), pos, segment.size));
     }
 
@@ -364,6 +381,14 @@ impl Log {
         match fed {
             Fed::More => l.scanner = Some(scanner),
             Fed::End => {}
+            // Nothing was read: it is the index that leads astray, not the log that is damaged.
+            Fed::Bad if !verify && l.began_at > 0 && scanner.pos == l.began_at => {
+                l.reindex.insert(l.at);
+                l.found.indexes_rebuilt += 1;
+                self.segments[l.at].reset_indexes();
+                l.expected = None;
+                self.open_segment(l);
+            }
             // Nothing asked for this segment to be checked: it stays as it is.
             Fed::Stopped | Fed::Bad if !verify && l.at + 1 < self.segments.len() => l.expected = None,
             Fed::Stopped | Fed::Bad => self.cut(scanner.pos, l, out),

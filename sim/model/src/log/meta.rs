@@ -79,9 +79,10 @@ pub fn identify(found: Option<&[u8]>, node: NodeId, cluster: Uuid, new: Uuid) ->
         ));
     }
     match meta.directory {
-        Some(id) if is_reserved(id) => {
-            Err(format!("meta.properties has directory.id={}, which no directory can have: nothing was touched", uuid_text(id)))
-        }
+        Some(id) if is_reserved(id) => Err(format!(
+            "meta.properties has directory.id={}, which no directory can have: nothing was touched",
+            uuid_text(id)
+        )),
         Some(directory) => Ok(Identity { directory, write: None }),
         None => Ok(Identity { directory: new, write: Some(mine(new).format()) }),
     }
@@ -106,7 +107,10 @@ mod tests {
         let new = Identity { directory: NEW, write: Some(Bytes::from(written.clone())) };
         assert_eq!(identify(None, NodeId(2), CLUSTER, NEW), Ok(new.clone()));
         // As Kafka before 3.7 wrote it, and as `java.util.Properties` does.
-        assert_eq!(of(&format!("#\n#Tue Dec 01 04:20:04 UTC 2026\nnode.id=2\nversion=1\ncluster.id={cluster}\n")), Ok(new));
+        assert_eq!(
+            of(&format!("#\n#Tue Dec 01 04:20:04 UTC 2026\nnode.id=2\nversion=1\ncluster.id={cluster}\n")),
+            Ok(new)
+        );
         let again = identify(Some(written.as_bytes()), NodeId(2), CLUSTER, Uuid::from_u128(1 << 70));
         assert_eq!(again, Ok(Identity { directory: NEW, write: None }));
     }
@@ -120,8 +124,13 @@ mod tests {
         };
         refused(&format!("version=1\nnode.id=3\ncluster.id={cluster}\n"), "belongs to node 3");
         refused("version=1\nnode.id=2\ncluster.id=other\n", "of cluster other");
-        refused(&format!("version=1\nnode.id=2\ncluster.id={cluster}\ndirectory.id=AAAAAAAAAAAAAAAAAAAAAQ\n"), "no directory");
-        for text in ["", "version=1\n", "version=0\nbroker.id=2\n", "version=1\nnode.id=2\ncluster.id=x\ndirectory.id=y\n"] {
+        refused(
+            &format!("version=1\nnode.id=2\ncluster.id={cluster}\ndirectory.id=AAAAAAAAAAAAAAAAAAAAAQ\n"),
+            "no directory",
+        );
+        for text in
+            ["", "version=1\n", "version=0\nbroker.id=2\n", "version=1\nnode.id=2\ncluster.id=x\ndirectory.id=y\n"]
+        {
             refused(text, "cannot be read");
         }
     }

@@ -183,8 +183,10 @@ mod tests {
 
     #[test]
     fn a_line_says_what_was_found() {
-        let recovery = Recovery { scanned: true, cut_bytes: 120, segments_removed: 1, behind: true, ..Recovery::default() };
-        let expected = "120 bytes cut off, 1 segment of them removed, records are missing that were known to be on disk";
+        let recovery =
+            Recovery { scanned: true, cut_bytes: 120, segments_removed: 1, behind: true, ..Recovery::default() };
+        let expected =
+            "120 bytes cut off, 1 segment of them removed, records are missing that were known to be on disk";
         assert_eq!(Finding::Log(recovery).to_string(), expected);
         let quiet = Recovery { scanned: true, ..Recovery::default() };
         assert_eq!(quiet.to_string(), "scanned, nothing wrong");

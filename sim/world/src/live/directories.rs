@@ -40,7 +40,8 @@ mod tests {
     fn two_directories_with_one_id_are_refused() {
         let data = tempfile::tempdir().unwrap();
         let write = |name: &str, node, id| {
-            let meta = MetaProperties { node: NodeId(node), cluster: "c".to_owned(), directory: Some(Uuid::from_u128(id)) };
+            let meta =
+                MetaProperties { node: NodeId(node), cluster: "c".to_owned(), directory: Some(Uuid::from_u128(id)) };
             fs::create_dir_all(data.path().join(name)).unwrap();
             fs::write(data.path().join(name).join(META_PROPERTIES), meta.format()).unwrap();
         };

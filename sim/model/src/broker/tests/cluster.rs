@@ -163,7 +163,8 @@ impl Cluster {
         h.node = Some((h.make)());
         h.out = Outbox::new();
         h.accepted = 0;
-        let rng = Box::new(ChaCha8Rng::seed_from_u64(self.salt * 1_000_000 + host as u64 * 100 + u64::from(h.incarnation)));
+        let rng =
+            Box::new(ChaCha8Rng::seed_from_u64(self.salt * 1_000_000 + host as u64 * 100 + u64::from(h.incarnation)));
         let incarnation = Incarnation(h.incarnation);
         self.give(host, Input::Start { rng, incarnation });
     }

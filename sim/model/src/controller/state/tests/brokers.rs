@@ -75,9 +75,13 @@ fn a_directory_is_one_brokers_and_counted_once() {
     let mut story = Story::with_topic(false, Defects::NONE);
     let known = story.state.working().broker(NodeId(1)).unwrap().log_dirs[0];
     let new = Uuid::from_u128(5000);
-    for (broker, dirs, refused) in
-        [(4, vec![known], true), (4, vec![new, new], true), (4, vec![new, known], true), (4, vec![new], false), (5, vec![new], true)]
-    {
+    for (broker, dirs, refused) in [
+        (4, vec![known], true),
+        (4, vec![new, new], true),
+        (4, vec![new, known], true),
+        (4, vec![new], false),
+        (5, vec![new], true),
+    ] {
         let request = BrokerRegistrationRequest::default()
             .with_broker_id(BrokerId(broker))
             .with_cluster_id(StrBytes::from_string(uuid_text(CLUSTER)))
