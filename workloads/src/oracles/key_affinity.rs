@@ -92,17 +92,18 @@ pub(super) fn placed(store: &Store, keys: &mut Keys, out: &mut Findings, value: 
 /// The history ends: what no answer named a partition of lies where it was read. Returns for how many of those the
 /// partition of their key was known before.
 pub(super) fn end(store: &Store, keys: &mut Keys, out: &mut Findings) -> u64 {
-    let mut judged = 0;
+    let mut read = Vec::new();
     for client in store.clients() {
         for (index, send) in client.all().filter(|(_, s)| s.is(KEYED) && s.flags & (CHOSEN | TOLD) == 0) {
             let value = ValueId::new(client.id, index).0;
             let Some(part) = places::first_read_in(store, &places::all(store, value, send), send) else { continue };
-            let read = places::all(store, value, send).into_iter().filter(|place| place.0 == part);
-            let at = read.map(|place| places::when(store, value, send, place)).min().unwrap_or(send.invoked);
-            judged += u64::from(placed(store, keys, out, value, part, at));
+            let there = places::all(store, value, send).into_iter().filter(|place| place.0 == part);
+            let at = there.map(|place| places::when(store, value, send, place)).min().unwrap_or(send.invoked);
+            read.push((at, send.invoked, part, value));
         }
     }
-    judged
+    read.sort_unstable();
+    read.into_iter().map(|(at, _, part, value)| u64::from(placed(store, keys, out, value, part, at))).sum()
 }
 
 #[cfg(test)]

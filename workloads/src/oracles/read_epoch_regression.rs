@@ -76,10 +76,10 @@ pub(super) fn settle(store: &mut Store, out: &mut Findings, part: u32, below: i6
 #[cold]
 fn falls(store: &Store, out: &mut Findings, part: u32, lower: (i64, Seen), upper: (i64, Seen), case: u32) {
     let value = |offset: i64| store.parts[part as usize].slots.get(offset).map(|slot| slot.value);
-    let values: Vec<u64> = value(upper.0).into_iter().collect();
+    let values: Vec<u64> = value(lower.0).into_iter().collect();
     let last = if lower.1.at > upper.1.at { lower } else { upper };
     let client = store.reader_of(last.1).or(values.first().map(|v| ValueId(*v).client())).unwrap_or_default();
-    let report = Report::new("read-epoch-regression", last.1.at, client, part).offset(upper.0).low(lower.0);
+    let report = Report::new("read-epoch-regression", last.1.at, client, part).offset(lower.0);
     let words =
         || format!("offset {} has leader epoch {}, offset {} has {}", lower.0, lower.1.epoch, upper.0, upper.1.epoch);
     out.add(store, report.values(&values).case(case), words, || {

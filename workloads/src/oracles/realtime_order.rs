@@ -94,7 +94,7 @@ pub(super) fn end(store: &mut Store, out: &mut Findings) {
         let overtaken: BTreeSet<u64> = parts[&part].iter().copied().collect();
         let mut late: Vec<Placed> = all.iter().filter(|p| overtaken.contains(&p.value)).copied().collect();
         late.sort_by_key(|p| (p.invoked, p.value));
-        all.sort_by_key(|p| (p.completed, p.value));
+        all.sort_by_key(|p| (p.completed, p.offset, p.value));
         let mut earlier = all.iter().peekable();
         // What began later is harder to excuse, and so is what cannot be gone.
         let mut above: [Staircase<Placed>; 2] = Default::default();
