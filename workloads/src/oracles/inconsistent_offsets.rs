@@ -215,6 +215,18 @@ mod tests {
     }
 
     #[test]
+    fn an_acknowledgement_that_reading_refutes_claims_nothing() {
+        let mut h = History::new();
+        h.send(0).ack(0, 0).send(1).ack(1, 3).assigned(10, 0).poll(10, &[(0, 1)]);
+        // Acknowledged at 3, read at 0: the one that was acknowledged at 0 has lost its place, and nothing clashes at 3.
+        h.send(2).ack(2, 3);
+        let found = h.judge().findings;
+        let at: Vec<_> = found.iter().filter(|f| f.check == "inconsistent-offsets").map(|f| f.offset).collect();
+        assert_eq!(at, [Some(klamm_model::ids::Offset(0))]);
+        h.fires_among("unknown-read");
+    }
+
+    #[test]
     fn one_value_however_often_is_consistent_and_partitions_are_apart() {
         let mut h = History::new();
         h.send(0).assigned(10, 0).poll(10, &[(0, 0)]).ack(0, 0).assigned(11, 0).poll(11, &[(0, 0)]);

@@ -110,6 +110,7 @@ pub(super) fn end(store: &Store, keys: &mut Keys, out: &mut Findings) -> u64 {
 mod tests {
     use crate::oracles::testing::*;
     use crate::oracles::{Judge, JudgeConfig};
+    use crate::permission::PartitionChange;
 
     fn keyed(h: &mut History, index: u64, key: u64, partition: i32) {
         let send = h.send_op(index, None, Some(key));
@@ -125,6 +126,30 @@ mod tests {
         let found = h.fires("key-affinity");
         assert_eq!(found.values, [value(149), value(300)]);
         assert_eq!(found.permitted, None);
+    }
+
+    #[test]
+    fn what_was_read_and_never_answered_counts() {
+        let mut h = History::new();
+        let send = h.send_op(0, None, Some(5));
+        h.push(1, send).on(1).assigned(10, 0).poll(10, &[(0, 0)]);
+        h.silent();
+        keyed(&mut h, 1, 5, 0);
+        h.fires("key-affinity");
+    }
+
+    #[test]
+    fn a_declared_change_of_the_partition_count_ends_it() {
+        let mut h = History::new();
+        keyed(&mut h, 0, 5, 0);
+        let grown = h.clock + 1;
+        keyed(&mut h, 1, 5, 1);
+        assert_eq!(h.fires("key-affinity").permitted, None);
+        let change = |at, topic: &str| PartitionChange { at, topic: topic.into(), count: 2 };
+        h.declared.partition_changes = vec![change(grown, "another"), change(h.clock + 1, "t")];
+        h.fires("key-affinity");
+        h.declared.partition_changes.push(change(grown, "t"));
+        h.silent();
     }
 
     #[test]

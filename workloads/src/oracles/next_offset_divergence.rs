@@ -111,6 +111,18 @@ mod tests {
     }
 
     #[test]
+    fn each_successor_is_held_against_those_behind_it() {
+        let mut h = History::new();
+        h.sends(0..6);
+        for (reader, next) in [(10, 1), (11, 3), (12, 5)] {
+            h.assigned(reader, 0).poll(reader, &[(0, 0), (next, next as u64)]);
+        }
+        let found = h.judge().findings;
+        let found = found.iter().filter(|f| f.check == "next-offset-divergence").map(|f| f.offset);
+        assert_eq!(found.collect::<Vec<_>>(), [Some(Offset(1)), Some(Offset(3))]);
+    }
+
+    #[test]
     fn other_isolations_and_new_positions_do_not_count() {
         let mut h = History::new();
         h.sends(0..6);

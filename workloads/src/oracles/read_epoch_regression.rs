@@ -91,6 +91,7 @@ fn falls(store: &Store, out: &mut Findings, part: u32, lower: (i64, Seen), upper
 #[cfg(test)]
 mod tests {
     use crate::oracles::testing::*;
+    use crate::permission::{Cause, Unclean};
     use klamm_model::history::PositionReason;
 
     #[test]
@@ -111,6 +112,19 @@ mod tests {
         let mut h = History::new();
         h.send(0).send(1).assigned(10, 0).poll_epochs(10, &[(0, 0, 3), (5, 1, 2)]);
         h.fires("read-epoch-regression");
+    }
+
+    #[test]
+    fn what_an_election_explains_hides_nothing_that_it_does_not() {
+        let mut h = History::new();
+        h.acked(0..3).assigned(10, 0).poll_epochs(10, &[(0, 0, 3), (1, 1, 2)]);
+        let shown = h.clock;
+        h.assigned(11, 0).poll_epochs(11, &[(0, 0, 3), (1, 1, 2), (2, 2, 1)]);
+        h.declared.uncleans.push(Unclean { at: shown + 5, source: source(0), from: None });
+        let found = h.judge().findings;
+        let found = found.iter().map(|f| (f.at, f.offset.map(|o| o.0), f.permitted));
+        let excused = (h.clock, Some(1), Some(Cause::UncleanElection));
+        assert_eq!(found.collect::<Vec<_>>(), [(shown, Some(0), None), excused]);
     }
 
     #[test]
