@@ -18,7 +18,8 @@
 //! - A value's partition is the one that the application chose, else the one that its resolution names, else the first by
 //!   name in which it was read. What was acknowledged on another partition than was chosen is unknown-read wherever it is read.
 //! - What several places claim has no order: duplicates are not nonmonotonic. Nor is a send without idempotence that was
-//!   given up. Of sends below earlier ones, all excused, the highest of those is what is told, once.
+//!   given up. Of the earlier sends that one lies below, the highest that nothing excuses
+//!   is told, once, or else the highest.
 //! - A loss shows in each reader that came past the record or got another in its place, after the send had begun, and in the
 //!   final read; each of these observations must be excused, as of its own moment. What the final reader did last at an
 //!   offset counts. What some reader got, and deletion took later, is no loss.
