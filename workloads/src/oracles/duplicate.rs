@@ -59,8 +59,9 @@ pub(super) fn again(store: &mut Store, out: &mut Findings, read: &Read) {
 #[cfg(test)]
 mod tests {
     use crate::oracles::testing::*;
-    use crate::permission::Cause;
+    use crate::permission::{Cause, Unclean};
     use klamm_model::history::{Acks, Outcome, PositionReason};
+    use klamm_model::ids::Offset;
 
     #[test]
     fn a_value_at_two_offsets_fires_once() {
@@ -91,6 +92,31 @@ mod tests {
         let mut h = History::with(Acks::All, false, 1);
         h.send(0).assigned(10, 0).poll(10, &[(0, 0), (1, 0)]);
         assert_eq!(h.fires("duplicate").permitted, Some(Cause::AmbiguousRetry));
+    }
+
+    #[test]
+    fn what_happens_after_both_were_read_excuses_nothing() {
+        let mut h = History::new();
+        h.acked(0..1).assigned(10, 0).poll(10, &[(0, 0), (1, 0)]);
+        let shown = h.clock;
+        // Another reader gets the same later, and so the first evidence is what counts.
+        h.assigned(11, 0).poll(11, &[(0, 0), (1, 0)]);
+        let election = |at, from| Unclean { at, source: source(0), from };
+        h.declared.uncleans.push(election(shown + 5, None));
+        let found = h.fires("duplicate");
+        assert_eq!((found.at, found.permitted), (shown, None));
+        // A cut between the two places leaves the lower one as it was.
+        h.declared.uncleans.push(election(shown, Some(Offset(1))));
+        assert_eq!(h.fires("duplicate").permitted, None);
+        h.declared.uncleans.push(election(shown, Some(Offset(0))));
+        assert_eq!(h.fires("duplicate").permitted, Some(Cause::UncleanElection));
+    }
+
+    #[test]
+    fn a_new_identity_comes_before_the_second_copy() {
+        let mut h = History::new();
+        h.send(0).send(1).assigned(10, 0).poll(10, &[(0, 1), (1, 1)]).resolve(0, Outcome::Info, None, 2);
+        assert_eq!(h.fires_among("duplicate").permitted, None);
     }
 
     #[test]

@@ -27,13 +27,14 @@ pub(super) fn end(store: &Store, out: &mut Findings) -> u64 {
 /// Each place is a piece of evidence; what is found is one thing in each partition.
 #[cold]
 fn visible(store: &Store, out: &mut Findings, value: u64, send: &Send) {
-    let mut case = (u32::MAX, 0);
+    let mut case = ((u32::MAX, 0), 0);
     for place in places::all(store, value, send) {
-        if case.0 != place.0 {
-            case = (place.0, out.case());
+        if case.0.0 != place.0 {
+            case = (place, out.case());
         }
         let (at, client) = unknown_read::when(store, value, send, place);
-        let report = Report::new("failed-write-visible", at, client, place.0).offset(place.1).case(case.1);
+        let report = Report::new("failed-write-visible", at, client, place.0).offset(case.0.1);
+        let report = report.low(place.1).case(case.1);
         let words = || "the send definitely failed, and its value is read".to_owned();
         let witness = || store.story(value).chain(store.read_of(value, place)).collect();
         out.add(store, report.values(&[value]), words, witness);

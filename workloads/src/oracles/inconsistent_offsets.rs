@@ -24,12 +24,14 @@ pub(super) struct Clash {
 }
 
 /// One of several values read at an offset.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Got {
     /// When it was read first.
     pub(super) seen: Seen,
-    /// When it was read last.
-    last: u64,
+    /// How many others were read here before.
+    pub(super) rank: usize,
+    /// When it was read again: last before there was a clash, and each time since, up to a bound.
+    again: Vec<u64>,
     /// Under which isolation it was read.
     pub(super) flags: u16,
 }
@@ -39,9 +41,13 @@ impl Clash {
     pub(super) fn got_by(&self, client: ClientId) -> Option<u64> {
         self.by.get(&client).copied().or(self.first)
     }
-    /// The first read here since a moment, as far as it is remembered: the first and the last read of each value are.
-    pub(super) fn first_read(&self, since: u64) -> Option<Seen> {
-        let reads = self.read.values().flat_map(|got| [got.seen, Seen { at: got.last, ..got.seen }]);
+    /// The first read here of another value than this one since a moment, as far as it is remembered.
+    pub(super) fn first_read_instead(&self, value: u64, since: u64) -> Option<Seen> {
+        let others = self.read.iter().filter(|(other, _)| **other != value).map(|(_, got)| got);
+        let reads = others.flat_map(|got| {
+            let again = got.again.iter().map(|at| Seen { at: *at, ..got.seen });
+            std::iter::once(got.seen).chain(again)
+        });
         reads.filter(|seen| seen.at >= since).min_by_key(|seen| seen.at)
     }
 }
@@ -73,7 +79,7 @@ fn clash(store: &mut Store, part: u32, offset: i64) -> &mut Clash {
     if new {
         let clash = p.clashes.entry(offset).or_default();
         if let Some(seen) = slot.seen() {
-            clash.read.insert(slot.value, Got { seen, last: slot.last, flags: slot.flags & READ });
+            clash.read.insert(slot.value, Got { seen, rank: 0, again: vec![slot.last], flags: slot.flags & READ });
             clash.first = Some(slot.value);
         }
         // Where something was read, what was acknowledged is the same value, or there would be a clash already.
@@ -90,8 +96,12 @@ fn clashes(store: &mut Store, read: &Read, seen: Seen) {
     let clash = clash(store, read.part, read.offset());
     clash.by.insert(read.client, read.value());
     let flag = read_flag(read.isolation);
-    let got = clash.read.entry(read.value()).or_insert(Got { seen, last: read.at, flags: flag });
-    (got.last, got.flags) = (read.at, got.flags | flag);
+    let rank = clash.read.len();
+    let got = clash.read.entry(read.value()).or_insert(Got { seen, rank, again: Vec::new(), flags: flag });
+    got.flags |= flag;
+    if got.again.len() < CLAIMS {
+        got.again.push(seen.at);
+    }
     store.mark(read.value(), CLAIMED);
 }
 
@@ -116,6 +126,7 @@ pub(super) fn acknowledged(store: &mut Store, value: u64, part: u32, offset: i64
 #[derive(Clone, Copy)]
 struct Claim {
     at: u64,
+    rank: usize,
     value: u64,
     client: ClientId,
     read: bool,
@@ -129,14 +140,14 @@ pub(super) fn end(store: &Store, out: &mut Findings, part: u32) {
     for (&offset, clash) in &store.parts[part as usize].clashes {
         let read = clash.read.iter().map(|(&value, got)| {
             let client = store.reader_of(got.seen).unwrap_or(ValueId(value).client());
-            Claim { at: got.seen.at, value, client, read: true }
+            Claim { at: got.seen.at, rank: got.rank, value, client, read: true }
         });
         let acked = clash.acked.iter().filter_map(|&value| {
             let send = store.send(value).filter(|send| !store.is_refuted(value, send))?;
-            Some(Claim { at: send.completed, value, client: ValueId(value).client(), read: false })
+            Some(Claim { at: send.completed, rank: 0, value, client: ValueId(value).client(), read: false })
         });
         let mut claims: Vec<Claim> = read.chain(acked).collect();
-        claims.sort_by_key(|claim| (claim.at, claim.value));
+        claims.sort_by_key(|claim| (claim.at, claim.read, claim.rank, claim.value));
         claims.truncate(CLAIMS);
         let case = out.case();
         for (i, second) in claims.iter().enumerate() {
@@ -201,6 +212,18 @@ mod tests {
         let mut h = History::new();
         h.send(0).send(1).assigned(10, 0).poll(10, &[(0, 0)]).ack(1, 0);
         h.fires("inconsistent-offsets");
+    }
+
+    #[test]
+    fn an_acknowledgement_that_reading_refutes_claims_nothing() {
+        let mut h = History::new();
+        h.send(0).ack(0, 0).send(1).ack(1, 3).assigned(10, 0).poll(10, &[(0, 1)]);
+        // Acknowledged at 3, read at 0: the one that was acknowledged at 0 has lost its place, and nothing clashes at 3.
+        h.send(2).ack(2, 3);
+        let found = h.judge().findings;
+        let at: Vec<_> = found.iter().filter(|f| f.check == "inconsistent-offsets").map(|f| f.offset).collect();
+        assert_eq!(at, [Some(klamm_model::ids::Offset(0))]);
+        h.fires_among("unknown-read");
     }
 
     #[test]

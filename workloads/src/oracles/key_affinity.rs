@@ -92,23 +92,25 @@ pub(super) fn placed(store: &Store, keys: &mut Keys, out: &mut Findings, value: 
 /// The history ends: what no answer named a partition of lies where it was read. Returns for how many of those the
 /// partition of their key was known before.
 pub(super) fn end(store: &Store, keys: &mut Keys, out: &mut Findings) -> u64 {
-    let mut judged = 0;
+    let mut read = Vec::new();
     for client in store.clients() {
         for (index, send) in client.all().filter(|(_, s)| s.is(KEYED) && s.flags & (CHOSEN | TOLD) == 0) {
             let value = ValueId::new(client.id, index).0;
             let Some(part) = places::first_read_in(store, &places::all(store, value, send), send) else { continue };
-            let read = places::all(store, value, send).into_iter().filter(|place| place.0 == part);
-            let at = read.map(|place| places::when(store, value, send, place)).min().unwrap_or(send.invoked);
-            judged += u64::from(placed(store, keys, out, value, part, at));
+            let there = places::all(store, value, send).into_iter().filter(|place| place.0 == part);
+            let at = there.map(|place| places::when(store, value, send, place)).min().unwrap_or(send.invoked);
+            read.push((at, send.invoked, part, value));
         }
     }
-    judged
+    read.sort_unstable();
+    read.into_iter().map(|(at, _, part, value)| u64::from(placed(store, keys, out, value, part, at))).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use crate::oracles::testing::*;
     use crate::oracles::{Judge, JudgeConfig};
+    use crate::permission::PartitionChange;
 
     fn keyed(h: &mut History, index: u64, key: u64, partition: i32) {
         let send = h.send_op(index, None, Some(key));
@@ -124,6 +126,30 @@ mod tests {
         let found = h.fires("key-affinity");
         assert_eq!(found.values, [value(149), value(300)]);
         assert_eq!(found.permitted, None);
+    }
+
+    #[test]
+    fn what_was_read_and_never_answered_counts() {
+        let mut h = History::new();
+        let send = h.send_op(0, None, Some(5));
+        h.push(1, send).on(1).assigned(10, 0).poll(10, &[(0, 0)]);
+        h.silent();
+        keyed(&mut h, 1, 5, 0);
+        h.fires("key-affinity");
+    }
+
+    #[test]
+    fn a_declared_change_of_the_partition_count_ends_it() {
+        let mut h = History::new();
+        keyed(&mut h, 0, 5, 0);
+        let grown = h.clock + 1;
+        keyed(&mut h, 1, 5, 1);
+        assert_eq!(h.fires("key-affinity").permitted, None);
+        let change = |at, topic: &str| PartitionChange { at, topic: topic.into(), count: 2 };
+        h.declared.partition_changes = vec![change(grown, "another"), change(h.clock + 1, "t")];
+        h.fires("key-affinity");
+        h.declared.partition_changes.push(change(grown, "t"));
+        h.silent();
     }
 
     #[test]

@@ -205,7 +205,8 @@ fn displaced(store: &Store, part: u32, below: i64, missing: &mut Missing) {
     {
         for &value in clash.acked.iter().filter(|value| !store.is_read(**value)) {
             let began = store.send(value).map_or(0, |send| send.invoked);
-            let Some(first) = clash.first_read(began).filter(|first| is_owed_at(store, value, first.at)) else {
+            let Some(first) = clash.first_read_instead(value, began).filter(|first| is_owed_at(store, value, first.at))
+            else {
                 continue;
             };
             let client = store.reader_of(first).unwrap_or_default();

@@ -5,7 +5,7 @@
 //! or retained. What lies below a log start that was declared ([`Judge::log_start`]) leaves its memory.
 //!
 //! The rooms: [`judge`] leads each operation past the oracles, one file each; [`store`] with [`sends`] and [`slots`] is
-//! the memory they share, [`groups`] with [`ranges`] that of the oracles of consumer groups, [`views`] that of those of compacted topics; [`report`] is where they put what they find, [`finding`] and [`summary`] what comes out.
+//! the memory they share, [`groups`] with [`ranges`] that of the oracles of consumer groups, [`views`] that of those of compacted topics; [`report`] is where they put what they find, one piece of evidence at a time, [`finding`] and [`summary`] what comes out.
 //! What permits a finding is not theirs to say: see [`crate::permission`].
 //!
 //! What a history must keep to: a send's value names its client; indices are dense per client; a value that could not

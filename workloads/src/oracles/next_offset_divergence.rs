@@ -8,7 +8,7 @@ use super::report::{Findings, Report};
 use super::slots::{DIRECTLY, FOLLOWED, read_flag};
 use super::store::{Part, Read, Reader, Store};
 use crate::planted::planted;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Notes a record and what the same reader got next. Returns whether the offset had a successor.
 pub(super) fn next(store: &mut Store, read: &Read, reader: &Reader) -> bool {
@@ -34,14 +34,16 @@ const LOOKED_AT: usize = 64;
 
 /// The successors of an offset below `below` that readers of one isolation got, with the values; `far` are those behind
 /// a gap.
-fn successors(p: &Part, last: i64, far: &[&Pass], below: i64) -> BTreeSet<(i64, u64)> {
-    let mut all: BTreeSet<(i64, u64)> = far.iter().map(|pass| (pass.to(), pass.record.value.0)).collect();
+fn successors(p: &Part, last: i64, far: &[&Pass], below: i64) -> Vec<(i64, u64)> {
+    let mut all: Vec<(i64, u64)> = far.iter().map(|pass| (pass.to(), pass.record.value.0)).collect();
     let isolation = far[0].isolation;
     let direct = p.slots.get(last).is_some_and(|slot| slot.flags & DIRECTLY[isolation as usize] != 0);
     if let (true, Some(slot)) = (direct, p.slots.get(last + 1)) {
         all.extend(p.read_values(last + 1, slot, read_flag(isolation)).into_iter().map(|value| (last + 1, value)));
     }
     all.retain(|(offset, _)| (p.log_start..below).contains(offset));
+    all.sort_by_key(|&(offset, value)| (offset, p.rank(offset, value), value));
+    all.dedup();
     all
 }
 
@@ -106,6 +108,18 @@ mod tests {
         h.sends(0..6);
         h.assigned(10, 0).poll(10, &[(0, 0), (2, 2)]).assigned(11, 0).poll(11, &[(0, 0), (3, 3)]);
         h.fires_among("next-offset-divergence");
+    }
+
+    #[test]
+    fn each_successor_is_held_against_those_behind_it() {
+        let mut h = History::new();
+        h.sends(0..6);
+        for (reader, next) in [(10, 1), (11, 3), (12, 5)] {
+            h.assigned(reader, 0).poll(reader, &[(0, 0), (next, next as u64)]);
+        }
+        let found = h.judge().findings;
+        let found = found.iter().filter(|f| f.check == "next-offset-divergence").map(|f| f.offset);
+        assert_eq!(found.collect::<Vec<_>>(), [Some(Offset(1)), Some(Offset(3))]);
     }
 
     #[test]

@@ -50,6 +50,15 @@ mod tests {
     }
 
     #[test]
+    fn a_final_reader_that_tells_no_position_begins_where_it_says() {
+        let mut h = History::new();
+        h.acked(0..4).reads(99, 0..4).final_read(99, 0, 4).silent();
+        let mut h = History::new();
+        h.acked(0..4).reads(99, 0..4).final_read(99, 1, 4);
+        h.fires("nonmonotonic-poll");
+    }
+
+    #[test]
     fn every_kind_of_new_position_permits_it() {
         for reason in
             [PositionReason::Assigned, PositionReason::Seek, PositionReason::Reset, PositionReason::Truncation]

@@ -7,8 +7,9 @@
 //! front of it once all places are known.
 //!
 //! A send that lies below several earlier ones is a violation if one of those pairs is: they are looked at from the
-//! highest down, until there is one that nothing excuses. What is excused is told once for the highest and a cause: all
-//! that follows a record that is gone lies below it, and is no news.
+//! highest down, until there is one that nothing excuses. The pair that is told is that one, or else the highest; and it
+//! is told once for the earlier send and what excuses it: all that follows a record that is gone lies below it, and is no
+//! news.
 
 use super::places;
 use super::report::{Findings, Report};
@@ -108,28 +109,26 @@ pub(super) fn end(store: &Store, out: &mut Findings, declared: &Declared) -> [u6
 #[cold]
 fn judge(store: &Store, out: &mut Findings, declared: &Declared, client: &Client, broken: &BTreeSet<Order>) {
     let mut orders: BTreeMap<Order, Earlier<'_>> = BTreeMap::new();
-    // What is excused, by the highest that lies above, and why.
-    let mut told: BTreeSet<(u64, Cause)> = BTreeSet::new();
+    // The earlier send of what is told, and what excuses it.
+    let mut told: BTreeSet<(u64, Option<Cause>)> = BTreeSet::new();
     for (index, send) in client.all().filter(|(index, s)| counts(store, client, *index, s)) {
         let order = (send.incarnation, send.part);
         if !broken.contains(&order) {
             continue;
         }
         let earlier = orders.entry(order).or_default();
-        let mut highest = None;
+        let mut worst = None;
         for before in earlier.above(send.offset).filter(|(_, b)| !(planted(25) && resolved_before(b, send))) {
             let pair = Pair::new(store, client, before, (index, send));
-            match permitted(pair.check, &out.facts(store, &pair.report()), declared) {
-                None => {
-                    pair.tell(store, out);
-                    highest = None;
-                    break;
-                }
-                Some(cause) if highest.is_none() => highest = Some((pair, cause)),
-                Some(_) => {}
+            let cause = permitted(pair.check, &out.facts(store, &pair.report()), declared);
+            if worst.is_none() || cause.is_none() {
+                worst = Some((pair, cause));
+            }
+            if cause.is_none() {
+                break;
             }
         }
-        if let Some((pair, cause)) = highest
+        if let Some((pair, cause)) = worst
             && told.insert((pair.values[0], cause))
         {
             pair.tell(store, out);
@@ -242,9 +241,9 @@ mod tests {
         let found = h.judge().findings;
         let found: Vec<_> = found.iter().filter(|f| f.check == "nonmonotonic-send").map(|f| &f.values).collect();
         assert_eq!(found, [&vec![value(0), value(1)]]);
-        // Of what nothing excuses, each is.
+        // And so it is where nothing excuses it.
         h.declared.leader_changes.clear();
-        assert_eq!(h.judge().findings.iter().filter(|f| f.check == "nonmonotonic-send").count(), 5);
+        assert_eq!(h.judge().findings.iter().filter(|f| f.check == "nonmonotonic-send").count(), 1);
     }
 
     #[test]

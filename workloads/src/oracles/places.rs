@@ -105,7 +105,8 @@ pub(super) fn end(store: &Store, out: &mut Findings) {
             Some(acked) => {
                 let case = out.case();
                 for &offset in &local {
-                    unknown_read::other_offset(store, out, value, (part, offset), acked, chosen.is_some(), case);
+                    let on_another = chosen.is_some();
+                    unknown_read::other_offset(store, out, value, (part, offset), lowest, acked, on_another, case);
                 }
                 lowest
             }

@@ -76,10 +76,10 @@ pub(super) fn settle(store: &mut Store, out: &mut Findings, part: u32, below: i6
 #[cold]
 fn falls(store: &Store, out: &mut Findings, part: u32, lower: (i64, Seen), upper: (i64, Seen), case: u32) {
     let value = |offset: i64| store.parts[part as usize].slots.get(offset).map(|slot| slot.value);
-    let values: Vec<u64> = value(upper.0).into_iter().collect();
+    let values: Vec<u64> = value(lower.0).into_iter().collect();
     let last = if lower.1.at > upper.1.at { lower } else { upper };
     let client = store.reader_of(last.1).or(values.first().map(|v| ValueId(*v).client())).unwrap_or_default();
-    let report = Report::new("read-epoch-regression", last.1.at, client, part).offset(upper.0).low(lower.0);
+    let report = Report::new("read-epoch-regression", last.1.at, client, part).offset(lower.0);
     let words =
         || format!("offset {} has leader epoch {}, offset {} has {}", lower.0, lower.1.epoch, upper.0, upper.1.epoch);
     out.add(store, report.values(&values).case(case), words, || {
@@ -91,6 +91,7 @@ fn falls(store: &Store, out: &mut Findings, part: u32, lower: (i64, Seen), upper
 #[cfg(test)]
 mod tests {
     use crate::oracles::testing::*;
+    use crate::permission::{Cause, Unclean};
     use klamm_model::history::PositionReason;
 
     #[test]
@@ -111,6 +112,19 @@ mod tests {
         let mut h = History::new();
         h.send(0).send(1).assigned(10, 0).poll_epochs(10, &[(0, 0, 3), (5, 1, 2)]);
         h.fires("read-epoch-regression");
+    }
+
+    #[test]
+    fn what_an_election_explains_hides_nothing_that_it_does_not() {
+        let mut h = History::new();
+        h.acked(0..3).assigned(10, 0).poll_epochs(10, &[(0, 0, 3), (1, 1, 2)]);
+        let shown = h.clock;
+        h.assigned(11, 0).poll_epochs(11, &[(0, 0, 3), (1, 1, 2), (2, 2, 1)]);
+        h.declared.uncleans.push(Unclean { at: shown + 5, source: source(0), from: None });
+        let found = h.judge().findings;
+        let found = found.iter().map(|f| (f.at, f.offset.map(|o| o.0), f.permitted));
+        let excused = (h.clock, Some(1), Some(Cause::UncleanElection));
+        assert_eq!(found.collect::<Vec<_>>(), [(shown, Some(0), None), excused]);
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub(super) fn end(store: &mut Store, out: &mut Findings) {
         let overtaken: BTreeSet<u64> = parts[&part].iter().copied().collect();
         let mut late: Vec<Placed> = all.iter().filter(|p| overtaken.contains(&p.value)).copied().collect();
         late.sort_by_key(|p| (p.invoked, p.value));
-        all.sort_by_key(|p| (p.completed, p.value));
+        all.sort_by_key(|p| (p.completed, p.offset, p.value));
         let mut earlier = all.iter().peekable();
         // What began later is harder to excuse, and so is what cannot be gone.
         let mut above: [Staircase<Placed>; 2] = Default::default();
@@ -169,6 +169,29 @@ mod tests {
         let change = LeaderChange { at: 25, source: source(0), epoch: LeaderEpoch(2), deposed_by: Some(30) };
         h.declared.leader_changes.push(change);
         assert_eq!(h.fires_among("realtime-order").permitted, Some(Cause::Acks1LeaderChange));
+    }
+
+    #[test]
+    fn an_acknowledgement_that_reading_refutes_orders_nothing() {
+        let mut h = History::new();
+        h.send(0).ack(0, 5).send(1).ack(1, 4);
+        h.fires_among("realtime-order");
+        h.assigned(10, 0).poll(10, &[(3, 0)]);
+        assert!(h.judge().findings.iter().all(|f| f.check != "realtime-order"));
+    }
+
+    #[test]
+    fn what_may_be_gone_hides_nothing_that_is_there() {
+        // The highest may have gone with its leader; another one above the last send was read.
+        let mut h = History::with(Acks::Leader, true, 5);
+        h.send(0).ack(0, 5).send(1).ack(1, 9).send(2).ack(2, 4).assigned(10, 4).poll(10, &[(4, 2), (5, 0)]);
+        let change = LeaderChange { at: 45, source: source(0), epoch: LeaderEpoch(2), deposed_by: Some(45) };
+        h.declared.leader_changes.push(change);
+        let found = h.fires_among("realtime-order");
+        assert_eq!(
+            (found.values, found.permitted),
+            (vec![ValueId::new(ClientId(1), 0), ValueId::new(ClientId(1), 2)], None)
+        );
     }
 
     #[test]

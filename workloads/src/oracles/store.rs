@@ -97,10 +97,19 @@ impl Part {
         }
     }
 
-    /// The values that were read at an offset by readers of these flags.
+    /// How many other values were read at an offset before this one.
+    pub(super) fn rank(&self, offset: i64, value: u64) -> usize {
+        self.clashes.get(&offset).and_then(|clash| clash.read.get(&value)).map_or(0, |got| got.rank)
+    }
+
+    /// The values that were read at an offset by readers of these flags, in the order in which they were.
     pub(super) fn read_values(&self, offset: i64, slot: &Slot, flags: u16) -> Vec<u64> {
         match self.clashes.get(&offset) {
-            Some(clash) => clash.read.iter().filter(|(_, got)| got.flags & flags != 0).map(|(v, _)| *v).collect(),
+            Some(clash) => {
+                let mut read: Vec<_> = clash.read.iter().filter(|(_, got)| got.flags & flags != 0).collect();
+                read.sort_by_key(|(_, got)| got.rank);
+                read.into_iter().map(|(value, _)| *value).collect()
+            }
             None if slot.flags & flags != 0 => vec![slot.value],
             None => Vec::new(),
         }

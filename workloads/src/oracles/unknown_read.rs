@@ -42,24 +42,27 @@ pub(super) fn wrong_partition(
     out.add(store, report.values(&[value]), words, || store.story(value).chain(read.clone()).collect());
 }
 
-/// It was sent, to this partition, and acknowledged at another offset (or on another partition altogether).
+/// It was sent, to this partition, and acknowledged at another offset (or on another partition altogether). Of several
+/// places at which it was read, the lowest stands for all: which was read first is no matter.
 #[cold]
+#[expect(clippy::too_many_arguments, reason = "one place of several, and what they are held against")]
 pub(super) fn other_offset(
     store: &Store,
     out: &mut Findings,
     value: u64,
     place: Place,
+    lowest: i64,
     acked: i64,
     on_another_partition: bool,
     case: u32,
 ) {
     let Some(send) = store.send(value) else { return };
-    let read = store.read_of(value, place);
     let (at, client) = when(store, value, send, place);
-    let report = Report::new("unknown-read", at, client, place.0).offset(place.1).case(case);
-    let report = if on_another_partition { report } else { report.clause(Clause::OtherOffset).low(place.1.min(acked)) };
+    let report = Report::new("unknown-read", at, client, place.0).offset(lowest).low(place.1.min(acked)).case(case);
+    let report = if on_another_partition { report } else { report.clause(Clause::OtherOffset) };
     let words = || format!("read at offset {}, acknowledged at {acked}", place.1);
-    out.add(store, report.values(&[value]), words, || store.story(value).chain(read.clone()).collect());
+    let witness = || store.story(value).chain(store.read_of(value, place)).collect();
+    out.add(store, report.values(&[value]), words, witness);
 }
 
 /// When both were known, a value's place and what became of its send, and whose operation that was.

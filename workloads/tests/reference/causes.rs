@@ -177,7 +177,7 @@ impl Case<'_> {
                 && send
                     .resolved
                     .as_ref()
-                    .is_none_or(|own| own.when.at > from.at || (own.when.at == from.at && own.outcome == Outcome::Info))
+                    .is_none_or(|own| own.when > from || (own.when.at == from.at && own.outcome == Outcome::Info))
         })
     }
 

@@ -239,8 +239,8 @@ fn unknown_read(laid: &Laid<'_>, said: &mut Said) {
     }
 }
 
-/// Of two sends of one life to one partition, the later lies lower. If each of those before it that lie higher is excused,
-/// the highest of them is what is told, once: its place is what all that follows is compared with.
+/// Of two sends of one life to one partition, the later lies lower. It is about the highest of those before it that nothing
+/// excuses, or, if each is excused, about the highest: that is the one that is out of place for all that follow.
 fn nonmonotonic_send(laid: &Laid<'_>, said: &mut Said) {
     // What failed, or was given up without idempotence, is held to no order.
     let held = |s: &&Send| match s.outcome() {
@@ -268,12 +268,11 @@ fn nonmonotonic_send(laid: &Laid<'_>, said: &mut Said) {
                 ]);
                 broken.push((high, earlier.value, causes));
             }
-            let Some(highest) = broken.iter().map(|b| (b.0, b.1)).max() else { continue };
-            let subject = Subject::new("nonmonotonic-send", &source);
             let excused = broken.iter().all(|b| !b.2.is_empty());
-            let subject = if excused { subject.value(highest.1) } else { subject.value(later.value).offset(low) };
+            broken.retain(|b| excused || b.2.is_empty());
+            let Some(highest) = broken.iter().map(|b| (b.0, b.1)).max() else { continue };
             for (.., causes) in broken {
-                said.add(subject.clone(), causes);
+                said.add(Subject::new("nonmonotonic-send", &source).value(highest.1), causes);
             }
         }
     }

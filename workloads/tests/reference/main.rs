@@ -15,9 +15,11 @@
 //! - Which of lost-write and unseen names a loss is not compared; nor are nonmonotonic-send and its `int-` variant.
 //! - A read that can be of no send (unknown-read) is evidence for nothing else about its value, and what was acknowledged
 //!   there was not read. Its offset clause holds only if the value was never read where it was acknowledged.
-//! - A value's partition is the one that the application chose, else the one that its resolution names.
+//! - A value's partition is the one that the application chose, else the one that its resolution names, else the first by
+//!   name in which it was read. What was acknowledged on another partition than was chosen is unknown-read wherever it is read.
 //! - What several places claim has no order: duplicates are not nonmonotonic. Nor is a send without idempotence that was
-//!   given up. Of sends below earlier ones, all excused, the highest of those is what is told, once.
+//!   given up. Of the earlier sends that one lies below, the highest that nothing excuses
+//!   is told, once, or else the highest.
 //! - A loss shows in each reader that came past the record or got another in its place, after the send had begun, and in the
 //!   final read; each of these observations must be excused, as of its own moment. What the final reader did last at an
 //!   offset counts. What some reader got, and deletion took later, is no loss.
@@ -31,7 +33,9 @@
 //!   an older leader may lose sends that begin after the election.
 //! - A send that was given up (unknown or failed) renews its producer's epoch in its partition; a new producer id counts
 //!   everywhere. At one nanosecond, a send that resolved is not open any more.
-//! - What a client had open when it came up anew is not held to any time.
+//! - What a client had open when it came up anew is not held to any time. Without idempotence and with several requests in
+//!   flight, what was under way may wait behind a later send of its partition that resolves in time at the same moment.
+//! - Keys are not held to their partitions from a declared change of the topic's partition count on.
 
 mod alter;
 mod causes;
