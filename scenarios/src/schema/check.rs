@@ -94,8 +94,7 @@ fn words(s: &Scenario, problems: &mut Vec<Notice>) {
 }
 
 fn one_of(at: Path, draw: &Draw<String>, known: &[&str], problems: &mut Vec<Notice>) {
-    let key = at.steps().iter().rev().find_map(|s| if let Step::Key(k) = s { Some(k.clone()) } else { None });
-    let key = key.unwrap_or_default();
+    let key = at.steps().iter().rev().find_map(Step::key).unwrap_or_default().to_owned();
     for (n, value) in draw.extremes().into_iter().enumerate() {
         if !known.contains(&value.as_str()) {
             let hint = suggest::nearest(value, known.iter().copied());

@@ -1,4 +1,4 @@
-//! Reads scenario files. Everything that is wrong is told at once, each with file, line and column, in the order of the file.
+//! Reads scenario files. All errors are reported at once, each with file, line and column, in the order of the file.
 
 use super::notice::Notice;
 use super::source::Node;
@@ -114,7 +114,7 @@ fn read(text: &str, drawn: bool) -> Result<Scenario, Vec<Wrong>> {
     if let Some(scenario) = &read.scenario {
         let mut problems = check(scenario).err().unwrap_or_default();
         problems.extend(of_variants(scenario, &problems));
-        problems.retain(|p| !p.follows_from(&read.mended) && !(drawn && p.in_no_draw));
+        problems.retain(|p| !(p.follows_from(&read.mended) || drawn && p.in_no_draw));
         wrong.extend(problems.into_iter().map(|p| Wrong {
             span: p.place(text, &root),
             message: p.message,
