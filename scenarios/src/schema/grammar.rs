@@ -4,6 +4,7 @@
 //! What cannot be read is mended, so that the rest can be judged: a key that is nearly right becomes the one that was
 //! probably meant, a value that is none gets a stand-in. What follows from a stand-in is not said.
 
+use super::check::MAX_HAPPENINGS;
 use super::draw::whole;
 use super::drawn::{in_words, wrong_draw};
 use super::source::{Entry, Item, Node, Path, Step};
@@ -13,6 +14,12 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use std::ops::Range;
 use std::sync::LazyLock;
+
+/// No list of a file is longer: whatever is, was written by a program that went wrong. A scenario that was drawn has each of
+/// its faults as often as it happens.
+fn most_items(key: &str) -> usize {
+    if key == "fault" { MAX_HAPPENINGS as usize } else { 1000 }
+}
 
 /// A slip of the grammar.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -220,6 +227,12 @@ impl<'a> Walk<'a> {
                 return false;
             }
             (Wants::List(each), Item::List(list)) => {
+                let most = most_items(last_key(at));
+                if let Some(beyond) = list.get(most) {
+                    let message = format!("more than {most} of `{}`", last_key(at));
+                    self.slips.push(Slip { message, span: beyond.span.clone(), help: None });
+                    list.truncate(most);
+                }
                 for (n, one) in list.iter_mut().enumerate() {
                     let place = at.to(n);
                     if !self.node(one, each, &place) {
