@@ -48,6 +48,11 @@ fn what_comes_together_is_bounded() {
     let keys: String = (0..2000).map(|n| format!("\"key.{n}\" = 1\n")).collect();
     place.put("tiny.toml", TINY.replace("[[topic]]", &format!("[broker]\n{keys}[[topic]]")));
     place.klamm(&["run", "tiny.toml"]).refused(&["tiny.toml:7:2", "2000 settings"]);
+    let many = "[[fault]]\nkind = \"kill\"\nwho = \"b1\"\nat = \"1s\"\n";
+    place.put("tiny.toml", TINY.to_owned() + &many.repeat(10_000));
+    place.klamm(&["run", "tiny.toml"]).refused(&["tiny.toml:40019:", "more than 10000 of `fault`"]);
+    place.put("tiny.toml", TINY.to_owned() + &format!("{many}times = 1000\n").repeat(10));
+    place.klamm(&["run", "tiny.toml"]).refused(&["together happen 10004 times"]);
     let list = vec!["1"; 5000].join(", ");
     place.put("tiny.toml", TINY.replace("rate = 60", &format!("rate = [{list}]")));
     place.klamm(&["run", "tiny.toml"]).refused(&["tiny.toml:12:17", "more than 1000 values"]);

@@ -20,6 +20,9 @@ pub const SHAPES: &[&str] = &["constant", "exponential", "heavy-tailed"];
 /// Eras of truncation.
 pub const TRUNCATIONS: &[&str] = &["fetch", "offset-for-leader-epoch"];
 
+/// How often all faults of a seed may happen together: each time is a line of the schedule.
+pub(super) const MAX_HAPPENINGS: u32 = 10_000;
+
 /// Checks a scenario. Returns the warnings: Kafka settings that the model does not implement.
 ///
 /// # Errors
@@ -94,8 +97,7 @@ fn words(s: &Scenario, problems: &mut Vec<Notice>) {
 }
 
 fn one_of(at: Path, draw: &Draw<String>, known: &[&str], problems: &mut Vec<Notice>) {
-    let key = at.steps().iter().rev().find_map(|s| if let Step::Key(k) = s { Some(k.clone()) } else { None });
-    let key = key.unwrap_or_default();
+    let key = at.steps().iter().rev().find_map(Step::key).unwrap_or_default().to_owned();
     for (n, value) in draw.extremes().into_iter().enumerate() {
         if !known.contains(&value.as_str()) {
             let hint = suggest::nearest(value, known.iter().copied());
@@ -274,6 +276,12 @@ fn faults(s: &Scenario, problems: &mut Vec<Notice>) {
     let names = hosts(s);
     let hosts: Vec<&str> = names.iter().map(String::as_str).collect();
     let longest = s.duration.extremes().into_iter().max().copied();
+    let times = |f: &FaultSpec| f.times.as_ref().map_or(1, |t| t.extremes().into_iter().max().copied().unwrap_or(0));
+    let happen = s.faults.iter().fold(0u32, |n, f| n.saturating_add(times(f)));
+    if happen > MAX_HAPPENINGS {
+        let message = format!("all [[fault]]s together happen {happen} times; at most {MAX_HAPPENINGS} are scheduled");
+        problems.push(Notice::new(message, at!["fault", s.faults.len() - 1, "times"]).needs(at!["fault"]));
+    }
     for (i, fault) in s.faults.iter().enumerate() {
         let at = at!["fault", i];
         fault.check(&at, problems);

@@ -214,7 +214,7 @@ impl FaultSpec {
         }
     }
 
-    /// The expressions that say to whom it happens, each with its place.
+    /// The expressions that name its hosts, each with its place.
     pub(super) fn expressions(&self, at: &Path) -> Vec<(Path, &str)> {
         let sides = self.between.iter().flat_map(|(a, b)| [(at.to("between").to(0), a), (at.to("between").to(1), b)]);
         let groups = self.who.iter().map(|who| (at.to("who"), who)).chain(sides);

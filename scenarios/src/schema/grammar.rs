@@ -4,7 +4,9 @@
 //! What cannot be read is mended, so that the rest can be judged: a key that is nearly right becomes the one that was
 //! probably meant, a value that is none gets a stand-in. What follows from a stand-in is not said.
 
-use super::draw::{Atom, Bandwidth, Draw, MAX_CHOICES, Setting, Share, Size, Span, found, whole};
+use super::check::MAX_HAPPENINGS;
+use super::draw::whole;
+use super::drawn::{in_words, wrong_draw};
 use super::source::{Entry, Item, Node, Path, Step};
 use super::{Scenario, published};
 use crate::suggest;
@@ -12,6 +14,12 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use std::ops::Range;
 use std::sync::LazyLock;
+
+/// No list of a file is longer: whatever is, was written by a program that went wrong. A scenario that was drawn has each of
+/// its faults as often as it happens.
+fn most_items(key: &str) -> usize {
+    if key == "fault" { MAX_HAPPENINGS as usize } else { 1000 }
+}
 
 /// A slip of the grammar.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -219,6 +227,12 @@ impl<'a> Walk<'a> {
                 return false;
             }
             (Wants::List(each), Item::List(list)) => {
+                let most = most_items(last_key(at));
+                if let Some(beyond) = list.get(most) {
+                    let message = format!("more than {most} of `{}`", last_key(at));
+                    self.slips.push(Slip { message, span: beyond.span.clone(), help: None });
+                    list.truncate(most);
+                }
                 for (n, one) in list.iter_mut().enumerate() {
                     let place = at.to(n);
                     if !self.node(one, each, &place) {
@@ -334,63 +348,6 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The problems of a value that may be drawn: of which item of a list, what, and what to do.
-fn wrong_draw(kind: &str, item: &Item) -> Vec<(Option<usize>, String, Option<String>)> {
-    match kind {
-        "count-draw" => wrong_of::<u32>(item),
-        "number-draw" => wrong_of::<i64>(item),
-        "flag-draw" => wrong_of::<bool>(item),
-        "time-draw" => wrong_of::<Span>(item),
-        "size-draw" => wrong_of::<Size>(item),
-        "bandwidth-draw" => wrong_of::<Bandwidth>(item),
-        "share-draw" => wrong_of::<Share>(item),
-        "setting-draw" => wrong_of::<Setting>(item),
-        _ => wrong_of::<String>(item),
-    }
-}
-
-fn wrong_of<T: Atom>(item: &Item) -> Vec<(Option<usize>, String, Option<String>)> {
-    if let Item::List(list) = item
-        && (1..=MAX_CHOICES).contains(&list.len())
-    {
-        let wrong = list.iter().enumerate().filter(|(_, one)| match &one.item {
-            Item::Plain(value) => T::read(value).is_none(),
-            _ => true,
-        });
-        let said = |(n, one): (usize, &Node)| {
-            let in_list = if is_range(&one.item) { ": a list has no ranges in it" } else { "" };
-            let message = format!("expected {}; found {}{in_list}", T::EXPECTED, in_words(&one.item));
-            (Some(n), message, with_unit::<T>(&one.item))
-        };
-        return wrong.map(said).collect();
-    }
-    let value = Node { span: 0..0, item: item.clone() }.to_toml();
-    match Draw::<T>::parse(&value) {
-        Ok(_) => Vec::new(),
-        Err(message) => vec![(None, message, with_unit::<T>(item))],
-    }
-}
-
-fn is_range(item: &Item) -> bool {
-    matches!(item, Item::Plain(toml::Value::String(text)) if text.contains(".."))
-}
-
-/// A number without its unit.
-fn with_unit<T: Atom>(item: &Item) -> Option<String> {
-    let unit = match T::NAME {
-        "time" => "s",
-        "share" => "%",
-        "bandwidth" => "Mbit",
-        _ => return None,
-    };
-    let number = match item {
-        Item::Plain(toml::Value::String(text)) => text.trim().parse().ok()?,
-        Item::Plain(value) => whole(value)?,
-        _ => return None,
-    };
-    (number >= 0).then(|| format!("with its unit: \"{number}{unit}\""))
-}
-
 /// What stands for a value that is none.
 fn stand_in(wants: &Wants<'_>) -> Item {
     let text = |text: &str| Item::Plain(toml::Value::String(text.to_owned()));
@@ -439,23 +396,7 @@ fn content(span: &Range<usize>) -> Range<usize> {
 }
 
 fn last_key(at: &Path) -> &str {
-    let key = |step: &'_ Step| match step {
-        Step::Key(_) => true,
-        Step::Item(_) | Step::Any => false,
-    };
-    match at.steps().iter().rev().find(|s| key(s)) {
-        Some(Step::Key(word)) => word,
-        _ => "scenario",
-    }
-}
-
-fn in_words(item: &Item) -> String {
-    match item {
-        Item::Plain(value) => found(value),
-        Item::List(list) if list.is_empty() => "an empty list".to_owned(),
-        Item::List(_) => "a list".to_owned(),
-        Item::Table(_) => "a table".to_owned(),
-    }
+    at.steps().iter().rev().find_map(Step::key).unwrap_or("scenario")
 }
 
 fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
@@ -476,6 +417,7 @@ fn is_setting(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::draw::{Atom, Bandwidth, Setting, Share, Size, Span};
     use std::collections::BTreeSet;
 
     #[test]

@@ -1,4 +1,4 @@
-//! Reads scenario files. Everything that is wrong is told at once, each with file, line and column, in the order of the file.
+//! Reads scenario files. All errors are reported at once, each with file, line and column, in the order of the file.
 
 use super::notice::Notice;
 use super::source::Node;
@@ -12,6 +12,9 @@ pub const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// So many errors of a file are shown.
 const MAX_SHOWN: usize = 40;
+
+/// With so many slips of its grammar a file is asked nothing more.
+const ENOUGH: usize = 500;
 
 /// One error, or the heading of several.
 #[derive(Debug, thiserror::Error)]
@@ -111,10 +114,10 @@ fn read(text: &str, drawn: bool) -> Result<Scenario, Vec<Wrong>> {
     }
     let read = grammar::read(&mut root);
     wrong.extend(read.slips.into_iter().map(|s| Wrong { message: s.message, span: s.span, help: s.help }));
-    if let Some(scenario) = &read.scenario {
+    if let Some(scenario) = read.scenario.as_ref().filter(|_| wrong.len() <= ENOUGH) {
         let mut problems = check(scenario).err().unwrap_or_default();
         problems.extend(of_variants(scenario, &problems));
-        problems.retain(|p| !p.follows_from(&read.mended) && !(drawn && p.in_no_draw));
+        problems.retain(|p| !(p.follows_from(&read.mended) || drawn && p.in_no_draw));
         wrong.extend(problems.into_iter().map(|p| Wrong {
             span: p.place(text, &root),
             message: p.message,

@@ -76,8 +76,9 @@ pub fn variants(scenario: &Scenario) -> Result<Vec<Variant>, Vec<Notice>> {
         for (key, value, at) in &set {
             if let Err(problem) = apply(&mut one, key, value) {
                 sound = false;
-                let at = if problem.on_key { at.key() } else { at.clone() };
-                let problem = Notice { at, ..problem };
+                let Misplaced { of_key, message, help } = problem;
+                let notice = if of_key { Notice::of_key(message, at.key()) } else { Notice::new(message, at.clone()) };
+                let problem = Notice { help, ..notice };
                 if !problems.contains(&problem) {
                     problems.push(problem);
                 }
@@ -142,26 +143,28 @@ fn shape(scenario: &Scenario) -> Vec<Notice> {
 
 /// Which of a variant's settings a problem of it comes from: one whose key it names, or the last.
 fn blamed(problem: &Notice, set: &[(String, Draw<Setting>, Path)]) -> Path {
-    let last = problem.at.steps().iter().rev().find_map(|step| match step {
-        Step::Key(key) => Some(key.as_str()),
-        _ => None,
-    });
+    let last = problem.at.steps().iter().rev().find_map(Step::key);
     let named = set.iter().find(|(key, ..)| last.is_some_and(|last| key == last || key.ends_with(&format!(".{last}"))));
     named.or(set.last()).map_or_else(|| problem.at.clone(), |(.., at)| at.clone())
 }
 
-/// What is wrong with a key, wherever it stands.
-fn wrong(message: String) -> Notice {
-    Notice::of_key(message, Path::root())
+/// Why a setting cannot be put in its place: its key is wrong, or its value.
+struct Misplaced {
+    of_key: bool,
+    message: String,
+    help: Option<String>,
 }
 
-/// What is wrong with a value, wherever it stands.
-fn bad(message: String) -> Notice {
-    Notice::new(message, Path::root())
+fn wrong(message: String) -> Misplaced {
+    Misplaced { of_key: true, message, help: None }
+}
+
+fn bad(message: String) -> Misplaced {
+    Misplaced { of_key: false, message, help: None }
 }
 
 /// Puts one setting in its place.
-fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<(), Notice> {
+fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<(), Misplaced> {
     const PLACES: [&str; 9] =
         ["producer", "origin", "forward", "consumer", "broker", "topic", "cluster", "load", "member"];
     let (place, rest) = key.split_once('.').unwrap_or((key, ""));
@@ -222,14 +225,17 @@ fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<()
         _ => {
             let hint = suggest::nearest(place, PLACES.into_iter());
             let n = wrong(format!("`{key}`: a setting is named by where it belongs{hint}"));
-            return Err(n.help(format!("one of {}, then a dot and Kafka's key", PLACES.join(", "))));
+            return Err(Misplaced {
+                help: Some(format!("one of {}, then a dot and Kafka's key", PLACES.join(", "))),
+                ..n
+            });
         }
     }
     Ok(())
 }
 
 /// The one value of a place where nothing is drawn.
-fn one<'a>(key: &str, value: &'a Draw<Setting>) -> Result<&'a str, Notice> {
+fn one<'a>(key: &str, value: &'a Draw<Setting>) -> Result<&'a str, Misplaced> {
     match value {
         Draw::Fixed(v) => Ok(&v.0),
         _ => Err(bad(format!("`{key}` takes one value in a variant"))),
@@ -237,7 +243,7 @@ fn one<'a>(key: &str, value: &'a Draw<Setting>) -> Result<&'a str, Notice> {
 }
 
 /// A key of `[cluster]`, through the grammar of scenario files.
-fn cluster(scenario: &mut Scenario, key: &str, rest: &str, text: &str) -> Result<(), Notice> {
+fn cluster(scenario: &mut Scenario, key: &str, rest: &str, text: &str) -> Result<(), Misplaced> {
     let table = put_in(&scenario.cluster, "[cluster]", key, rest, text)?;
     scenario.cluster = table.try_into().map_err(|e: toml::de::Error| bad(format!("`{key}`: {}", e.message())))?;
     Ok(())
@@ -250,7 +256,7 @@ fn every<'a, T: serde::Serialize + serde::de::DeserializeOwned + 'a>(
     key: &str,
     rest: &str,
     text: &str,
-) -> Result<(), Notice> {
+) -> Result<(), Misplaced> {
     let mut any = false;
     for part in parts {
         let table = put_in(part, name, key, rest, text)?;
@@ -261,7 +267,13 @@ fn every<'a, T: serde::Serialize + serde::de::DeserializeOwned + 'a>(
 }
 
 /// What is TOML with one value replaced.
-fn put_in(what: &impl serde::Serialize, name: &str, key: &str, rest: &str, text: &str) -> Result<toml::Value, Notice> {
+fn put_in(
+    what: &impl serde::Serialize,
+    name: &str,
+    key: &str,
+    rest: &str,
+    text: &str,
+) -> Result<toml::Value, Misplaced> {
     let mut table = toml::Value::try_from(what).expect("a part of a scenario is TOML");
     let read = text.parse::<i64>().map(toml::Value::Integer).or_else(|_| text.parse().map(toml::Value::Boolean));
     let value = read.unwrap_or_else(|_| toml::Value::String(text.to_owned()));

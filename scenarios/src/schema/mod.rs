@@ -7,6 +7,7 @@
 mod bounds;
 mod check;
 mod draw;
+mod drawn;
 mod expect;
 mod fault;
 mod grammar;

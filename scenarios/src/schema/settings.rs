@@ -1,5 +1,5 @@
-//! Kafka's settings in a scenario: every value of every list, and every combination of them that a rule of Kafka's can tell
-//! from others, is read before anything runs.
+//! Kafka's settings in a scenario: every value of every list, and every combination of them that may break a rule of
+//! Kafka's, is read before anything runs.
 
 use super::notice::Notice;
 use super::source::{Path, at};
@@ -69,7 +69,7 @@ fn table(
         n.map_or(at.clone(), |n| keys[n].1.place(&at.to(key), chosen[n]))
     };
     let mut found: Vec<Notice> = Vec::new();
-    let mut told = |notice: Notice| {
+    let mut add = |notice: Notice| {
         if !found.contains(&notice) {
             found.push(notice);
         }
@@ -81,7 +81,7 @@ fn table(
             Ok(unused) => {
                 for w in unused {
                     if let Unheeded::Unknown { .. } = w.why {
-                        told(Notice::of_key(format!("{name}: {w}"), at.to(&w.key)));
+                        add(Notice::of_key(format!("{name}: {w}"), at.to(&w.key)));
                         continue;
                     }
                     let text = match w.why {
@@ -96,7 +96,7 @@ fn table(
             Err(errors) => {
                 for error in &errors {
                     let message = format!("{name}: {error}");
-                    told(match error {
+                    add(match error {
                         ConfigError::UnknownKey { key, .. } => Notice::of_key(message, at.to(key)),
                         _ => Notice::new(message, place(error.key(), &chosen)),
                     });

@@ -16,6 +16,16 @@ pub enum Step {
     Any,
 }
 
+impl Step {
+    /// The key, if it goes into a table.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Step::Key(key) => Some(key),
+            Step::Item(_) | Step::Any => None,
+        }
+    }
+}
+
 impl From<&str> for Step {
     fn from(key: &str) -> Step {
         Step::Key(key.to_owned())
@@ -87,6 +97,9 @@ macro_rules! at {
 }
 pub(super) use at;
 
+/// What TOML cannot read: why, and where.
+pub type Unread = (String, Option<Range<usize>>);
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -119,8 +132,8 @@ pub struct Entry {
 }
 
 impl Node {
-    /// Reads TOML. What cannot be read is left out, and told with its place.
-    pub fn read(text: &str) -> (Node, Vec<(String, Option<Range<usize>>)>) {
+    /// Reads TOML. What cannot be read is left out, and reported with its place.
+    pub fn read(text: &str) -> (Node, Vec<Unread>) {
         let (table, errors) = DeTable::parse_recoverable(text);
         let span = table.span();
         let node = Node { span, item: Item::Table(entries(table.get_ref())) };
