@@ -9,6 +9,7 @@ use crate::log::checkpoint::uuid_text;
 use crate::node::Outbox;
 use crate::trace::TraceEvent;
 use crate::units::{Duration, Instant, Now};
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::broker_registration_request::{Feature, Listener};
 use kafka_protocol::messages::{
     ApiKey, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerId, BrokerRegistrationRequest,
@@ -63,6 +64,8 @@ pub(crate) struct Lifecycle {
     immediately: bool,
     failures: u32,
     told_to_wait: bool,
+    /// The error that the last registration was refused with.
+    refusal: i16,
     next_at: Instant,
 }
 
@@ -81,6 +84,7 @@ impl Lifecycle {
             immediately: false,
             failures: 0,
             told_to_wait: false,
+            refusal: 0,
             next_at: Instant::MAX,
         }
     }
@@ -106,6 +110,11 @@ impl Lifecycle {
     pub fn found_clean_shutdown(&mut self, epoch: Option<BrokerEpoch>) {
         self.clean = epoch.is_some();
         self.previous_epoch = epoch.unwrap_or(BrokerEpoch(-1));
+    }
+
+    /// Why the controller does not register this broker, as far as it said.
+    pub fn refusal(&self) -> Option<ResponseError> {
+        ResponseError::try_from_code(self.refusal)
     }
 
     /// Whether the last end was clean, and all is there that was there then.
@@ -248,6 +257,7 @@ impl Lifecycle {
     /// The controller answered a registration.
     pub fn on_registration(&mut self, now: Instant, answer: &BrokerRegistrationResponse, out: &mut Outbox) {
         self.in_flight = false;
+        self.refusal = answer.error_code;
         if answer.error_code != 0 {
             return self.failed(now);
         }

@@ -358,7 +358,11 @@ impl Process {
             }
             Task::RegistrationTimeout => {
                 if self.lifecycle.epoch().is_none() {
-                    self.halt("the controller did not register this broker in time", out);
+                    let why = match self.lifecycle.refusal() {
+                        Some(error) => format!(": it answered {error:?}"),
+                        None => String::new(),
+                    };
+                    self.halt(&format!("the controller did not register this broker in time{why}"), out);
                 }
             }
             Task::ShutdownTimeout => self.stop(now, out),

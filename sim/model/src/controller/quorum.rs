@@ -346,7 +346,7 @@ impl Quorum {
                 // There are no snapshots here: what a metadata log does not begin with is lost.
                 if start > Offset(0) {
                     return Err(lost(
-                        self.needed,
+                        self.needed.max(start),
                         &format!("the log begins at offset {start}, its first segments are missing"),
                     ));
                 }

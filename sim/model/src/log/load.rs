@@ -367,8 +367,9 @@ impl Log {
             } else {
                 segment.note(header, pos, interval);
             }
-            let newer = epochs.latest().is_none_or(|e| header.leader_epoch > e);
-            if (verify || l.epochs_lost) && header.leader_epoch.0 >= 0 && newer {
+            // An earlier one, too: then what the file says of a later one is wrong.
+            let other = epochs.latest() != Some(header.leader_epoch);
+            if (verify || l.epochs_lost) && header.leader_epoch.0 >= 0 && other {
                 l.epochs_changed |= epochs.put(header.leader_epoch, header.base_offset);
             }
             let skipped = defects.on(Defect::LoadSkipsBatchAtSnapshot) && header.base_offset == l.producers_at;
