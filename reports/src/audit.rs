@@ -3,6 +3,7 @@
 use crate::record::{FaultRecord, Judged, Latency, Verdict};
 use crate::text::{self, count, number, time};
 use maud::{Markup, html};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,7 +12,7 @@ use std::fmt::Write;
 pub const SCHEMA: u32 = 1;
 
 /// An audit.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct AuditRecord {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -39,7 +40,7 @@ pub struct AuditRecord {
 }
 
 /// A hazard that the settings have.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct HazardRecord {
     /// Its name.
     pub name: String,
@@ -81,7 +82,7 @@ impl HazardRecord {
 }
 
 /// How often something happened.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct Cell {
     /// How often, over all seeds.
     pub count: u64,
@@ -92,7 +93,7 @@ pub struct Cell {
 }
 
 /// One class of fault. Times are virtual nanoseconds.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct ClassRecord {
     /// Its name.
     pub name: String,
@@ -156,7 +157,7 @@ pub struct ClassRecord {
 }
 
 /// One changed setting, under the same seeds.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct ChangeRecord {
     /// `producer acks = all`.
     pub setting: String,

@@ -97,7 +97,7 @@ fn recap(run: &RunRecord, folder: &str, paint: Paint) -> String {
         let seeds = count(l.seeds, "seed");
         let _ =
             writeln!(text, "    {}  in {seeds} of {} ({})", paint.with("31", &l.check), l.scenarios.join(", "), l.kind);
-        let _ = writeln!(text, "        {}", l.cause);
+        let _ = writeln!(text, "        {}", l.example);
         if let Some(kept) = &l.folder {
             let _ = writeln!(text, "        kept: {folder}/{kept}");
         }

@@ -66,7 +66,7 @@ fn recap(run: &RunRecord) -> Markup {
         div.scroll.hazards { table {
             thead { tr { th { "check" } th { "scenarios" } th { "found" } th { "seeds" } th { "kept" } } }
             tbody { @for l in &recap.lines { tr {
-                td { (l.check) } td { (l.scenarios.join(", ")) } td { (l.cause) " (" (l.kind) ")" } td { (l.seeds) }
+                td { (l.check) } td { (l.scenarios.join(", ")) } td { (l.example) " (" (l.kind) ")" } td { (l.seeds) }
                 td { @if let Some(folder) = &l.folder { a href={ (folder) "/index.html" } { (folder) } } }
             } } }
         } }

@@ -17,6 +17,7 @@ pub mod markdown;
 pub mod merge;
 pub mod recap;
 pub mod record;
+pub mod schemas;
 pub mod services;
 pub mod severity;
 pub mod text;

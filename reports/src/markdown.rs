@@ -38,7 +38,7 @@ pub fn summary(run: &RunRecord) -> String {
                 count(l.seeds, "seed"),
                 l.scenarios.join(", "),
                 l.kind,
-                l.cause
+                l.example
             );
         }
         md.push('\n');

@@ -100,7 +100,9 @@ pub fn add(all: &mut Vec<CauseRecord>, more: &[CauseRecord]) {
             Some(have) => {
                 have.times += c.times;
                 have.seeds += c.seeds;
-                have.first = have.first.min(c.first);
+                if c.first < have.first {
+                    (have.first, have.example) = (c.first, c.example.clone());
+                }
             }
             None => all.push(c.clone()),
         }
@@ -122,8 +124,8 @@ pub struct Line {
     pub check: String,
     /// What kind of violation it is, in words.
     pub kind: &'static str,
-    /// What was found, without partition and numbers.
-    pub cause: String,
+    /// What was found, as one of the seeds shows it; others differ in partitions and numbers.
+    pub example: String,
     /// Seeds that showed it.
     pub seeds: u64,
     /// Of these scenarios.
@@ -175,8 +177,9 @@ impl Recap {
                 scenarios: showing.iter().map(|s| s.name.clone()).collect(),
                 folder: folder.map(|f| f.folder.clone()),
                 replay: folder.map(|f| f.replay.clone()),
+                // An old record has no example.
+                example: if c.example.is_empty() { c.cause } else { c.example },
                 check: c.check,
-                cause: c.cause,
                 seeds: c.seeds,
             }
         };
@@ -246,7 +249,8 @@ mod tests {
     fn a_recap_tells_each_cause_once_and_the_loss_first() {
         let of = |check: &str, seeds: u64, first: u64| CauseRecord {
             check: check.to_owned(),
-            cause: format!("{check} happened"),
+            cause: format!("{check} happened at #"),
+            example: format!("{check} happened at {first}"),
             times: seeds,
             seeds,
             first,
@@ -275,6 +279,11 @@ mod tests {
             recap.lines.iter().map(|l| (l.check.as_str(), l.seeds, l.folder.as_deref())).collect();
         assert_eq!(told, [("lost-write", 1, Some("F2")), ("high-watermark", 3, Some("F1"))]);
         assert_eq!(recap.lines[1].scenarios, ["a", "b"]);
+        // One that was found, and not what all have in common.
+        assert_eq!(recap.lines[0].example, "lost-write happened at 2");
+        let mut causes = vec![of("duplicate", 1, 5)];
+        add(&mut causes, &[of("duplicate", 2, 3), of("duplicate", 1, 9)]);
+        assert_eq!((causes[0].seeds, causes[0].first, causes[0].example.as_str()), (4, 3, "duplicate happened at 3"));
         assert!(Recap::of(&RunRecord::default()).is_none());
     }
 }

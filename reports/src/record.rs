@@ -1,6 +1,7 @@
 //! The run record, `run.json`: what was run, what was found, what was measured. Versioned plain data.
 
 pub use crate::verdict::Verdict;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 pub const SCHEMA: u32 = 2;
 
 /// One run of a suite.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct RunRecord {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -60,7 +61,7 @@ pub struct RunRecord {
 }
 
 /// One scenario over its seeds.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct ScenarioRecord {
     /// Its name.
     pub name: String,
@@ -140,7 +141,7 @@ pub struct ScenarioRecord {
 }
 
 /// A load, and where the cost model says that capacity ends. Records per second.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct Offered {
     /// Offered by all producers together.
     pub per_second: u64,
@@ -151,7 +152,7 @@ pub struct Offered {
 }
 
 /// Consumer groups over all seeds. Times are nanoseconds of virtual time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct GroupFigures {
     /// Rebalances that came to an end.
     pub rebalances: u64,
@@ -170,7 +171,7 @@ pub struct GroupFigures {
 }
 
 /// Records on their way through services, over all seeds. Nanoseconds of virtual time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct ServiceFigures {
     /// Records that origins sent and that are in the cluster.
     pub records: u64,
@@ -201,7 +202,7 @@ pub struct ServiceFigures {
 }
 
 /// A few figures of many exact values.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct Spread {
     /// How many.
     pub count: u64,
@@ -231,7 +232,7 @@ impl Spread {
 
 /// When producers were answered, over all seeds. An outage is half a second or more in which something waited and
 /// nothing was acknowledged; nanoseconds of virtual time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct Availability {
     /// How many outages.
     pub outages: u64,
@@ -247,7 +248,7 @@ pub struct Availability {
 }
 
 /// In how many seeds something was seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct Seen {
     /// Seeds that showed it.
     pub seeds: u64,
@@ -256,7 +257,7 @@ pub struct Seen {
 }
 
 /// What the load's clients gave the judge, the harness's own clients left out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct Judged {
     /// Whether any producer asks for acknowledgements at all: with acks=0 there is nothing to be acknowledged.
     pub asks: bool,
@@ -282,12 +283,15 @@ impl Judged {
 }
 
 /// Violations of one check for one cause.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct CauseRecord {
     /// The check.
     pub check: String,
-    /// What was found, without the partition and without numbers.
+    /// What was found, without the partition and without numbers: by this it is grouped.
     pub cause: String,
+    /// The same as it was found first.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub example: String,
     /// How often.
     pub times: u64,
     /// In how many seeds.
@@ -297,7 +301,7 @@ pub struct CauseRecord {
 }
 
 /// One seed.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct SeedRecord {
     /// The derived seed, in hexadecimal.
     pub seed: String,
@@ -313,7 +317,7 @@ pub struct SeedRecord {
 }
 
 /// What became of one `[[fault]]` of a scenario: in one seed, or over all of them.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct FaultRecord {
     /// The fault in words, without the numbers that are drawn.
     pub fault: String,
@@ -356,7 +360,7 @@ impl FaultRecord {
 }
 
 /// Findings of one check over all seeds.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct FindingCount {
     /// Not permitted.
     pub violations: u64,
@@ -367,7 +371,7 @@ pub struct FindingCount {
 }
 
 /// What clients did, counted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct Operations {
     /// Sends handed over.
     pub sends: u64,
@@ -389,7 +393,7 @@ pub struct Operations {
 }
 
 /// A latency distribution's figures, nanoseconds, three significant digits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct Latency {
     /// How many.
     pub count: u64,
@@ -406,7 +410,7 @@ pub struct Latency {
 }
 
 /// One failure.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct FailureRecord {
     /// Its short id, derived from its content.
     pub id: String,

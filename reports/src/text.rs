@@ -56,15 +56,22 @@ pub fn table(head: &str, columns: &[&str], rows: &[(String, impl AsRef<[String]>
 
 /// A table in Markdown: the first `names` columns to the left, figures to the right.
 pub fn markdown(head: &[&str], names: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut md = format!("| {} |\n|", head.join(" | "));
+    let heads: Vec<String> = head.iter().map(|text| cell(text)).collect();
+    let mut md = format!("| {} |\n|", heads.join(" | "));
     for column in 0..head.len() {
         md.push_str(if column < names { "---|" } else { "--:|" });
     }
     md.push('\n');
     for row in rows {
-        let _ = writeln!(md, "| {} |", row.join(" | "));
+        let cells: Vec<String> = row.iter().map(|text| cell(text)).collect();
+        let _ = writeln!(md, "| {} |", cells.join(" | "));
     }
     md
+}
+
+/// A text as a cell of a table in Markdown: one line, and no bar that would end it.
+pub fn cell(text: &str) -> String {
+    text.replace('|', "\\|").split(['\n', '\r']).collect::<Vec<_>>().join(" ")
 }
 
 /// The same, of a table for a terminal.
@@ -81,6 +88,8 @@ mod tests {
     fn a_markdown_table_aligns_figures() {
         let rows = [vec!["a".to_owned(), "1".to_owned()]];
         assert_eq!(markdown(&["name", "n"], 1, rows), "| name | n |\n|---|--:|\n| a | 1 |\n");
+        let rows = [vec!["hold a|b\nto c".to_owned(), "1".to_owned()]];
+        assert!(markdown(&["name", "n"], 1, rows).ends_with("| hold a\\|b to c | 1 |\n"));
     }
 
     #[test]

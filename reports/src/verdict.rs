@@ -4,10 +4,12 @@
 use crate::record::{FaultRecord, FindingCount, RunRecord, ScenarioRecord};
 use crate::severity::severity;
 use crate::text::{count, number};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a scenario ended.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It held, its faults took effect, and everything that must be seen was seen.
@@ -150,49 +152,53 @@ const PHRASES: &[(&[&str], &str, &str)] = &[
 
 /// What a scenario found without being violated, the worst first.
 pub fn permitted(s: &ScenarioRecord) -> Vec<Permitted> {
-    let mut found: Vec<(u8, Permitted)> = Vec::new();
-    let mut take = |checks: &[&str], one: &str, many: &str| {
-        let counts: Vec<(&str, &FindingCount)> =
-            checks.iter().filter_map(|c| Some((*c, s.findings.get(*c)?))).collect();
-        let mut causes: Vec<String> = Vec::new();
-        let mut n = 0;
-        for (check, found) in counts {
-            let forbidden = s.strict || s.forbid.iter().any(|c| c == check);
-            let named = s.expected.iter().chain(&s.permits).any(|c| c == check);
-            // What is forbidden here is told as the violation that it is.
-            if !forbidden || named {
-                n += found.permitted.values().sum::<u64>();
-                causes.extend(found.permitted.keys().cloned());
-            }
-            if found.violations > 0 && named {
-                n += found.violations;
-                let hazard = s.expected.iter().any(|c| c == check);
-                causes
-                    .push(if hazard { "the hazard of this scenario" } else { "tolerated by the scenario" }.to_owned());
-            }
+    let excused = |check: &str, found: &FindingCount| {
+        let forbidden = s.strict || s.forbid.iter().any(|c| c == check);
+        let named = s.expected.iter().chain(&s.permits).any(|c| c == check);
+        let mut tolerated = BTreeMap::new();
+        // What is forbidden here is told as the violation that it is.
+        if !forbidden || named {
+            tolerated.clone_from(&found.permitted);
         }
-        causes.sort();
-        causes.dedup();
+        if found.violations > 0 && named {
+            let hazard = s.expected.iter().any(|c| c == check);
+            let cause = if hazard { "the hazard of this scenario" } else { "tolerated by the scenario" };
+            tolerated.insert(cause.to_owned(), found.violations);
+        }
+        tolerated
+    };
+    let found = s.findings.iter().map(|(check, found)| (check.clone(), excused(check, found))).collect();
+    phrases(&found, s.operations.silently_lost)
+}
+
+/// Permitted findings, how many by check and cause, in the words of a row, the worst first. What was sent with acks=0 and
+/// never seen again is a count beside them.
+pub fn phrases(found: &BTreeMap<String, BTreeMap<String, u64>>, silently_lost: u64) -> Vec<Permitted> {
+    let mut all: Vec<(u8, Permitted)> = Vec::new();
+    let mut take = |checks: &[&str], one: &str, many: &str| {
+        let of_them = || checks.iter().filter_map(|c| found.get(*c)).flatten();
+        let causes: BTreeSet<&String> = of_them().map(|(cause, _)| cause).collect();
+        let n = of_them().map(|(_, n)| n).sum();
         if n > 0 {
             let severity = checks.iter().map(|c| severity(c).0).min().unwrap_or(u8::MAX);
             let loss = checks.contains(&"lost-write");
-            found.push((severity, Permitted { what: of_number(n, one, many), causes, loss }));
+            let causes = causes.into_iter().cloned().collect();
+            all.push((severity, Permitted { what: of_number(n, one, many), causes, loss }));
         }
     };
     for (checks, one, many) in PHRASES {
         take(checks, one, many);
     }
-    for check in s.findings.keys().filter(|c| !PHRASES.iter().any(|p| p.0.contains(&c.as_str()))) {
+    for check in found.keys().filter(|c| !PHRASES.iter().any(|p| p.0.contains(&c.as_str()))) {
         take(&[check], &format!("finding of {check}"), &format!("findings of {check}"));
     }
-    let silently = s.operations.silently_lost;
-    if silently > 0 {
-        let what = of_number(silently, "record sent and never seen again", "records sent and never seen again");
-        found.push((0, Permitted { what, causes: vec!["acks=0".to_owned()], loss: true }));
+    if silently_lost > 0 {
+        let what = of_number(silently_lost, "record sent and never seen again", "records sent and never seen again");
+        all.push((0, Permitted { what, causes: vec!["acks=0".to_owned()], loss: true }));
     }
     // Stable: what is equally bad stays in the order of the table.
-    found.sort_by_key(|(severity, _)| *severity);
-    found.into_iter().map(|(_, p)| p).collect()
+    all.sort_by_key(|(severity, _)| *severity);
+    all.into_iter().map(|(_, p)| p).collect()
 }
 
 fn of_number(n: u64, one: &str, many: &str) -> String {

@@ -180,13 +180,19 @@ impl Aggregate {
 
 /// A seed's violations by check and cause.
 fn causes(scenario: &Scenario, outcome: &SeedOutcome, index: u64) -> Vec<CauseRecord> {
-    let mut causes: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let mut causes: BTreeMap<(String, String), (u64, String)> = BTreeMap::new();
     // Of what is found over and over only the first has words.
     for found in outcome.violations(scenario).filter(|f| !f.detail.is_empty()).map(Found::as_violation) {
         let cause = recap::cause(&found.detail, found.partition.as_deref());
-        *causes.entry((found.check.clone(), cause)).or_default() += 1;
+        // The first of them is the example. Where it was found belongs to it.
+        let example = || match &found.partition {
+            Some(p) if !found.detail.contains(p.as_str()) => format!("{p}: {}", found.detail),
+            _ => found.detail.clone(),
+        };
+        causes.entry((found.check.clone(), cause)).or_insert_with(|| (0, example())).0 += 1;
     }
-    let one = |((check, cause), times)| CauseRecord { check, cause, times, seeds: 1, first: index + 1 };
+    let one =
+        |((check, cause), (times, example))| CauseRecord { check, cause, example, times, seeds: 1, first: index + 1 };
     causes.into_iter().map(one).collect()
 }
 

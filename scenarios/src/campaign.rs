@@ -11,8 +11,9 @@
 use crate::aggregate::Aggregate;
 use crate::artefacts;
 use crate::interrupt::Interrupt;
+use crate::pool;
 use crate::recheck;
-use crate::run::{Options, SeedOutcome, WorldKind, run_seed};
+use crate::run::{Options, WorldKind, run_seed};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use klamm_model::defects::Defects;
@@ -21,12 +22,12 @@ use klamm_reports::folder::{read_run, write_run};
 use klamm_reports::merge::{self, Part};
 use klamm_reports::recap::Folders;
 use klamm_reports::record::{RunRecord, SCHEMA, ScenarioRecord};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{debug, trace};
 
@@ -173,19 +174,11 @@ fn build() -> String {
 
 #[derive(Clone, Copy)]
 struct Job {
-    /// Its place in the order of work.
-    place: usize,
     scenario: usize,
     index: u64,
     seed: Seed,
     /// The scenario's first seed, which is drawn over time.
     first: bool,
-}
-
-struct Result {
-    job: Job,
-    outcome: SeedOutcome,
-    wall: Duration,
 }
 
 fn jobs(plan: &Plan) -> Vec<Job> {
@@ -196,7 +189,7 @@ fn jobs(plan: &Plan) -> Vec<Job> {
     let job = |scenario: usize, index: u64| {
         let name = plan.paired.as_ref().map_or(&plan.scenarios[scenario].name, |p| &p.name);
         let seed = plan.only.unwrap_or_else(|| plan.master.derive(name, index));
-        Job { place: 0, scenario, index, seed, first: index == plan.shard.0 - 1 }
+        Job { scenario, index, seed, first: index == plan.shard.0 - 1 }
     };
     let mine = |index: u64| index % plan.shard.1 == plan.shard.0 - 1;
     if plan.time.is_some() {
@@ -208,7 +201,6 @@ fn jobs(plan: &Plan) -> Vec<Job> {
             jobs.extend((0..rounds).filter(|i| mine(*i)).map(|index| job(s, index)));
         }
     }
-    jobs.iter_mut().enumerate().for_each(|(place, job)| job.place = place);
     jobs
 }
 
@@ -251,35 +243,6 @@ fn before(plan: &Plan, folder: &Path, record: &RunRecord) -> miette::Result<Befo
     Ok(Before { part, done })
 }
 
-/// What workers share.
-struct Work<'a> {
-    plan: &'a Plan,
-    jobs: &'a [Job],
-    options: &'a Options,
-    interrupt: &'a Interrupt,
-    next: AtomicUsize,
-    started: Instant,
-}
-
-impl Work<'_> {
-    /// Takes up seeds until there are none, time is over, or the run is to end.
-    fn take_up(&self, send: &mpsc::SyncSender<Result>) {
-        loop {
-            let over = self.plan.time.is_some_and(|t| self.started.elapsed() >= t);
-            if self.interrupt.stops() || over {
-                return;
-            }
-            let Some(&job) = self.jobs.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return };
-            let begun = Instant::now();
-            let options = Options { timeline: job.first, ..self.options.clone() };
-            let outcome = run_seed(&self.plan.scenarios[job.scenario], job.seed.0, &options);
-            if outcome.given_up || send.send(Result { job, outcome, wall: begun.elapsed() }).is_err() {
-                return;
-            }
-        }
-    }
-}
-
 /// Runs a campaign. Once `interrupt` says so no seed is taken up; seeds in flight end, or are given up.
 ///
 /// # Errors
@@ -303,7 +266,6 @@ pub fn run(plan: &Plan, interrupt: &Arc<Interrupt>, progress: &mut dyn Progress)
     let total = all.len() as u64;
     if let Some(before) = &before {
         all.retain(|job| !before.done[job.scenario].contains(&job.index));
-        all.iter_mut().enumerate().for_each(|(place, job)| job.place = place);
     }
     let mut aggregates = aggregates(&all);
     let so_far = |s: usize, aggregate: &Aggregate| match &before {
@@ -325,7 +287,7 @@ pub fn run(plan: &Plan, interrupt: &Arc<Interrupt>, progress: &mut dyn Progress)
     };
     let mut folders: Vec<Folders> = vec![Folders::default(); plan.scenarios.len()];
     let mut open: Vec<u64> = (0..plan.scenarios.len()).map(|s| of(&all, s)).collect();
-    let (mut failures, mut virtual_ns, mut taken) = (0, 0, 0);
+    let (mut failures, mut virtual_ns) = (0, 0);
     let mut done = total - all.len() as u64;
     if let Some(b) = &before {
         for (s, scenario) in b.part.record.scenarios.iter().enumerate() {
@@ -338,60 +300,54 @@ pub fn run(plan: &Plan, interrupt: &Arc<Interrupt>, progress: &mut dyn Progress)
         }
     }
     let mut digests = Vec::new();
-    let work = Work { plan, jobs: &all, options: &options, interrupt, next: AtomicUsize::new(0), started };
-    std::thread::scope(|scope| -> miette::Result<()> {
-        let (send, receive) = mpsc::sync_channel::<Result>(plan.jobs * 4);
-        for _ in 0..plan.jobs {
-            let (send, work) = (send.clone(), &work);
-            scope.spawn(move || work.take_up(&send));
-        }
-        drop(send);
-        // Taken into account in the order of work, whatever thread was faster: which failures get a folder is part of
-        // the result.
-        let mut early: BTreeMap<usize, Result> = BTreeMap::new();
-        let in_order = receive.into_iter().flat_map(|result| {
-            early.insert(result.job.place, result);
-            let mut ready = Vec::new();
-            while let Some(next) = early.remove(&(taken + ready.len())) {
-                ready.push(next);
-            }
-            taken += ready.len();
-            ready
-        });
-        for Result { job, mut outcome, wall } in in_order {
-            let scenario = &plan.scenarios[job.scenario];
-            trace!(scenario = scenario.name, seed = %job.seed, events = outcome.events, wall = ?wall, "seed done");
-            let aggregate = &mut aggregates[job.scenario];
-            if let Some(first) = outcome.violations(scenario).next() {
-                failures += 1;
-                let checks = outcome.violated(scenario);
-                let every = || checks.iter().map(String::as_str);
-                if folders[job.scenario].keeps(&first.check, every()) {
-                    progress.failing(&scenario.name, job.seed, &first.check);
-                    let made = artefacts::failure(&folder, scenario, job.index, &outcome, &options)?;
-                    let Some(failure) = made else {
+    let work = |n: usize| {
+        let over = plan.time.is_some_and(|t| started.elapsed() >= t);
+        let job = *all.get(n).filter(|_| !over && !interrupt.stops())?;
+        let begun = Instant::now();
+        let options = Options { timeline: job.first, ..options.clone() };
+        let outcome = run_seed(&plan.scenarios[job.scenario], job.seed.0, &options);
+        (!outcome.given_up).then(|| (job, outcome, begun.elapsed()))
+    };
+    // Taken into account in the order of work: which failures get a folder is part of the result.
+    let ended = pool::ordered(plan.jobs, work, |_, (job, mut outcome, wall)| {
+        let scenario = &plan.scenarios[job.scenario];
+        trace!(scenario = scenario.name, seed = %job.seed, events = outcome.events, wall = ?wall, "seed done");
+        let aggregate = &mut aggregates[job.scenario];
+        if let Some(first) = outcome.violations(scenario).next() {
+            failures += 1;
+            let checks = outcome.violated(scenario);
+            let every = || checks.iter().map(String::as_str);
+            if folders[job.scenario].keeps(&first.check, every()) {
+                progress.failing(&scenario.name, job.seed, &first.check);
+                let failure = match artefacts::failure(&folder, scenario, job.index, &outcome, &options) {
+                    Ok(Some(failure)) => failure,
+                    Ok(None) => {
                         progress.given_up(&scenario.name, job.seed, &first.check);
-                        break;
-                    };
-                    folders[job.scenario].kept(&first.check, every());
-                    aggregate.fail(failure);
-                }
-                if plan.fail_fast {
-                    interrupt.stop();
-                }
+                        return ControlFlow::Break(Ok(()));
+                    }
+                    Err(error) => return ControlFlow::Break(Err(error)),
+                };
+                folders[job.scenario].kept(&first.check, every());
+                aggregate.fail(failure);
             }
-            aggregate.add(scenario, job.index, &mut outcome, wall.as_nanos() as u64);
-            digests.push((job.scenario, job.seed, outcome.digest));
-            done += 1;
-            virtual_ns += outcome.virtual_ns;
-            progress.seed(done, total, failures, virtual_ns);
-            open[job.scenario] -= 1;
-            if open[job.scenario] == 0 {
-                progress.scenario(&so_far(job.scenario, aggregate).0);
+            if plan.fail_fast {
+                interrupt.stop();
             }
         }
-        Ok(())
-    })?;
+        aggregate.add(scenario, job.index, &mut outcome, wall.as_nanos() as u64);
+        digests.push((job.scenario, job.seed, outcome.digest));
+        done += 1;
+        virtual_ns += outcome.virtual_ns;
+        progress.seed(done, total, failures, virtual_ns);
+        open[job.scenario] -= 1;
+        if open[job.scenario] == 0 {
+            progress.scenario(&so_far(job.scenario, aggregate).0);
+        }
+        ControlFlow::Continue(())
+    });
+    if let ControlFlow::Break(result) = ended {
+        result?;
+    }
     debug!(done, failures, "every seed done");
     if let Some(b) = &before {
         for (s, scenario) in b.part.record.scenarios.iter().enumerate() {

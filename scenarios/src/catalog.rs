@@ -24,7 +24,7 @@ mod embedded {
 /// Every scenario of the embedded catalogue: (place, scenario).
 pub fn embedded() -> impl Iterator<Item = (&'static str, Scenario)> {
     embedded::FILES.iter().map(|(place, text)| {
-        let scenario = schema::parse(&format!("{place}.toml"), text);
+        let scenario = schema::checked(place, text);
         (*place, scenario.unwrap_or_else(|e| panic!("the catalogue is checked by tests: {e:?}")))
     })
 }

@@ -5,15 +5,14 @@
 //! that is named, but only the named ones end a hunt. A crash is not a catch. Seeds are taken into account in order,
 //! whatever thread was faster, so a hunt's result is a function of suite, defect and master seed.
 
+use crate::pool;
 use crate::run::{Found, Options, run_seed};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use crate::shrink;
 use klamm_model::defects::{Defect, Defects};
 use klamm_workloads::oracles;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 /// What to hunt, and how far.
@@ -139,32 +138,11 @@ pub fn hunt(hunt: &Hunt, scenarios: &[Scenario]) -> Hunted {
     let started = Instant::now();
     let options = options(hunt.defect);
     let mut hunted = Hunted::new(hunt.defect.caught_by().split(", ").collect(), hunt.witnesses);
-    let (next, over) = (AtomicU64::new(0), AtomicBool::new(false));
-    std::thread::scope(|scope| {
-        let (send, receive) = mpsc::sync_channel::<(u64, Vec<Sighting>)>(hunt.jobs.max(1) * 4);
-        for _ in 0..hunt.jobs.max(1) {
-            let (send, next, over, options) = (send.clone(), &next, &over, &options);
-            scope.spawn(move || {
-                while !over.load(Ordering::Relaxed) {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= hunt.limit || send.send((n, look(hunt, scenarios, n, options, started))).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        drop(send);
-        let mut early = BTreeMap::new();
-        for (n, seen) in receive {
-            early.insert(n, seen);
-            while let Some(seen) = early.remove(&hunted.seeds)
-                && !over.load(Ordering::Relaxed)
-            {
-                hunted.seeds += 1;
-                hunted.take(&seen);
-                over.store(hunted.is_done(), Ordering::Relaxed);
-            }
-        }
+    let work = |n: usize| ((n as u64) < hunt.limit).then(|| look(hunt, scenarios, n as u64, &options, started));
+    let _ = pool::ordered(hunt.jobs, work, |_, seen| {
+        hunted.seeds += 1;
+        hunted.take(&seen);
+        if hunted.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     hunted.seconds = started.elapsed().as_secs_f64();
     hunted

@@ -101,7 +101,7 @@ pub fn work() -> miette::Result<()> {
     for line in std::io::stdin().lines() {
         let line = line.map_err(|e| miette::miette!("{e}"))?;
         let task: Task = serde_json::from_str(&line).map_err(|e| miette::miette!("not a task: {e}"))?;
-        let scenario = schema::parse("the scenario to recheck", &task.scenario)?;
+        let scenario = schema::checked("the scenario to recheck", &task.scenario)?;
         let mut defects = Defects::NONE;
         for id in &task.defects {
             defects = defects.with(id.parse::<Defect>().map_err(|e| miette::miette!("{e}"))?);

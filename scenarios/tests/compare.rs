@@ -2,68 +2,28 @@
 
 mod common;
 
-use common::Place;
+use common::{Place, list, lossy, record};
 use std::fs;
 
-/// Records of a leader that nobody has fetched, and then the leader dies.
-const BASE: &str = r#"
-name = "durability"
-summary = "The leader dies with records that only it has."
-duration = "6s"
-converge-within = "30s"
-
-[broker]
-"min.insync.replicas" = 2
-"broker.session.timeout.ms" = 1500
-"broker.heartbeat.interval.ms" = 300
-
-[[topic]]
-name = "orders"
-
-[[clients]]
-kind = "producer"
-load = { rate = 60 }
-config = { "delivery.timeout.ms" = 8000, "request.timeout.ms" = 1500, "enable.idempotence" = false }
-
-[[fault]]
-kind = "hold"
-api = "Fetch"
-responses = true
-between = ["leader(orders-0)", "brokers"]
-at = "1s..2s"
-for = "800ms"
-
-[[fault]]
-kind = "kill"
-who = "leader(orders-0)"
-at = "2s..2500ms"
-for = "2s"
-
-[matrix]
-"producer.acks" = ["0", "1", "all"]
-"#;
+/// Who loses records when a leader dies with what only it has.
+fn base() -> String {
+    format!("{}\n[matrix]\n\"producer.acks\" = [\"0\", \"1\", \"all\"]\n", lossy())
+}
 
 fn figures(run: &std::path::Path) -> serde_json::Value {
-    let record: serde_json::Value = serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap();
-    let scenarios = record["scenarios"].as_array().unwrap();
     let pick = |s: &serde_json::Value| {
         let names = ["name", "operations", "response", "service", "availability", "seeds", "findings"];
         names.map(|n| s[n].clone()).into_iter().collect::<serde_json::Value>()
     };
-    scenarios.iter().map(pick).collect()
+    list(&record(run)["scenarios"]).iter().map(pick).collect()
 }
 
 #[test]
 fn variants_are_paired_and_what_they_lose_is_told() {
     let place = Place::new();
-    place.put("durability.toml", BASE);
-    let compare = |out: &str| {
-        let said = place.klamm(&["compare", "durability.toml", "--seeds", "6", "--out", out]);
-        assert_eq!(said.code, 0, "{said:?}");
-        said
-    };
-    let said = compare("one");
-    let run = place.run_folder("one");
+    place.put("durability.toml", base());
+    let compare = |out: &str| place.compared("durability.toml", 6, out);
+    let (run, said) = compare("one");
     for label in ["acks=0", "acks=1", "acks=all"] {
         assert!(said.out.contains(label), "{}", said.out);
         assert!(fs::read_to_string(run.join("summary.md")).unwrap().contains(label));
@@ -72,26 +32,24 @@ fn variants_are_paired_and_what_they_lose_is_told() {
     {
         assert!(run.join("charts").join(chart).is_file(), "{chart}");
     }
-    let record: serde_json::Value = serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap();
+    let record = record(&run);
     let [none, one, all] = [0, 1, 2].map(|i| record["scenarios"][i].clone());
     assert!(none["operations"]["silently_lost"].as_u64().unwrap() > 0);
     assert!(one["operations"]["lost"].as_u64().unwrap() > 0);
     assert_eq!(all["operations"]["lost"], 0);
-    let seeds =
-        |s: &serde_json::Value| s["seeds"].as_array().unwrap().iter().map(|x| x["seed"].clone()).collect::<Vec<_>>();
+    let seeds = |s: &serde_json::Value| list(&s["seeds"]).iter().map(|x| x["seed"].clone()).collect::<Vec<_>>();
     assert_eq!(seeds(&one), seeds(&all), "the same seeds");
     assert_eq!(one["operations"]["sends"], all["operations"]["sends"], "the same load");
-    compare("two");
-    assert_eq!(figures(&run), figures(&place.run_folder("two")), "the same figures again");
+    assert_eq!(figures(&run), figures(&compare("two").0), "the same figures again");
 }
 
 #[test]
 fn what_cannot_be_compared_is_refused() {
     let place = Place::new();
-    place.put("plain.toml", BASE.split("[matrix]").next().unwrap());
+    place.put("plain.toml", lossy());
     place.klamm(&["compare", "plain.toml"]).refused(&["nothing to compare", "[matrix]"]);
     place.klamm(&["compare", "smoke"]).refused(&["name one scenario"]);
-    place.put("slip.toml", BASE.replace("producer.acks", "producer.ackz"));
+    place.put("slip.toml", base().replace("producer.acks", "producer.ackz"));
     place.klamm(&["compare", "slip.toml"]).refused(&["ackz", "did you mean `acks`"]);
     assert!(!place.path().join("target").exists(), "nothing is left behind");
 }
@@ -116,10 +74,6 @@ load = { rate = 40, value = "200B" }
 config = { "delivery.timeout.ms" = 30000, "request.timeout.ms" = 10000, "enable.idempotence" = false }
 "#;
 
-fn record(run: &std::path::Path) -> serde_json::Value {
-    serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap()
-}
-
 #[test]
 fn a_slower_fsync_moves_those_who_wait_for_it_and_nobody_else() {
     let place = Place::new();
@@ -136,11 +90,7 @@ set = { "producer.acks" = "1" }
 "cluster.disk.fsync" = ["4ms", "8ms"]
 "#;
     place.put("quiet.toml", format!("{QUIET}{more}"));
-    let compare = |out: &str| {
-        let said = place.klamm(&["compare", "quiet.toml", "--seeds", "6", "--recheck", "0", "--out", out]);
-        assert_eq!(said.code, 0, "{said:?}");
-        place.run_folder(out)
-    };
+    let compare = |out: &str| place.compared("quiet.toml", 6, out).0;
     let run = compare("one");
     let r = record(&run);
     let at = |i: usize, which: &str| r["scenarios"][i]["response"][which].as_u64().unwrap();
@@ -157,11 +107,9 @@ set = { "producer.acks" = "1" }
 #[test]
 fn what_crashes_lose_hangs_on_the_settings() {
     let place = Place::new();
-    let said = place.klamm(&["compare", "acks", "--seeds", "20", "--recheck", "0", "--out", "out"]);
-    assert_eq!(said.code, 0, "{said:?}");
-    let r = record(&place.run_folder("out"));
+    let r = record(&place.compared("acks", 20, "out").0);
     let lost = |name: &str| {
-        let i = r["variants"].as_array().unwrap().iter().position(|v| v == name).unwrap();
+        let i = list(&r["variants"]).iter().position(|v| v == name).unwrap();
         let o = &r["scenarios"][i]["operations"];
         o["lost"].as_u64().unwrap() + o["silently_lost"].as_u64().unwrap()
     };
@@ -184,9 +132,7 @@ fn the_knee_is_where_the_cost_model_says_that_capacity_ends() {
             .replace("duration = \"6s\"", "duration = \"12s\"")
             .replace("200B", "1KiB");
         place.put("load.toml", format!("{text}\n[matrix]\n\"load.rate\" = {rates}\n"));
-        let said = place.klamm(&["compare", "load.toml", "--seeds", "2", "--recheck", "0", "--out", bandwidth]);
-        assert_eq!(said.code, 0, "{said:?}");
-        let run = place.run_folder(bandwidth);
+        let (run, _) = place.compared("load.toml", 2, bandwidth);
         let r =
             klamm_reports::record::RunRecord::from_json(&fs::read_to_string(run.join("run.json")).unwrap()).unwrap();
         let knees = klamm_reports::compare::knees(&r);
@@ -210,14 +156,12 @@ fn the_knee_is_where_the_cost_model_says_that_capacity_ends() {
 fn every_shipped_comparison_shows_what_it_is_for() {
     let place = Place::new();
     let compare = |name: &str| {
-        let said = place.klamm(&["compare", name, "--seeds", "6", "--recheck", "0", "--out", name]);
-        assert_eq!(said.code, 0, "{said:?}");
-        let run = place.run_folder(name);
+        let (run, _) = place.compared(name, 6, name);
         assert!(run.join("index.html").is_file() && run.join("charts/compare-timeline.svg").is_file(), "{name}");
         record(&run)
     };
     let each = |r: &serde_json::Value, pick: &dyn Fn(&serde_json::Value) -> u64| -> Vec<u64> {
-        r["scenarios"].as_array().unwrap().iter().map(pick).collect()
+        list(&r["scenarios"]).iter().map(pick).collect()
     };
     let p50 = |s: &serde_json::Value| s["response"]["p50"].as_u64().unwrap();
     let lost = |s: &serde_json::Value| s["operations"]["lost"].as_u64().unwrap();

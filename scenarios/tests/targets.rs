@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Place, TINY};
+use common::{DEFECT, Place, TINY, failures};
 use std::path::Path;
 
 fn case(name: &str) -> String {
@@ -16,7 +16,7 @@ fn inert_leader() {
     let place = Place::new();
     place.put("inert-leader.toml", case("inert-leader.toml"));
     let said = place.klamm(&["run", "inert-leader.toml", "--seeds", "5", "--out", "out"]);
-    said.refused(&["inert-leader.toml:15:8", "there is no topic `order`", "did you mean `orders`"]);
+    said.refused(&["inert-leader.toml:15:15", "there is no topic `order`", "did you mean `orders`"]);
     assert!(!place.path().join("out").exists());
 }
 
@@ -29,8 +29,46 @@ fn serve_faults_times_bomb() {
     // The same in a scenario, whatever the numbers between which it is drawn.
     for times in ["1000000000", "\"0..1001\"", "[1, 4000000000]"] {
         place.put("tiny.toml", TINY.replace("times = 4", &format!("times = {times}")));
-        place.klamm(&["run", "tiny.toml", "--out", "out"]).refused(&["tiny.toml:22:1", "`times` must be at most 1000"]);
+        place.klamm(&["run", "tiny.toml", "--out", "out"]).refused(&["tiny.toml:22:", "`times` must be at most 1000"]);
     }
+}
+
+/// What all tables of a kind come to has a bound, too: clients beyond it would be taken for the harness's own.
+#[test]
+fn what_comes_together_is_bounded() {
+    let place = Place::new();
+    let more = |n: u32| format!("{TINY}\n[[clients]]\nkind = \"consumer\"\ncount = {n}\n");
+    place.put("tiny.toml", more(998));
+    place.klamm(&["run", "tiny.toml"]).refused(&["tiny.toml:26:9", "together are 1000; at most 999"]);
+    place.put("tiny.toml", TINY.replace("rate = 60", "rate = 10000000"));
+    place.klamm(&["run", "tiny.toml"]).refused(&["tiny.toml:12:17", "60000000 records in one seed"]);
+    let topics = "[[topic]]\nname = \"more\"\npartitions = 10000\n";
+    place.put("tiny.toml", TINY.replace("[[topic]]", &format!("{topics}[[topic]]")));
+    place.klamm(&["run", "tiny.toml"]).refused(&["together have 10001 partitions"]);
+    let keys: String = (0..2000).map(|n| format!("\"key.{n}\" = 1\n")).collect();
+    place.put("tiny.toml", TINY.replace("[[topic]]", &format!("[broker]\n{keys}[[topic]]")));
+    place.klamm(&["run", "tiny.toml"]).refused(&["tiny.toml:7:2", "2000 settings"]);
+    let list = vec!["1"; 5000].join(", ");
+    place.put("tiny.toml", TINY.replace("rate = 60", &format!("rate = [{list}]")));
+    place.klamm(&["run", "tiny.toml"]).refused(&["tiny.toml:12:17", "more than 1000 values"]);
+}
+
+#[test]
+fn panic_linger_in_list() {
+    let place = Place::new();
+    place.put("linger.toml", case("panic-linger-in-list.toml"));
+    let said = place.klamm(&["run", "linger.toml", "--seeds", "20", "--out", "out"]);
+    said.refused(&["linger.toml:90:5", "Invalid value -5 for configuration linger.ms"]);
+    assert!(!place.path().join("out").exists());
+}
+
+#[test]
+fn panic_empty_group_id() {
+    let place = Place::new();
+    place.put("group.toml", case("panic-empty-group-id.toml"));
+    let said = place.klamm(&["run", "group.toml", "--seeds", "20", "--out", "out"]);
+    said.refused(&["group.toml:72:", "`group.id` that is not empty"]);
+    assert!(!place.path().join("out").exists());
 }
 
 /// A scenario with a topic that grows, a group, and one fault.
@@ -57,7 +95,7 @@ fn names_that_cannot_exist_are_refused_and_those_that_can_are_not() {
         place.klamm(&["run", "names.toml", "--seeds", "1", "--recheck", "0", "--out", "out"])
     };
     let refused: &[(&str, &str, &[&str])] = &[
-        ("kind = \"kill\"\nwho = \"leader(order-0)\"", "", &["names.toml:30:8", "did you mean `orders`"]),
+        ("kind = \"kill\"\nwho = \"leader(order-0)\"", "", &["names.toml:30:15", "did you mean `orders`"]),
         ("kind = \"kill\"\nwho = \"leader(orders-4)\"", "", &["never has a partition 4", "its last is 3"]),
         ("kind = \"kill\"\nwho = \"follower(orders-0, 2)\"", "", &["never has a follower 2", "2 at most"]),
         ("kind = \"power-loss\"\nwho = [\"b1\", \"isr(payd-0)\"]", "", &["did you mean `paid`"]),
@@ -111,6 +149,23 @@ fn names_that_cannot_exist_are_refused_and_those_that_can_are_not() {
         assert!([0, 4].contains(&said.code), "{fault}: {said:?}");
         std::fs::remove_dir_all(place.path().join("out")).unwrap();
     }
+}
+
+/// A partition that exists in some draws only: a failure of another draw is still one that can be run again.
+#[test]
+fn a_failure_whose_draw_lacks_a_target_is_replayed() {
+    let place = Place::new();
+    let second = "[[fault]]\nkind = \"reset\"\nbetween = [\"p1\", \"leader(orders-1)\"]\nat = \"1s..5s\"\n";
+    place.put("tiny.toml", TINY.replace("\"orders\"\n", "\"orders\"\npartitions = \"1..2\"\n") + second);
+    assert_eq!(place.run("tiny.toml", 20, "out", &["--defect", DEFECT]).code, 1);
+    let mut partitions = std::collections::BTreeSet::new();
+    for failure in failures(&place.run_folder("out")) {
+        let drawn = std::fs::read_to_string(failure.join("scenario.toml")).unwrap();
+        partitions.insert(drawn.lines().find(|l| l.starts_with("partitions = ")).unwrap().to_owned());
+        let said = place.klamm(&["replay", failure.to_str().unwrap()]);
+        assert_eq!(said.code, 1, "{said:?}");
+    }
+    assert!(partitions.contains("partitions = 1"), "{partitions:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{DEFECT, Place, TINY, failures};
+use common::{DEFECT, FORBIDDEN, Place, TINY, failures, json, list, lossy, record};
 use std::fs;
 
 #[test]
@@ -22,40 +22,6 @@ fn the_exit_code_says_what_came_of_it() {
     assert_eq!(code(&["unseen.toml", "--seeds", "2"]), 4);
 }
 
-/// A producer with acks=1, and a leader that dies with records that only it has: they are lost, and a cause permits it.
-const LOSSY: &str = r#"
-name = "lossy"
-summary = "The leader dies with records that only it has."
-duration = "8s"
-converge-within = "40s"
-
-[broker]
-"broker.session.timeout.ms" = 1500
-"broker.heartbeat.interval.ms" = 300
-
-[[topic]]
-name = "orders"
-
-[[clients]]
-kind = "producer"
-load = { rate = 80 }
-config = { "acks" = "1", "delivery.timeout.ms" = 8000, "request.timeout.ms" = 1500 }
-
-[[fault]]
-kind = "hold"
-api = "Fetch"
-responses = true
-between = ["leader(orders-0)", "brokers"]
-at = "2s"
-for = "2s"
-
-[[fault]]
-kind = "kill"
-who = "leader(orders-0)"
-at = "3s"
-for = "3s"
-"#;
-
 /// What no reader can know: the codes of causes in the table of permissions.
 fn codes_in(text: &str) -> Vec<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric());
@@ -66,13 +32,12 @@ fn codes_in(text: &str) -> Vec<String> {
 #[test]
 fn a_permitted_loss_is_told_in_words_and_can_be_forbidden() {
     let place = Place::new();
-    place.put("lossy.toml", LOSSY);
-    let run = |file: &str, more: &[&str], out: &str| {
-        place.klamm(&[&["run", file, "--seeds", "6", "--recheck", "0", "--out", out][..], more].concat())
-    };
+    let lossy = lossy();
+    place.put("lossy.toml", lossy);
+    let run = |file: &str, more: &[&str], out: &str| place.run(file, 6, out, more);
     let said = run("lossy.toml", &[], "plain");
     assert_eq!(said.code, 0, "{said:?}");
-    let row = said.out.lines().find(|l| l.contains(" lossy ")).unwrap();
+    let row = said.out.lines().find(|l| l.contains(" forbidden-loss ")).unwrap();
     assert!(row.starts_with("  held") && row.contains(" acknowledged records lost (acks=1"), "{row}");
     let folder = place.run_folder("plain");
     for name in ["summary.md", "index.html", "run.json", "junit.xml"] {
@@ -83,11 +48,11 @@ fn a_permitted_loss_is_told_in_words_and_can_be_forbidden() {
         let words: Vec<&str> = words.lines().filter(|l| !l.contains("digest") && !l.contains("\"seed\"")).collect();
         assert_eq!(codes_in(&words.join("\n")), Vec::<String>::new(), "{name}");
     }
-    // The same seeds, and no loss is accepted: in this scenario, or in the whole run.
-    place.put("forbidden.toml", format!("{LOSSY}\n[expect]\nforbid = [\"lost-write\", \"unseen\"]\n"));
+    // The same seeds, and no loss is accepted: in the example as it comes along, or in the whole run.
+    place.put("forbidden.toml", FORBIDDEN);
     let said = run("forbidden.toml", &[], "forbid");
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.out.contains("  violated  lossy"), "{}", said.out);
+    assert!(said.out.contains("  violated  forbidden-loss"), "{}", said.out);
     assert!(!said.out.contains("acknowledged records lost (acks=1"), "no longer permitted: {}", said.out);
     let failure = failures(&place.run_folder("forbid"))[0].display().to_string();
     let replayed = place.klamm(&["replay", &failure]);
@@ -103,9 +68,9 @@ fn a_permitted_loss_is_told_in_words_and_can_be_forbidden() {
     assert!(again.contains(" --strict"), "{again}");
     // What a scenario names is no violation, strict or not.
     let names = "violations = [\"lost-write\"]\npermits = [\"unseen\", \"inconsistent-offsets\", \"realtime-order\", \"nonmonotonic-send\", \"int-nonmonotonic-send\", \"duplicate\"]";
-    place.put("named.toml", format!("{LOSSY}\n[expect]\n{names}\n"));
+    place.put("named.toml", format!("{lossy}\n[expect]\n{names}\n"));
     assert_eq!(run("named.toml", &["--strict"], "named").code, 0);
-    place.put("slip.toml", format!("{LOSSY}\n[expect]\nforbid = [\"lost-writes\"]\n"));
+    place.put("slip.toml", format!("{lossy}\n[expect]\nforbid = [\"lost-writes\"]\n"));
     run("slip.toml", &[], "slip").refused(&[
         "there is no check `lost-writes`",
         "did you mean `lost-write`",
@@ -118,7 +83,7 @@ fn nothing_judged_is_nothing_green() {
     let place = Place::new();
     let refused = TINY.replace("\"enable.idempotence\" = true", "\"max.request.size\" = 10");
     place.put("refused.toml", &refused);
-    let said = place.klamm(&["run", "refused.toml", "--seeds", "2", "--recheck", "0", "--out", "out"]);
+    let said = place.run("refused.toml", 2, "out", &[]);
     assert_eq!(said.code, 4, "{said:?}");
     assert!(said.out.contains("not shown: nothing was acknowledged in 2 seeds ("), "{}", said.out);
     assert!(said.out.contains("were refused or given up): nothing was judged"), "{}", said.out);
@@ -136,7 +101,7 @@ fn nothing_judged_is_nothing_green() {
 fn what_was_not_shown_says_what_would_help() {
     let place = Place::new();
     place.put("unseen.toml", format!("{TINY}\n[expect]\nsometimes = [\"leader-elected\", \"broker-fenced\"]\n"));
-    let said = place.klamm(&["run", "unseen.toml", "--seeds", "1", "--recheck", "0", "--out", "out"]);
+    let said = place.run("unseen.toml", 1, "out", &[]);
     assert_eq!(said.code, 4, "{said:?}");
     assert!(said.out.contains("mark `broker-fenced` was seen in 0 of 1 seed; raise --seeds"), "{}", said.out);
     assert!(said.out.contains("  not shown tiny") && said.out.contains("    1 seed "), "{}", said.out);
@@ -154,16 +119,15 @@ fn a_run_that_fails_ends_in_one_recap_and_names_its_defect_everywhere() {
     let kept: Vec<&str> = recap.lines().filter_map(|l| l.trim().strip_prefix("kept: ")).collect();
     assert!(!kept.is_empty() && kept.iter().all(|k| place.path().join(k).join("verdict.json").is_file()), "{recap}");
     // Every check that was violated in any seed is shown by a folder.
-    let record: serde_json::Value = serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap();
-    let list = |v: &serde_json::Value| -> Vec<String> {
-        v.as_array().into_iter().flatten().map(|c| c.as_str().unwrap().to_owned()).collect()
-    };
-    let scenario = &record["scenarios"][0];
-    let shown: Vec<String> = scenario["failures"].as_array().unwrap().iter().flat_map(|f| list(&f["checks"])).collect();
-    let violated = scenario["seeds"].as_array().unwrap().iter().flat_map(|s| list(&s["violated"]));
-    for check in violated {
+    let scenario = &record(&run)["scenarios"][0];
+    let shown: Vec<&serde_json::Value> = list(&scenario["failures"]).iter().flat_map(|f| list(&f["checks"])).collect();
+    for check in list(&scenario["seeds"]).iter().flat_map(|s| list(&s["violated"])) {
         assert!(shown.contains(&check), "{check}: {shown:?}");
     }
+    // What was found stands there as it was found, and not with its numbers masked.
+    let cause = &scenario["causes"][0];
+    assert!(cause["cause"].as_str().unwrap().contains('#') && !recap.contains("offset #"), "{recap}");
+    assert!(recap.contains(cause["example"].as_str().unwrap()), "{recap}");
     let failure = &failures(&run)[0];
     for file in [run.join("index.html"), run.join("summary.md"), run.join("junit.xml"), run.join("run.json")]
         .into_iter()
@@ -172,25 +136,12 @@ fn a_run_that_fails_ends_in_one_recap_and_names_its_defect_everywhere() {
         assert!(fs::read_to_string(&file).unwrap().contains(DEFECT), "{}", file.display());
     }
     assert!(said.out[..at].contains(&format!("defect: {DEFECT}")) && recap.contains(DEFECT), "{}", said.out);
-    let json = place.klamm(&[
-        "run",
-        "tiny.toml",
-        "--seeds",
-        "2",
-        "--defect",
-        DEFECT,
-        "--recheck",
-        "0",
-        "--out",
-        "json",
-        "--format",
-        "json",
-    ]);
-    let lines: Vec<serde_json::Value> = json.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let told = place.run("tiny.toml", 2, "json", &["--defect", DEFECT, "--format", "json"]);
+    let lines: Vec<serde_json::Value> = told.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(lines[0]["defects"][0], DEFECT);
     let last = lines.last().unwrap();
     assert_eq!(last["verdicts"][0]["scenario"], "tiny");
-    assert_eq!(last["exit"], json.code);
+    assert_eq!(last["exit"], told.code);
 }
 
 #[test]
@@ -225,8 +176,7 @@ fn a_run_leaves_its_files_and_paths_that_lead_to_them() {
 fn a_failure_happens_again_to_the_nanosecond() {
     let place = Place::new();
     let folder = place.failure();
-    let verdict = fs::read(place.path().join(&folder).join("verdict.json")).unwrap();
-    let verdict: serde_json::Value = serde_json::from_slice(&verdict).unwrap();
+    let verdict = json(&place.path().join(&folder).join("verdict.json"));
     assert_eq!(verdict["digest"], verdict["fired_digest"], "as it was drawn and as it fired is one run");
     let at = verdict["findings"][0]["at"].as_u64().unwrap();
     for which in ["schedule", "fired"] {
@@ -265,14 +215,11 @@ fn a_failure_is_shrunk_and_still_fails() {
 fn the_history_of_a_failure_is_judged_alike() {
     let place = Place::new();
     let folder = place.failure();
-    let verdict = fs::read(place.path().join(&folder).join("verdict.json")).unwrap();
-    let verdict: serde_json::Value = serde_json::from_slice(&verdict).unwrap();
+    let verdict = json(&place.path().join(&folder).join("verdict.json"));
     // Findings that rest on operations, not on events inside: those a history shows.
-    let black_box: Vec<(&str, &str)> = verdict["findings"]
-        .as_array()
-        .unwrap()
+    let black_box: Vec<(&str, &str)> = list(&verdict["findings"])
         .iter()
-        .filter(|f| f["witness"].as_array().unwrap().iter().any(|w| w.get("operation").is_some()))
+        .filter(|f| list(&f["witness"]).iter().any(|w| w.get("operation").is_some()))
         .map(|f| (f["check"].as_str().unwrap(), f["detail"].as_str().unwrap()))
         .collect();
     assert!(!black_box.is_empty(), "a repeated batch is seen from outside: {verdict}");

@@ -147,6 +147,34 @@ fn a_million_late_sends() {
 }
 
 #[test]
+fn many_sends_out_of_order() {
+    const MANY: u64 = 200_000;
+    // Each lies below all before it, and either something excuses that, or nothing does.
+    for (attempts, found) in [(2, 1), (1, MANY - 1)] {
+        let mut case = Case::new();
+        let facts = ProducerFacts { acks: Acks::All, idempotent: false, max_in_flight: 5, resolves_within: 1 << 40 };
+        case.op(1, Op::Producer { facts });
+        let value = |n| ValueId::new(ClientId(1), n);
+        (0..MANY).for_each(|n| {
+            case.at_once(1, send(value(n), 0));
+        });
+        for n in 0..MANY {
+            let mut ack = ack(value(n), 0, (MANY - n) as i64);
+            if let Op::Sent { attempts: of, .. } = &mut ack {
+                *of = attempts;
+            }
+            case.op(1, ack);
+        }
+        let verdicts = case.end();
+        let count = &verdicts.summary.checks["int-nonmonotonic-send"];
+        assert_eq!(
+            (count.violations == 0, count.violations + count.permitted.values().sum::<u64>()),
+            (attempts == 2, found)
+        );
+    }
+}
+
+#[test]
 fn numbers_far_apart() {
     let mut case = Case::new();
     for n in 0..20_000u64 {

@@ -14,11 +14,12 @@ use crate::compare::{disorder, goodput};
 use crate::figures::ScenarioFigures;
 use crate::merge::Part;
 use crate::record::{Latency, RunRecord, ScenarioRecord, Verdict};
+use schemars::JsonSchema;
 use serde::Serialize;
 use wall::Wall;
 
 /// What a figure is measured in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// Nanoseconds of virtual time.
@@ -28,7 +29,7 @@ pub enum Unit {
 }
 
 /// Which way a figure gets worse.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Worse {
     /// When it grows.
@@ -83,7 +84,7 @@ pub fn gated() -> impl Iterator<Item = &'static str> {
 }
 
 /// One figure in two runs.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, JsonSchema, Serialize)]
 pub struct Change {
     /// Its name.
     pub figure: &'static str,
@@ -119,7 +120,7 @@ impl Change {
 }
 
 /// One scenario in two runs.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, JsonSchema, Serialize)]
 pub struct Scenario {
     /// Its name, or its variant's.
     pub title: String,
@@ -151,7 +152,7 @@ impl Scenario {
 }
 
 /// Which run.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, JsonSchema, Serialize)]
 pub struct Which {
     /// Its folders; more than one if it was repeated.
     pub folders: Vec<String>,
@@ -162,7 +163,7 @@ pub struct Which {
 }
 
 /// A run against another.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, JsonSchema, Serialize)]
 pub struct Versus {
     /// What was run.
     pub again: String,

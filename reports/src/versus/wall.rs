@@ -4,6 +4,7 @@
 //! else ran on the machine only ever adds. If the base differs from its own repetition there is no verdict.
 
 use crate::figures::ScenarioFigures;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Resamples of the bootstrap.
@@ -12,7 +13,7 @@ const RESAMPLES: usize = 2_000;
 const FEWEST: usize = 5;
 
 /// An effect on the wall: 0.05 is five in a hundred slower.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Debug, JsonSchema, Serialize)]
 pub struct Effect {
     /// The geometric mean of the seeds' ratios, less one.
     pub mean: f64,
@@ -25,7 +26,7 @@ pub struct Effect {
 }
 
 /// What can be said.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// The interval lies above nothing.
@@ -39,7 +40,7 @@ pub enum Verdict {
 }
 
 /// Time on the wall in two runs.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Debug, JsonSchema, Serialize)]
 pub struct Wall {
     /// The other against the base.
     pub effect: Effect,

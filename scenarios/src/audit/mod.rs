@@ -16,14 +16,15 @@ pub use subject::{Place, Subject};
 
 use crate::catalog;
 use crate::interrupt::Interrupt;
+use crate::pool;
 use crate::run::{Options, SeedOutcome, run_seed};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use klamm_reports::audit::{Cell, ChangeRecord, ClassRecord};
 use klamm_reports::histogram::Latencies;
 use klamm_reports::record::{FaultRecord, Judged};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// Changes of one setting that make losses, repetitions or disorder less likely, and why.
 const CHANGES: &[(Place, &str, &str, &str)] = &[
@@ -128,36 +129,23 @@ pub fn sweep(subject: &Subject, how: &Sweep<'_>, done: &(dyn Fn() + Sync)) -> Ve
     let classes = how.classes;
     let scenarios: Vec<Scenario> = classes.iter().map(|c| subject.onto(c)).collect();
     let total = scenarios.len() * how.seeds as usize;
-    let next = AtomicUsize::new(0);
-    let outcomes: Mutex<Vec<Option<(Seed, SeedOutcome)>>> = Mutex::new((0..total).map(|_| None).collect());
     let options = Options { interrupt: Some(how.interrupt.clone()), ..Options::default() };
-    std::thread::scope(|scope| {
-        for _ in 0..how.jobs {
-            scope.spawn(|| {
-                while !how.interrupt.stops() {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= total {
-                        break;
-                    }
-                    let (class, index) = (n / how.seeds as usize, n as u64 % how.seeds);
-                    let seed = how.master.derive(&scenarios[class].name, index);
-                    let outcome = run_seed(&scenarios[class], seed.0, &options);
-                    if outcome.given_up {
-                        break;
-                    }
-                    outcomes.lock().expect("no thread panics while it holds this")[n] = Some((seed, outcome));
-                    done();
-                }
-            });
+    let work = |n: usize| {
+        if n >= total || how.interrupt.stops() {
+            return None;
         }
-    });
-    let outcomes = outcomes.into_inner().expect("no thread panics while it holds this");
+        let (class, index) = (n / how.seeds as usize, n as u64 % how.seeds);
+        let seed = how.master.derive(&scenarios[class].name, index);
+        let outcome = run_seed(&scenarios[class], seed.0, &options);
+        (!outcome.given_up).then_some((seed, outcome))
+    };
     let mut tallies: Vec<Tally> = classes.iter().map(|_| Tally::default()).collect();
     // In order of seeds, whatever thread was faster: which seed shows a cell is part of the answer.
-    for (n, outcome) in outcomes.into_iter().enumerate() {
-        let Some((seed, outcome)) = outcome else { continue };
+    let _ = pool::ordered(how.jobs, work, |n, (seed, outcome)| {
         tallies[n / how.seeds as usize].add(seed, &outcome);
-    }
+        done();
+        ControlFlow::<()>::Continue(())
+    });
     let record = |(class, t): (&Scenario, Tally)| ClassRecord {
         name: class.name.trim_start_matches("audit-").to_owned(),
         summary: class.summary.clone(),

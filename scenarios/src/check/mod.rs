@@ -13,6 +13,8 @@ mod words;
 use crate::run::{MAX_FINDINGS, RESOLVE_SLACK_NS};
 use coverage::Coverage;
 use klamm_model::history::{Entry, Op, Outcome, ValueId};
+use klamm_reports::text::count;
+use klamm_reports::verdict::{in_words, phrases};
 use klamm_workloads::history::jepsen::Jepsen;
 use klamm_workloads::history::{HistoryError, HistoryErrorKind, Names, Reader, Shown, named, plain};
 use klamm_workloads::oracles::{CHECKS, Finding, Judge, JudgeConfig, Verdicts};
@@ -230,7 +232,12 @@ impl Session {
         } else {
             Verdict::Held
         };
-        let sentence = sentence(verdict, &counts, self.options.strict);
+        let excused = |count: &klamm_workloads::oracles::Count| {
+            count.permitted.iter().map(|(cause, n)| (cause.meaning().to_owned(), *n)).collect()
+        };
+        let excused = summary.checks.iter().map(|(check, count)| (check.clone(), excused(count))).collect();
+        let excused = in_words(&phrases(&excused, counts.lost_with_acks_0));
+        let sentence = sentence(verdict, &counts, &excused, self.options.strict);
         let exit = match verdict {
             Verdict::Held => crate::cli::HELD,
             Verdict::Violated => crate::cli::VIOLATED,
@@ -240,22 +247,20 @@ impl Session {
     }
 }
 
-fn sentence(verdict: Verdict, counts: &Counts, strict: bool) -> String {
-    let mut permitted = Vec::new();
-    if counts.permitted > 0 {
-        permitted.push(format!("{} permitted findings", counts.permitted));
-    }
-    if counts.lost_with_acks_0 > 0 {
-        permitted.push(format!("{} records lost (acks=0)", counts.lost_with_acks_0));
-    }
-    let permitted = permitted.join(", ");
+/// The verdict in a sentence; `excused` is what was found and is permitted, in words.
+fn sentence(verdict: Verdict, counts: &Counts, excused: &str, strict: bool) -> String {
     match verdict {
-        Verdict::Violated if counts.violations == 0 => format!("violated: {permitted}, and --strict forbids them"),
+        Verdict::Violated if counts.violations == 0 => {
+            format!("violated: {excused}; --strict forbids what is permitted")
+        }
         Verdict::Violated => {
-            let more = if permitted.is_empty() { String::new() } else { format!(", {permitted}") };
-            let forbidden = if strict && !permitted.is_empty() { " (--strict forbids these, too)" } else { "" };
-            let noun = if counts.violations == 1 { "violation" } else { "violations" };
-            format!("violated: {} {noun}{more}{forbidden}", counts.violations)
+            let violations = count(counts.violations, "violation");
+            if excused.is_empty() {
+                format!("violated: {violations}")
+            } else {
+                let what = if strict { "forbidden by --strict, too" } else { "permitted" };
+                format!("violated: {violations}; {what}: {excused}")
+            }
         }
         Verdict::NothingJudged => {
             let what = match (counts.sends, counts.acknowledged, counts.records_read) {
@@ -266,8 +271,8 @@ fn sentence(verdict: Verdict, counts: &Counts, strict: bool) -> String {
             };
             format!("nothing judged: {what}")
         }
-        Verdict::Held if permitted.is_empty() => "held".to_owned(),
-        Verdict::Held => format!("held, {permitted}"),
+        Verdict::Held if excused.is_empty() => "held".to_owned(),
+        Verdict::Held => format!("held, {excused}"),
     }
 }
 

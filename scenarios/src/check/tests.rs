@@ -79,10 +79,10 @@ fn what_is_permitted_is_grouped_and_strict_forbids_it() {
     let words = report.words();
     assert!(words.contains("lost-write  t-0  49 times  permitted: acks=1"), "{words}");
     assert!(words.contains("and 46 more; --all shows them") && words.contains("(value \"v0\")"), "{words}");
-    assert!(words.ends_with("held, 49 permitted findings\n"), "{words}");
+    assert!(words.ends_with("held, 49 acknowledged records lost (acks=1 and a change of leader)\n"), "{words}");
     let strict = judged(Options { strict: true, ..Options::default() });
     assert_eq!((strict.exit, strict.verdict), (1, Verdict::Violated));
-    assert!(strict.words().contains("--strict forbids them"));
+    assert!(strict.words().contains("--strict forbids what is permitted"));
     let all = judged(Options { all: true, ..Options::default() });
     assert!(all.groups[0].findings.iter().all(|f| !f.detail.is_empty() && !f.witness.is_empty()));
     assert_eq!(all.groups[0].findings.len(), 49);

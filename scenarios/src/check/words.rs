@@ -1,6 +1,7 @@
 //! The report as people read it. Nothing that stands in a history reaches a terminal unescaped.
 
 use super::report::{Group, Report};
+use klamm_reports::text::{count, number};
 use klamm_workloads::history::plain;
 use std::fmt::Write;
 
@@ -16,8 +17,13 @@ impl Report {
             &mut out,
             0,
             &format!(
-                "{} sends: {} acknowledged, {} failed, {} unknown, {} unresolved; {} records read",
-                c.sends, c.acknowledged, c.failed, c.unknown, c.unresolved, c.records_read
+                "{}: {} acknowledged, {} failed, {} unknown, {} unresolved; {} read",
+                count(c.sends, "send"),
+                number(c.acknowledged),
+                number(c.failed),
+                number(c.unknown),
+                number(c.unresolved),
+                count(c.records_read, "record")
             ),
         );
         for group in &self.groups {

@@ -79,7 +79,7 @@ pub fn compare(args: &Args) -> miette::Result<u8> {
             scenarios.len()
         ));
     };
-    let variants = schema::variants(scenario).map_err(|n| miette::miette!("{}", n.message))?;
+    let variants = schema::variants(scenario).map_err(|all| miette::miette!("{}", all[0].message))?;
     if variants.len() < 2 {
         return Err(miette::miette!(
             help = "add [matrix] with a setting and a list of values, or two [[variant]]s",

@@ -4,6 +4,7 @@ mod audit;
 mod check;
 mod compare;
 mod defects;
+mod init;
 mod list;
 mod memory;
 mod net;
@@ -36,6 +37,7 @@ Begin with:
   klamm list smoke                      what is there to run
   klamm run smoke                       run it, and see target/klamm/<run>/index.html
   klamm replay target/klamm/<run>/<id>  one of its failures again, exactly
+  klamm init my-scenario.toml           a commented scenario of your own to start from
 
 Exit codes: 0 held · 1 a guarantee was violated · 2 usage or bad input, nothing was run · 3 nondeterminism ·
             4 not shown: a mark, a hazard, a fault's effect, or anything to judge (for `defects hunt`: a defect was
@@ -77,7 +79,9 @@ enum Command {
     Check(check::Args),
     /// Published Kafka bugs and single mistakes, to be switched on one at a time.
     Defects(defects::Args),
-    /// Suites and scenarios, with what each promises.
+    /// Write a commented scenario to start from.
+    Init(init::Args),
+    /// Suites and scenarios, with what each promises; the words of scenario files.
     List(list::Args),
     /// The fresh process of the determinism check.
     #[command(name = recheck::WORKER, hide = true)]
@@ -105,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::serve(&args),
         Command::Check(args) => check::check(&args),
         Command::Defects(args) => defects::defects(&args),
+        Command::Init(args) => init::init(&args),
         Command::List(args) => list::list(&args),
         Command::RecheckWorker => recheck::work().map(|()| HELD),
     };

@@ -100,7 +100,7 @@ fn read_failure(folder: &Path) -> miette::Result<Failure> {
     let place = folder.join("verdict.json");
     let seed: Seed = verdict.seed.parse().map_err(|e| miette::miette!("{}: {e}", place.display()))?;
     let place = folder.join("scenario.toml");
-    let scenario = schema::parse(&place.display().to_string(), &read(folder, "scenario.toml", &verdict)?)?;
+    let scenario = schema::parse_drawn(&place.display().to_string(), &read(folder, "scenario.toml", &verdict)?)?;
     super::run::refuse(&mut vec![scenario.clone()], verdict.world, false)?;
     if schema::resolve(&scenario, seed.0).0 != scenario {
         return Err(miette::miette!(

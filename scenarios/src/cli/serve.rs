@@ -4,6 +4,7 @@ use crate::audit::properties;
 use crate::serve::control::Control;
 use crate::serve::faults::{self, Scheduled};
 use klamm_model::config::{BrokerConfig, ConfigError, Properties};
+use klamm_model::log::Recovered;
 use klamm_world::live::cluster::{Cluster, ClusterSpec, Members};
 use klamm_world::live::host::{Ended, HostEnded};
 use klamm_world::live::inject::Injector;
@@ -185,6 +186,7 @@ pub fn serve(args: &Args) -> miette::Result<u8> {
             Some(control.map_err(|e| miette::miette!("cannot listen on {}: {e}", args.control))?)
         }
     };
+    report_recovery(&cluster);
     announce(args, &cluster, control.as_ref(), began.elapsed());
     let (mut failed, mut gave_up, begun) = (false, false, Instant::now());
     while !stop.load(Ordering::Relaxed) {
@@ -222,6 +224,16 @@ pub fn serve(args: &Args) -> miette::Result<u8> {
         eprintln!("{host} was not through within {END:?}, and was killed");
     }
     Ok(if failed || gave_up || !late.is_empty() { super::VIOLATED } else { super::HELD })
+}
+
+/// The sum of what all starts found on their disks; each place has had a line of its own.
+fn report_recovery(cluster: &Cluster) {
+    let mut sum = Recovered::default();
+    let accounts = cluster.hosts().iter().filter_map(|host| host.inspect(Duration::from_secs(1)));
+    accounts.filter_map(|account| account.recovered()).for_each(|recovered| sum.merge(recovered));
+    if sum.logs > 1 || sum.found_something() {
+        eprintln!("recovery: {sum}");
+    }
 }
 
 fn wait_until_ready(cluster: &Cluster, stop: &AtomicBool) -> miette::Result<bool> {

@@ -9,14 +9,14 @@ pub mod difference;
 pub mod file;
 pub mod plan;
 
+use crate::pool;
 use crate::run::{Options, SeedOutcome, run_seed};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use klamm_model::defects::{Defect, Defects};
 use plan::Plan;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::ops::ControlFlow;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What is switched on: a defect, or nothing.
@@ -112,32 +112,19 @@ pub fn record(plan: &Plan, switches: &[Switch], seeds: u64, jobs: usize, tell: i
     let pairs: Vec<(Switch, &Scenario)> =
         switches.iter().flat_map(|s| plan.scenarios(*s).into_iter().map(move |scenario| (*s, scenario))).collect();
     let total = pairs.len() * seeds as usize;
-    let mut results: Vec<Option<(u64, Vec<Finding>)>> = vec![None; total];
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        let (send, receive) = mpsc::sync_channel(jobs.max(1) * 4);
-        for _ in 0..jobs.max(1) {
-            let (send, next, pairs) = (send.clone(), &next, &pairs);
-            scope.spawn(move || {
-                loop {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((switch, scenario)) = (n < total).then(|| pairs[n / seeds as usize]) else { break };
-                    let seed = plan.master.derive(&scenario.name, n as u64 % seeds);
-                    let options = Options { defects: switch.defects(), ..Options::default() };
-                    let outcome = run_seed(scenario, seed.0, &options);
-                    if send.send((n, (outcome.digest, findings(&outcome)))).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        drop(send);
-        for (done, (n, result)) in receive.into_iter().enumerate() {
-            results[n] = Some(result);
-            tell(done + 1, total);
-        }
+    let work = |n: usize| {
+        let (switch, scenario) = (n < total).then(|| pairs[n / seeds as usize])?;
+        let seed = plan.master.derive(&scenario.name, n as u64 % seeds);
+        let outcome = run_seed(scenario, seed.0, &Options { defects: switch.defects(), ..Options::default() });
+        Some((outcome.digest, findings(&outcome)))
+    };
+    let mut results = Vec::with_capacity(total);
+    let _ = pool::ordered(jobs, work, |n, result| {
+        results.push(result);
+        tell(n + 1, total);
+        ControlFlow::<()>::Continue(())
     });
-    let mut results = results.into_iter().map(|r| r.expect("every seed ran"));
+    let mut results = results.into_iter();
     let entry = |(switch, scenario): &(Switch, &Scenario)| {
         let (mut events, mut findings) = (0, Vec::new());
         for (digest, found) in results.by_ref().take(seeds as usize) {

@@ -376,6 +376,8 @@ fn add_servers(b: &mut Builder<'_>, config: &BrokerConfig) -> (Brokers, Vec<Host
             id: *id,
             config: config.clone(),
             cluster_id,
+            dir_id: uuid(seed, &format!("dir.c{}", i + 1)),
+            shares_disk: colocate,
             voters: controllers.clone(),
             elr: *cluster.elr.get(),
             defects,

@@ -2,12 +2,15 @@
 
 use super::watch::Watch;
 use super::{Found, Witness};
+use crate::schema::{Scenario, TopicSpec};
 use klamm_model::history::TopicPartition;
 use klamm_model::ids::TopicIdPartition;
+use klamm_model::units::Instant;
 use klamm_reports::charts::{Band, Moment};
 use klamm_workloads::oracles;
 use klamm_workloads::permission::{
-    Clause, Compacted, Damage, Declared, Facts, LeaderChange, LogStart, Loss, OffsetsAltered, Unclean, permitted,
+    Clause, Compacted, Damage, Declared, Facts, LeaderChange, LogStart, Loss, OffsetsAltered, PartitionChange, Unclean,
+    permitted,
 };
 use klamm_world::invariants;
 use std::collections::BTreeMap;
@@ -73,6 +76,16 @@ pub fn declare(watch: &Watch) -> Declared {
         offsets_altered: offsets_altered(facts),
         ..Declared::default()
     }
+}
+
+/// Topics that grow, and when they do at the earliest.
+pub fn growth(scenario: &Scenario, began: Instant) -> Vec<PartitionChange> {
+    let change = |topic: &TopicSpec| {
+        let grow = topic.grow.as_ref()?;
+        let (at, count) = ((began + grow.at.get().0).as_nanos(), *grow.to.get() as i32);
+        Some(PartitionChange { at, topic: topic.name.as_str().into(), count })
+    };
+    scenario.topics.iter().filter_map(change).collect()
 }
 
 /// Committed offsets that expired in order, or went with what the offsets topic lost.

@@ -18,7 +18,7 @@ mod watch;
 pub use build::{Built, Options, build, properties_at};
 pub use flows::{BEHIND_NS, ServiceTimes};
 pub use kinds::WorldKind;
-pub use marks::MARKS;
+pub use marks::{MARKS, MARKS_IN_WORDS};
 pub use measure::{Measure, OUTAGE_NS, Outages, WINDOW_NS};
 pub use rebalances::{GroupCost, Rebalance};
 pub use watch::{Recording, TraceLine};
@@ -533,7 +533,8 @@ impl Run<'_> {
 
     fn outcome(mut self, seed: u64, ended: &Ended) -> SeedOutcome {
         let now = ended.at;
-        let declared = declare::declare(&self.watch);
+        let partition_changes = declare::growth(self.scenario, self.hardship.0);
+        let declared = Declared { partition_changes, ..declare::declare(&self.watch) };
         let verdicts = self.watch.judge.finish(now.as_nanos(), &declared);
         let mut armed: BTreeMap<String, u64> =
             verdicts.armed.into_iter().map(|(check, n)| (check.into_owned(), n)).collect();

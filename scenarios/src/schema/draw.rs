@@ -1,5 +1,6 @@
 //! Values of a scenario that may be fixed, a list to choose from, or a range to draw from.
 
+use super::source::Path;
 use klamm_model::units::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
@@ -30,6 +31,9 @@ pub trait Atom: Clone + PartialEq + fmt::Debug + Sized {
     /// One value in the published schema, without ranges and lists.
     fn json() -> serde_json::Value;
 }
+
+/// The longest list to choose from: each value of it is checked, some beside each of another's.
+pub const MAX_CHOICES: usize = 1000;
 
 /// A value to be settled for each seed.
 #[derive(Clone, PartialEq, Debug)]
@@ -66,6 +70,11 @@ impl<T: Atom> Draw<T> {
         }
     }
 
+    /// Where the n-th of [`Draw::extremes`] stands, if the whole stands here.
+    pub fn place(&self, at: &Path, n: usize) -> Path {
+        if matches!(self, Draw::Choice(_)) { at.to(n) } else { at.clone() }
+    }
+
     /// The settled value.
     ///
     /// # Panics
@@ -77,11 +86,18 @@ impl<T: Atom> Draw<T> {
         }
     }
 
-    fn parse(value: &toml::Value) -> Result<Draw<T>, String> {
+    /// From a TOML value.
+    ///
+    /// # Errors
+    /// What was expected instead.
+    pub fn parse(value: &toml::Value) -> Result<Draw<T>, String> {
         if let Some(v) = T::read(value) {
             return Ok(Draw::Fixed(v));
         }
         if let toml::Value::Array(list) = value {
+            if list.len() > MAX_CHOICES {
+                return Err(format!("a list of more than {MAX_CHOICES} values to choose from"));
+            }
             let read: Option<Vec<T>> = list.iter().map(T::read).collect();
             return match read {
                 Some(list) if !list.is_empty() => Ok(Draw::Choice(list)),
@@ -90,18 +106,54 @@ impl<T: Atom> Draw<T> {
             };
         }
         if let toml::Value::String(text) = value
+            && T::HAS_RANGES
             && let Some((a, b)) = text.split_once("..")
-            && let (Some(a), Some(b)) = (read_text::<T>(a), read_text::<T>(b))
-            && let (Some(lo), Some(hi)) = (a.ordinal(), b.ordinal())
         {
-            return if lo <= hi {
-                Ok(Draw::Range(a, b))
-            } else {
-                Err(format!("the range `{text}` is empty: its first end is above its second"))
+            let (Some(a), Some(b)) = (read_text::<T>(a), read_text::<T>(b)) else {
+                return Err(format!("the range `{text}` needs {} at each end", T::EXPECTED));
+            };
+            return match (a.ordinal(), b.ordinal()) {
+                (Some(lo), Some(hi)) if lo <= hi => Ok(Draw::Range(a, b)),
+                (Some(_), Some(_)) => Err(format!("the range `{text}` is empty: its first end is above its second")),
+                _ => Err(format!("the range `{text}` has an end that is too large")),
             };
         }
-        Err(format!("expected {}, a list of such, or a range `a..b`; found `{value}`", T::EXPECTED))
+        let range = if T::HAS_RANGES { ", or a range `a..b`" } else { "" };
+        Err(format!("expected {}, a list of such{range}; found {}", T::EXPECTED, found(value)))
     }
+}
+
+/// A TOML value in words.
+pub(super) fn found(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => format!("the text {text:?}"),
+        toml::Value::Integer(_) | toml::Value::Float(_) => format!("the number {value}"),
+        toml::Value::Boolean(b) => format!("`{b}`"),
+        toml::Value::Datetime(time) => format!("the date `{time}`"),
+        toml::Value::Array(_) => "a list".to_owned(),
+        toml::Value::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// A whole number, however it is spelled: `10`, `0x0a`, `1_0`, `10.0`, `1e1`.
+pub(super) fn whole(value: &toml::Value) -> Option<i64> {
+    // Beyond this not every whole number has a float of its own.
+    const EXACT: f64 = (1u64 << 53) as f64;
+    match value {
+        toml::Value::Integer(n) => Some(*n),
+        toml::Value::Float(f) if f.fract() == 0.0 && f.abs() <= EXACT => Some(*f as i64),
+        _ => None,
+    }
+}
+
+/// A number that stands in a text, spelled as TOML spells numbers.
+fn whole_text(text: &str) -> Option<i64> {
+    let text = text.trim();
+    text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+')
+        .then(|| text.parse::<toml::Value>().ok())
+        .flatten()
+        .as_ref()
+        .and_then(whole)
 }
 
 /// A uniform choice below `n`, at most 2^64, from 64 random bits.
@@ -112,8 +164,7 @@ fn pick(draw: u64, n: u128) -> u64 {
 /// An end of a range: text, or a number written as text.
 fn read_text<T: Atom>(text: &str) -> Option<T> {
     let text = text.trim();
-    text.parse::<i64>()
-        .ok()
+    whole_text(text)
         .and_then(|n| T::read(&toml::Value::Integer(n)))
         .or_else(|| T::read(&toml::Value::String(text.to_owned())))
 }
@@ -159,9 +210,9 @@ fn bare(value: &toml::Value) -> String {
 
 impl Atom for u32 {
     const NAME: &'static str = "count";
-    const EXPECTED: &'static str = "a whole number";
+    const EXPECTED: &'static str = "a whole number, 0 or more";
     fn read(value: &toml::Value) -> Option<u32> {
-        value.as_integer().and_then(|n| u32::try_from(n).ok())
+        whole(value).and_then(|n| u32::try_from(n).ok())
     }
     fn write(&self) -> toml::Value {
         toml::Value::Integer(i64::from(*self))
@@ -181,7 +232,7 @@ impl Atom for i64 {
     const NAME: &'static str = "number";
     const EXPECTED: &'static str = "a whole number";
     fn read(value: &toml::Value) -> Option<i64> {
-        value.as_integer()
+        whole(value)
     }
     fn write(&self) -> toml::Value {
         toml::Value::Integer(*self)
@@ -259,7 +310,7 @@ impl fmt::Display for Span {
 
 impl Atom for Span {
     const NAME: &'static str = "time";
-    const EXPECTED: &'static str = "a time such as \"250us\" or \"10s\"";
+    const EXPECTED: &'static str = "a duration such as `30s` or `250ms`";
     fn read(value: &toml::Value) -> Option<Span> {
         Span::parse(value.as_str()?)
     }
@@ -293,12 +344,11 @@ const SIZE_UNITS: &[(&str, u64)] = &[
 
 impl Atom for Size {
     const NAME: &'static str = "size";
-    const EXPECTED: &'static str = "a size such as \"1KiB\" or a number of bytes";
+    const EXPECTED: &'static str = "a size such as `1KiB` or a number of bytes";
     fn read(value: &toml::Value) -> Option<Size> {
         match value {
-            toml::Value::Integer(n) => u64::try_from(*n).ok().map(Size),
-            toml::Value::String(text) => scaled(text, SIZE_UNITS).map(Size),
-            _ => None,
+            toml::Value::String(text) => scaled(text, SIZE_UNITS).filter(|n| i64::try_from(*n).is_ok()).map(Size),
+            number => whole(number).and_then(|n| u64::try_from(n).ok()).map(Size),
         }
     }
     fn write(&self) -> toml::Value {
@@ -324,7 +374,7 @@ pub struct Bandwidth(pub u64);
 
 impl Atom for Bandwidth {
     const NAME: &'static str = "bandwidth";
-    const EXPECTED: &'static str = "a bandwidth such as \"100Mbit\" or \"1Gbit\"";
+    const EXPECTED: &'static str = "a bandwidth such as `100Mbit` or `1Gbit`";
     fn read(value: &toml::Value) -> Option<Bandwidth> {
         scaled(value.as_str()?, &[("kbit", 1_000), ("Mbit", 1_000_000), ("Gbit", 1_000_000_000)]).map(Bandwidth)
     }
@@ -348,7 +398,7 @@ pub struct Share(pub u32);
 
 impl Atom for Share {
     const NAME: &'static str = "share";
-    const EXPECTED: &'static str = "a share such as \"30%\"";
+    const EXPECTED: &'static str = "a share such as `30%`";
     fn read(value: &toml::Value) -> Option<Share> {
         let ppm = scaled(value.as_str()?, &[("%", 10_000), ("ppm", 1)])?;
         (ppm <= 1_000_000).then_some(Share(ppm as u32))
@@ -367,9 +417,17 @@ impl Atom for Share {
     }
 }
 
-/// A Kafka setting's value: what TOML has, as a properties file would spell it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// A Kafka setting's value: what TOML has, as a properties file would spell it. It has no order: as texts `9` is more than
+/// `10`.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Setting(pub String);
+
+impl Setting {
+    /// As a whole number, if it is one.
+    pub fn number(&self) -> Option<i64> {
+        self.0.trim().parse().ok()
+    }
+}
 
 impl Atom for Setting {
     const NAME: &'static str = "setting";
@@ -378,6 +436,9 @@ impl Atom for Setting {
         match value {
             toml::Value::Integer(n) => Some(Setting(n.to_string())),
             toml::Value::Boolean(b) => Some(Setting(b.to_string())),
+            toml::Value::Float(f) if f.is_finite() => {
+                Some(Setting(whole(value).map_or_else(|| f.to_string(), |n| n.to_string())))
+            }
             // A range is told from a text by its two numbers; no Kafka value looks like that.
             toml::Value::String(s) if !is_number_range(s) => Some(Setting(s.clone())),
             _ => None,
@@ -398,12 +459,12 @@ impl Atom for Setting {
         Some(Setting(n.to_string()))
     }
     fn json() -> serde_json::Value {
-        serde_json::json!({ "type": ["integer", "boolean", "string"] })
+        serde_json::json!({ "type": ["number", "boolean", "string"] })
     }
 }
 
 fn is_number_range(s: &str) -> bool {
-    s.split_once("..").is_some_and(|(a, b)| a.trim().parse::<i64>().is_ok() && b.trim().parse::<i64>().is_ok())
+    s.split_once("..").is_some_and(|(a, b)| whole_text(a).is_some() && whole_text(b).is_some())
 }
 
 /// `1.5ms` as a whole number of the smallest unit. Decimals are taken exactly: floats decide nothing.
@@ -452,7 +513,7 @@ mod tests {
         assert_eq!(span("\"1s..3s\""), Ok(Draw::Range(s(1), s(3))));
         assert!(span("\"3s..1s\"").unwrap_err().contains("empty"));
         assert!(span("[]").unwrap_err().contains("empty list"));
-        assert!(span("7").unwrap_err().contains("expected a time"));
+        assert!(span("7").unwrap_err().contains("expected a duration such as `30s`"));
     }
 
     #[test]
@@ -470,6 +531,24 @@ mod tests {
         let setting = |text: &str| Draw::<Setting>::parse(&toml::Value::String(text.to_owned())).unwrap();
         assert_eq!(setting("-1..1"), Draw::Range(Setting("-1".to_owned()), Setting("1".to_owned())));
         assert_eq!(setting("a..b"), Draw::Fixed(Setting("a..b".to_owned())));
+    }
+
+    #[test]
+    fn numbers_are_numbers_however_they_are_spelled() {
+        #[derive(Deserialize)]
+        struct Count {
+            v: Draw<u32>,
+            s: Draw<Setting>,
+        }
+        for text in ["16", "0x10", "1_6", "16.0", "1.6e1", "0b1_0000"] {
+            let read: Count = toml::from_str(&format!("v = {text}\ns = {text}")).unwrap();
+            assert_eq!((read.v, read.s), (Draw::Fixed(16), Draw::Fixed(Setting("16".to_owned()))), "{text}");
+            let range: Count = toml::from_str(&format!("v = \"{text}..{text}\"\ns = \"{text}..{text}\"")).unwrap();
+            assert_eq!(range.v, Draw::Range(16, 16), "{text}");
+            assert_eq!(range.s, Draw::Range(Setting("16".to_owned()), Setting("16".to_owned())), "{text}");
+        }
+        let count = |text: &str| toml::from_str::<Count>(&format!("v = {text}\ns = 0")).map(|c| c.v);
+        assert!(["-1", "0.5", "4294967296", "1e300", "nan", "inf"].iter().all(|text| count(text).is_err()));
     }
 
     #[test]

@@ -1,32 +1,14 @@
-//! What `[expect]` may forbid: checks that the table of permissions knows, and that the same file does not expect.
+//! What `[expect]` may forbid: checks that the same file does not expect.
 
 use super::Scenario;
-use super::check::{Notice, notice};
-use crate::suggest;
-use klamm_workloads::oracles::CHECKS;
-use klamm_workloads::permission::TABLE;
+use super::notice::Notice;
+use super::source::at;
 
-/// Every check that can be forbidden: those that something permits, and every oracle.
-pub fn forbidden() -> Vec<&'static str> {
-    let permitted = TABLE.iter().flat_map(|row| row.checks);
-    let mut all: Vec<&'static str> = permitted.chain(CHECKS).copied().collect();
-    all.sort_unstable();
-    all.dedup();
-    all
-}
-
-/// Refuses what cannot be forbidden.
+/// Refuses what cannot be forbidden. That there is such a check at all is asked where all names are.
 pub(super) fn check(s: &Scenario, problems: &mut Vec<Notice>) {
-    let known = forbidden();
-    for check in &s.expect.forbid {
-        if !known.contains(&check.as_str()) {
-            let hint = suggest::nearest(check, known.iter().copied());
-            problems
-                .push(notice(format!("`forbid`: there is no check `{check}`{hint}"), &["[expect]", "forbid", check]));
-        } else if s.expect.tolerates(check) {
-            let message = format!("`{check}` is forbidden, and is expected or tolerated by the same scenario");
-            problems.push(notice(message, &["[expect]", "forbid", check]));
-        }
+    for (n, check) in s.expect.forbid.iter().enumerate().filter(|(_, check)| s.expect.tolerates(check)) {
+        let message = format!("`{check}` is forbidden, and is expected or tolerated by the same scenario");
+        problems.push(Notice::new(message, at!["expect", "forbid", n]));
     }
 }
 

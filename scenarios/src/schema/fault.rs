@@ -1,5 +1,7 @@
 //! Faults as scenario files write them: durations with units, values to be drawn.
 
+use super::notice::{Demand, Notice};
+use super::source::Path;
 use super::{Draw, Share, Span};
 use klamm_model::units::Duration;
 use klamm_world::faults::{Action, DiskErrorOn, Planned, Who};
@@ -90,33 +92,37 @@ pub struct FaultSpec {
 /// How often one `[[fault]]` may happen at most: each time is a line of the schedule.
 pub const MAX_TIMES: u32 = 1000;
 
-/// Every kind, with the fields it needs beyond `kind` and `at`.
-pub const KINDS: &[(&str, &[&str])] = &[
-    ("kill", &["who"]),
-    ("power-loss", &["who"]),
-    ("restart", &["who"]),
-    ("shutdown", &["who"]),
-    ("pause", &["who"]),
-    ("partition", &["between"]),
-    ("isolate", &["who"]),
-    ("latency", &["between", "extra"]),
-    ("loss", &["between", "share"]),
-    ("reset", &["between"]),
-    ("hold", &["between", "api"]),
-    ("unresolvable", &["who"]),
-    ("disk-stall", &["who"]),
-    ("disk-slow", &["who", "factor"]),
-    ("disk-error", &["who", "on"]),
-    ("lying-fsync", &["who"]),
-    ("bit-rot", &["who", "log"]),
-    ("disk-full", &["who"]),
-    ("wipe", &["who"]),
-    ("clock-step", &["who", "by-ms"]),
-    ("clock-drift", &["who", "ppm"]),
+/// Every kind, with the fields it needs beyond `kind` and `at`, and what it does.
+pub const KINDS: &[(&str, &[&str], &str)] = &[
+    ("kill", &["who"], "the host's processes vanish; after `for` they start again"),
+    ("power-loss", &["who"], "hosts lose power at one instant, and with it what was not fsynced"),
+    ("restart", &["who"], "a dead host's processes start again"),
+    ("shutdown", &["who"], "SIGTERM: a controlled shutdown; after `for` a start"),
+    ("pause", &["who"], "nothing is processed; peers see silence"),
+    ("partition", &["between"], "messages between two sides vanish; `one-way`: from the first to the second alone"),
+    ("isolate", &["who"], "a partition from all others"),
+    ("latency", &["between", "extra"], "messages between two sides take longer: `extra` to twice as much is added"),
+    ("loss", &["between", "share"], "a share of the segments between two sides is lost, and sent again"),
+    ("reset", &["between"], "every connection between two sides is reset"),
+    (
+        "hold",
+        &["between", "api"],
+        "one API's requests (`responses = true`: responses) are held back from the first side to the second",
+    ),
+    ("unresolvable", &["who"], "the host's name does not resolve"),
+    ("disk-stall", &["who"], "the disk answers nothing"),
+    ("disk-slow", &["who", "factor"], "the disk is slower by a factor"),
+    ("disk-error", &["who", "on"], "the disk fails: `on` is \"write\", \"read\" or \"fsync\""),
+    ("lying-fsync", &["who"], "the disk says that an fsync is done, and it is not"),
+    ("bit-rot", &["who", "log"], "bits of a closed part of a partition's log flip"),
+    ("disk-full", &["who"], "the disk has no space"),
+    ("wipe", &["who"], "the host is killed, and its data directory is gone when it starts again"),
+    ("clock-step", &["who", "by-ms"], "the wall clock jumps by so many milliseconds"),
+    ("clock-drift", &["who", "ppm"], "the monotonic clock runs fast or slow"),
 ];
 
 fn kinds(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "enum": KINDS.iter().map(|(kind, _)| *kind).collect::<Vec<_>>() })
+    json_schema!({ "enum": KINDS.iter().map(|(kind, ..)| *kind).collect::<Vec<_>>() })
 }
 
 fn disk_operations(_: &mut SchemaGenerator) -> Schema {
@@ -141,60 +147,83 @@ impl FaultSpec {
         fields.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect()
     }
 
-    /// What is wrong with it, if anything is, and with which of its fields (none: with its kind).
-    pub fn problem(&self) -> Option<(String, &'static str)> {
-        self.shape().map(|wrong| (wrong, "")).or_else(|| self.numbers())
+    /// What is wrong with it, if anything is: the first of all.
+    pub fn problem(&self) -> Option<Notice> {
+        let mut problems = Vec::new();
+        self.check(&Path::root(), &mut problems);
+        (!problems.is_empty()).then(|| problems.swap_remove(0))
     }
 
-    /// Numbers beyond which a fault is a slip of the finger, and would only hang or overflow.
-    fn numbers(&self) -> Option<(String, &'static str)> {
-        fn beyond<T: super::Atom + PartialOrd>(draw: Option<&Draw<T>>, least: T, most: T) -> bool {
-            draw.is_some_and(|draw| draw.extremes().into_iter().any(|v| *v < least || most < *v))
-        }
-        let none = Span(Duration::ZERO);
+    /// What is wrong with it by itself. It stands here.
+    pub(super) fn check(&self, at: &Path, problems: &mut Vec<Notice>) {
+        self.shape(at, problems);
+        self.numbers(at, problems);
+    }
+
+    /// Numbers beyond which a fault is a slip of the finger, and would only hang or overflow, or change nothing.
+    fn numbers(&self, at: &Path, problems: &mut Vec<Notice>) {
         let day = Span(Duration::from_secs(86_400));
-        let checks = [
-            (beyond(self.times.as_ref(), 0, MAX_TIMES), "times", format!("`times` must be at most {MAX_TIMES}")),
-            (beyond(Some(&self.at), none, day), "at", "`at` is over a day".to_owned()),
-            (beyond(self.lasts.as_ref(), none, day), "for", "`for` is over a day".to_owned()),
-            (beyond(self.extra.as_ref(), none, day), "extra", "`extra` is over a day".to_owned()),
-            (
-                beyond(self.factor.as_ref(), 1, 1_000_000),
-                "factor",
-                "`factor` must lie between 1 and 1000000".to_owned(),
-            ),
-            (
-                beyond(self.ppm.as_ref(), -100_000, 100_000),
-                "ppm",
-                "`ppm` must lie between -100000 and 100000".to_owned(),
-            ),
-            (
-                beyond(self.by_ms.as_ref(), -86_400_000, 86_400_000),
-                "by-ms",
-                "`by-ms` must lie within a day, either way".to_owned(),
-            ),
-        ];
-        checks.into_iter().find(|(beyond, ..)| *beyond).map(|(_, key, message)| (message, key))
+        let some = |t: &Span| t.0 > Duration::ZERO && *t <= day;
+        if let Some(times) = &self.times {
+            let to = at.to("times");
+            problems.demand(to.clone(), times, |n| *n <= MAX_TIMES, &format!("`times` must be at most {MAX_TIMES}"));
+            if times.extremes().into_iter().all(|n| *n == 0) {
+                problems.push(Notice::new("a fault of 0 `times` never happens", to));
+            }
+        }
+        problems.demand(at.to("at"), &self.at, |t| *t <= day, "`at` is over a day");
+        problems.demand_some(at.to("for"), &self.lasts, some, "`for` must lie above 0 and within a day");
+        problems.demand_some(at.to("extra"), &self.extra, some, "`extra` must lie above 0 and within a day");
+        let factor = "`factor` must lie between 1 and 1000000";
+        problems.demand_some(at.to("factor"), &self.factor, |n| (1..=1_000_000).contains(n), factor);
+        let ppm = "`ppm` must lie between -100000 and 100000";
+        problems.demand_some(at.to("ppm"), &self.ppm, |n| (-100_000..=100_000).contains(n), ppm);
+        let by = "`by-ms` must lie within a day, either way";
+        problems.demand_some(at.to("by-ms"), &self.by_ms, |n| (-86_400_000..=86_400_000).contains(n), by);
     }
 
-    fn shape(&self) -> Option<String> {
-        let Some((_, needs)) = KINDS.iter().find(|(k, _)| *k == self.kind) else {
-            let nearest = crate::suggest::nearest(&self.kind, KINDS.iter().map(|(k, _)| *k));
-            return Some(format!("there is no fault `{}`{nearest}", self.kind));
+    /// The fields that its kind needs, and no others.
+    fn shape(&self, at: &Path, problems: &mut Vec<Notice>) {
+        let kind = self.kind.as_str();
+        let Some((_, needs, _)) = KINDS.iter().find(|(k, ..)| *k == kind) else {
+            let nearest = crate::suggest::nearest(kind, KINDS.iter().map(|(k, ..)| *k));
+            problems.push(Notice::new(format!("there is no fault `{kind}`{nearest}"), at.to("kind")));
+            return;
         };
         let given = self.given();
-        if let Some(missing) = needs.iter().find(|n| !given.contains(n)) {
-            return Some(format!("a fault of kind `{}` needs `{missing}`", self.kind));
+        for missing in needs.iter().filter(|n| !given.contains(n)) {
+            let message = format!("a fault of kind `{kind}` needs `{missing}`");
+            problems.push(Notice::new(message, at.to("kind")).needs(at.to(*missing)));
         }
-        if let Some(extra) = given.iter().find(|g| !needs.contains(g)) {
-            return Some(format!("a fault of kind `{}` has no `{extra}`; it takes {needs:?}", self.kind));
+        for extra in given.iter().filter(|g| !needs.contains(g)) {
+            let takes = needs.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" and ");
+            let message = format!("a fault of kind `{kind}` has no `{extra}`; it takes {takes}");
+            problems.push(Notice::of_key(message, at.to(*extra)).needs(at.to("kind")));
         }
-        if !matches!(self.kind.as_str(), "power-loss" | "isolate")
-            && self.who.as_ref().is_some_and(|who| who.list().len() > 1)
-        {
-            return Some(format!("a fault of kind `{}` happens to one; give each a [[fault]] of its own", self.kind));
+        let sides = self.between.as_ref().map(|(a, b)| [("between", Some(0), a), ("between", Some(1), b)]);
+        let who = self.who.as_ref().map(|who| ("who", None, who));
+        for (key, side, all) in sides.into_iter().flatten().chain(who) {
+            let at = side.map_or(at.to(key), |side: usize| at.to(key).to(side));
+            if all.list().is_empty() {
+                problems.push(Notice::new(format!("`{key}` names no host"), at));
+            }
         }
-        None
+        if !matches!(kind, "power-loss" | "isolate") && self.who.as_ref().is_some_and(|who| who.list().len() > 1) {
+            let message = format!("a fault of kind `{kind}` happens to one; give each a [[fault]] of its own");
+            problems.push(Notice::new(message, at.to("who")).needs(at.to("kind")));
+        }
+    }
+
+    /// The expressions that say to whom it happens, each with its place.
+    pub(super) fn expressions(&self, at: &Path) -> Vec<(Path, &str)> {
+        let sides = self.between.iter().flat_map(|(a, b)| [(at.to("between").to(0), a), (at.to("between").to(1), b)]);
+        let groups = self.who.iter().map(|who| (at.to("who"), who)).chain(sides);
+        groups
+            .flat_map(|(at, all)| match all {
+                OneOrMany::One(one) => vec![(at, one.as_str())],
+                OneOrMany::Many(many) => many.iter().enumerate().map(|(n, one)| (at.to(n), one.as_str())).collect(),
+            })
+            .collect()
     }
 
     /// In words, without the numbers that are drawn, such as `kill leader(orders-0)`.

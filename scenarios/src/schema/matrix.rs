@@ -8,7 +8,9 @@
 //! member), `member.count` (how many each group has). `producer.` is every producer; `origin.` those with a load alone, and
 //! `forward.` those of services alone.
 
-use super::check::{Notice, check};
+use super::check::check;
+use super::notice::Notice;
+use super::source::{Path, Step, at};
 use super::{ClientKind, Draw, Scenario, Setting, Settings};
 use crate::suggest;
 use schemars::JsonSchema;
@@ -38,53 +40,124 @@ pub struct Variant {
     pub scenario: Scenario,
 }
 
-fn wrong(message: impl Into<String>, near: &[&str]) -> Notice {
-    Notice { message: message.into(), near: near.iter().map(|s| (*s).to_owned()).collect(), help: None }
-}
-
 /// The variants of a scenario, in the order of its file: named ones, each in every combination of the matrix.
 ///
 /// # Errors
-/// If a setting's place is not known, or a variant is not a sound scenario.
-pub fn variants(scenario: &Scenario) -> Result<Vec<Variant>, Notice> {
-    let mut sets: Vec<(Vec<String>, Settings)> = vec![(Vec::new(), Settings::new())];
+/// Everything that is wrong: a setting whose place is not known, a variant that is not a sound scenario.
+pub fn variants(scenario: &Scenario) -> Result<Vec<Variant>, Vec<Notice>> {
+    let mut problems = shape(scenario);
+    let mut sets: Vec<Named> = vec![Named::default()];
     if !scenario.variants.is_empty() {
-        sets = scenario.variants.iter().map(|v| (vec![v.name.clone()], v.set.clone())).collect();
+        let named = |(n, v): (usize, &VariantSpec)| Named {
+            label: vec![v.name.clone()],
+            set: v.set.iter().map(|(k, d)| (k.clone(), d.clone(), at!["variant", n, "set", k])).collect(),
+        };
+        sets = scenario.variants.iter().enumerate().map(named).collect();
     }
     for (key, draw) in &scenario.matrix {
         let Draw::Choice(values) = draw else {
-            return Err(wrong(format!("[matrix]: `{key}` needs a list of values to compare"), &["[matrix]", key]));
+            let message = format!("[matrix]: `{key}` needs a list of values to compare");
+            problems.push(Notice::new(message, at!["matrix", key]));
+            continue;
         };
         let short = key.split_once('.').map_or(key.as_str(), |(_, rest)| rest);
-        let with = |(label, set): &(Vec<String>, Settings)| {
-            let extended = values.iter().map(|value| {
-                let (mut label, mut set) = (label.clone(), set.clone());
-                label.push(format!("{short}={}", value.0));
-                set.insert(key.clone(), Draw::Fixed(value.clone()));
-                (label, set)
-            });
-            extended.collect::<Vec<_>>()
-        };
-        sets = sets.iter().flat_map(with).collect();
+        sets = sets.iter().flat_map(|one| (0..values.len()).map(|n| one.with(key, short, n, &values[n]))).collect();
         if sets.len() > MAX_VARIANTS {
-            return Err(wrong(format!("more than {MAX_VARIANTS} combinations to compare"), &["[matrix]"]));
+            problems.push(Notice::of_key(format!("more than {MAX_VARIANTS} combinations to compare"), at!["matrix"]));
+            return Err(problems);
         }
     }
     let mut variants = Vec::with_capacity(sets.len());
-    for (n, (label, set)) in sets.into_iter().enumerate() {
+    for (n, Named { label, set }) in sets.into_iter().enumerate() {
         let mut one = scenario.clone();
         (one.matrix, one.variants) = (BTreeMap::new(), Vec::new());
         one.name = format!("{}-{}", scenario.name, n + 1);
-        for (key, value) in &set {
-            apply(&mut one, key, value)?;
+        let mut sound = true;
+        for (key, value, at) in &set {
+            if let Err(problem) = apply(&mut one, key, value) {
+                sound = false;
+                let at = if problem.on_key { at.key() } else { at.clone() };
+                let problem = Notice { at, ..problem };
+                if !problems.contains(&problem) {
+                    problems.push(problem);
+                }
+            }
         }
         let label = label.join(" ");
-        if let Some(problem) = check(&one).err().into_iter().flatten().next() {
-            return Err(Notice { message: format!("variant `{label}`: {}", problem.message), ..problem });
+        let wrong = if sound { check(&one).err().unwrap_or_default() } else { Vec::new() };
+        for problem in wrong {
+            // Said where it was set; what is wrong with the scenario itself is said without its variants.
+            let at = blamed(&problem, &set);
+            let at = if problem.on_key { at.key() } else { at };
+            let message = format!("variant `{label}`: {}", problem.message);
+            let same = problems.iter().any(|p| p.at == at && p.message.ends_with(&problem.message));
+            if !same {
+                problems.push(Notice { message, within: None, at, ..problem });
+            }
         }
         variants.push(Variant { label, scenario: one });
     }
-    Ok(variants)
+    if problems.is_empty() { Ok(variants) } else { Err(problems) }
+}
+
+/// A set of settings on its way to a variant: what it is called, and its settings with their places.
+#[derive(Clone, Default)]
+struct Named {
+    label: Vec<String>,
+    set: Vec<(String, Draw<Setting>, Path)>,
+}
+
+impl Named {
+    /// With the n-th value of a key of the matrix, in place of a named set's own.
+    fn with(&self, key: &str, short: &str, n: usize, value: &Setting) -> Named {
+        let mut one = self.clone();
+        one.label.push(format!("{short}={}", value.0));
+        one.set.retain(|(k, ..)| k != key);
+        one.set.push((key.to_owned(), Draw::Fixed(value.clone()), at!["matrix", key, n]));
+        one.set.sort_by(|a, b| a.0.cmp(&b.0));
+        one
+    }
+}
+
+/// What of names and lists is wrong whatever they set.
+fn shape(scenario: &Scenario) -> Vec<Notice> {
+    let mut problems = Vec::new();
+    for (n, v) in scenario.variants.iter().enumerate() {
+        let at = at!["variant", n, "name"];
+        if v.name.trim().is_empty() {
+            problems.push(Notice::new("a variant without a name", at));
+        } else if scenario.variants[..n].iter().any(|other| other.name == v.name) {
+            problems.push(Notice::new(format!("two variants are called `{}`", v.name), at));
+        }
+    }
+    for (key, draw) in &scenario.matrix {
+        let Draw::Choice(values) = draw else { continue };
+        for (n, value) in values.iter().enumerate().filter(|(n, value)| values[..*n].contains(value)) {
+            let message = format!("[matrix]: `{key}` has `{}` twice", value.0);
+            problems.push(Notice::new(message, at!["matrix", key, n]));
+        }
+    }
+    problems
+}
+
+/// Which of a variant's settings a problem of it comes from: one whose key it names, or the last.
+fn blamed(problem: &Notice, set: &[(String, Draw<Setting>, Path)]) -> Path {
+    let last = problem.at.steps().iter().rev().find_map(|step| match step {
+        Step::Key(key) => Some(key.as_str()),
+        _ => None,
+    });
+    let named = set.iter().find(|(key, ..)| last.is_some_and(|last| key == last || key.ends_with(&format!(".{last}"))));
+    named.or(set.last()).map_or_else(|| problem.at.clone(), |(.., at)| at.clone())
+}
+
+/// What is wrong with a key, wherever it stands.
+fn wrong(message: String) -> Notice {
+    Notice::of_key(message, Path::root())
+}
+
+/// What is wrong with a value, wherever it stands.
+fn bad(message: String) -> Notice {
+    Notice::new(message, Path::root())
 }
 
 /// Puts one setting in its place.
@@ -112,14 +185,14 @@ fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<()
         "producer" | "origin" | "forward" | "consumer" => {
             if !clients(scenario, place) {
                 let what = if place == "forward" { "service that forwards" } else { place };
-                return Err(wrong(format!("`{key}`: the scenario has no {what}"), &[key]));
+                return Err(wrong(format!("`{key}`: the scenario has no {what}")));
             }
         }
         "broker" => {
             scenario.broker.insert(rest.to_owned(), value.clone());
         }
         "topic" if matches!(rest, "replication" | "partitions") => {
-            let n: u32 = one(key, value)?.parse().map_err(|_| wrong(format!("`{key}`: expected a number"), &[key]))?;
+            let n: u32 = one(key, value)?.parse().map_err(|_| bad(format!("`{key}`: expected a whole number")))?;
             for topic in &mut scenario.topics {
                 *(if rest == "replication" { &mut topic.replication } else { &mut topic.partitions }) = Draw::Fixed(n);
             }
@@ -134,10 +207,10 @@ fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<()
             return every(loads, "a load", key, rest, one(key, value)?);
         }
         "member" if rest == "count" => {
-            let n: u32 = one(key, value)?.parse().map_err(|_| wrong(format!("`{key}`: expected a number"), &[key]))?;
+            let n: u32 = one(key, value)?.parse().map_err(|_| bad(format!("`{key}`: expected a whole number")))?;
             let groups = scenario.clients.iter_mut().filter(|c| c.kind == ClientKind::Group);
             if groups.map(|c| c.count = Draw::Fixed(n)).count() == 0 {
-                return Err(wrong(format!("`{key}`: the scenario has no group"), &[key]));
+                return Err(wrong(format!("`{key}`: the scenario has no group")));
             }
         }
         "member" => {
@@ -148,9 +221,8 @@ fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<()
         "cluster" => return cluster(scenario, key, rest, one(key, value)?),
         _ => {
             let hint = suggest::nearest(place, PLACES.into_iter());
-            let mut n = wrong(format!("`{key}`: a setting is named by where it belongs{hint}"), &[key]);
-            n.help = Some(format!("one of {}, then a dot and Kafka's key", PLACES.join(", ")));
-            return Err(n);
+            let n = wrong(format!("`{key}`: a setting is named by where it belongs{hint}"));
+            return Err(n.help(format!("one of {}, then a dot and Kafka's key", PLACES.join(", "))));
         }
     }
     Ok(())
@@ -160,15 +232,14 @@ fn apply(scenario: &mut Scenario, key: &str, value: &Draw<Setting>) -> Result<()
 fn one<'a>(key: &str, value: &'a Draw<Setting>) -> Result<&'a str, Notice> {
     match value {
         Draw::Fixed(v) => Ok(&v.0),
-        _ => Err(wrong(format!("`{key}` takes one value in a variant"), &[key])),
+        _ => Err(bad(format!("`{key}` takes one value in a variant"))),
     }
 }
 
 /// A key of `[cluster]`, through the grammar of scenario files.
 fn cluster(scenario: &mut Scenario, key: &str, rest: &str, text: &str) -> Result<(), Notice> {
     let table = put_in(&scenario.cluster, "[cluster]", key, rest, text)?;
-    scenario.cluster =
-        table.try_into().map_err(|e: toml::de::Error| wrong(format!("`{key}`: {}", e.message()), &[key]))?;
+    scenario.cluster = table.try_into().map_err(|e: toml::de::Error| bad(format!("`{key}`: {}", e.message())))?;
     Ok(())
 }
 
@@ -183,10 +254,10 @@ fn every<'a, T: serde::Serialize + serde::de::DeserializeOwned + 'a>(
     let mut any = false;
     for part in parts {
         let table = put_in(part, name, key, rest, text)?;
-        *part = table.try_into().map_err(|e: toml::de::Error| wrong(format!("`{key}`: {}", e.message()), &[key]))?;
+        *part = table.try_into().map_err(|e: toml::de::Error| bad(format!("`{key}`: {}", e.message())))?;
         any = true;
     }
-    if any { Ok(()) } else { Err(wrong(format!("`{key}`: there is not {name}"), &[key])) }
+    if any { Ok(()) } else { Err(wrong(format!("`{key}`: there is not {name}"))) }
 }
 
 /// What is TOML with one value replaced.
@@ -197,7 +268,10 @@ fn put_in(what: &impl serde::Serialize, name: &str, key: &str, rest: &str, text:
     let mut at = &mut table;
     let mut steps = rest.split('.').peekable();
     while let Some(step) = steps.next() {
-        let unknown = || wrong(format!("`{key}`: {name} has no `{rest}`"), &[key]);
+        let unknown = |near: Option<&str>| {
+            let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            wrong(format!("`{key}`: {name} has no `{rest}`{hint}"))
+        };
         if let toml::Value::String(profile) = at {
             // A profile by its name becomes a table of which one figure differs.
             let profile = toml::Value::String(profile.clone());
@@ -205,9 +279,9 @@ fn put_in(what: &impl serde::Serialize, name: &str, key: &str, rest: &str, text:
         }
         // A figure that is left to its profile, or to a default, is not there yet; the grammar knows whether it may be.
         const ABSENT: [&str; 8] = ["fsync", "read", "write", "bandwidth", "queue", "latency", "rate", "records"];
-        let inner = at.as_table_mut().ok_or_else(unknown)?;
+        let inner = at.as_table_mut().ok_or_else(|| unknown(None))?;
         if !inner.contains_key(step) && !ABSENT.contains(&step) {
-            return Err(unknown());
+            return Err(unknown(suggest::near(step, inner.keys().map(String::as_str).chain(ABSENT))));
         }
         let empty = if steps.peek().is_some() { toml::Value::Table(toml::Table::new()) } else { value.clone() };
         at = inner.entry(step).or_insert(empty);

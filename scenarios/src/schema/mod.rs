@@ -4,26 +4,33 @@
 //! names. A value may be fixed, a list to choose from, or a range to draw from; [`resolve`] settles all of them
 //! for one seed, and what comes out is a scenario again: a failure folder's `scenario.toml` is just that.
 
+mod bounds;
 mod check;
 mod draw;
 mod expect;
 mod fault;
+mod grammar;
 mod load;
 mod machines;
 mod matrix;
 mod names;
+mod notice;
 mod published;
 mod resolve;
+mod settings;
+mod source;
 
-pub use check::{Notice, check, hosts};
+pub use check::{check, hosts};
 pub use draw::{Atom, Bandwidth, Draw, Setting, Share, Size, Span};
-pub use fault::{FaultSpec, MAX_TIMES, OneOrMany};
-pub use load::{MAX_FILE_BYTES, load, parse, to_toml};
+pub use fault::{FaultSpec, KINDS, MAX_TIMES, OneOrMany};
+pub use load::{MAX_FILE_BYTES, checked, load, parse, parse_drawn, to_toml};
 pub use machines::{Disk, DiskTable, Latency, Network, NetworkTable};
 pub use matrix::{Variant, VariantSpec, variants};
 pub use names::checks;
+pub use notice::Notice;
 pub use published::json_schema;
 pub use resolve::{Settled, keyed, resolve, resolve_faults, settled_faults};
+pub use source::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -4,11 +4,16 @@
 
 use super::Scenario;
 
-/// The schema, as the text that `scenarios/scenario.schema.json` holds.
-pub fn json_schema() -> String {
+/// The schema.
+pub fn schema() -> schemars::Schema {
     let mut schema = schemars::schema_for!(Scenario);
     schema.insert("title".to_owned(), "A scenario of Klamm".into());
-    serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"
+    schema
+}
+
+/// The schema, as the text that `scenarios/scenario.schema.json` holds.
+pub fn json_schema() -> String {
+    serde_json::to_string_pretty(&schema()).expect("a schema is JSON") + "\n"
 }
 
 #[cfg(test)]

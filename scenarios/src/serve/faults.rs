@@ -80,8 +80,8 @@ pub fn read(fault: Value, hosts: &[&str], seed: u64) -> Result<Vec<Scheduled>, S
     }
     table.entry("at").or_insert_with(|| "0s".into());
     let spec: FaultSpec = serde_json::from_value(Value::Object(table)).map_err(|e| e.to_string())?;
-    if let Some((problem, _)) = spec.problem() {
-        return Err(problem);
+    if let Some(problem) = spec.problem() {
+        return Err(problem.message);
     }
     if spec.when.is_some() {
         return Err(format!("fault `{}`: a live cluster cannot wait for a condition; give it a time `at`", spec.kind));

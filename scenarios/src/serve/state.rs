@@ -5,6 +5,10 @@ use klamm_world::live::cluster::Cluster;
 use klamm_world::live::inject::Injector;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a host may take to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything.
 pub fn state(cluster: &Cluster, injector: &Injector) -> Value {
@@ -72,5 +76,16 @@ pub fn state(cluster: &Cluster, injector: &Injector) -> Value {
         "partitions": partitions,
         "groups": groups,
         "faults": faults,
+        "recovered": recovered(cluster),
     })
+}
+
+/// What the start of each host that is up found on its disk, in numbers.
+fn recovered(cluster: &Cluster) -> Value {
+    let counts = |host: &klamm_world::live::host::Host| {
+        let counts = host.inspect(PATIENCE)?.recovered()?.counts();
+        let counts: BTreeMap<&str, u64> = counts.into_iter().collect();
+        Some((host.name.to_string(), json!(counts)))
+    };
+    Value::Object(cluster.hosts().iter().filter_map(counts).collect())
 }

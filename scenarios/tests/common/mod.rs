@@ -30,6 +30,16 @@ at = "1s..5s"
 times = 4
 "#;
 
+/// A producer with acks=1, and a leader that dies with records that only it has: they are lost, and a cause permits it. The
+/// example that comes along, but for what it forbids.
+pub fn lossy() -> &'static str {
+    let (scenario, _) = FORBIDDEN.split_once("\n[expect]").expect("it forbids something");
+    scenario
+}
+
+/// The example itself.
+pub const FORBIDDEN: &str = include_str!("../../examples/forbidden-loss.toml");
+
 /// The published bug that [`TINY`] finds fast.
 pub const DEFECT: &str = "no-dedup-window";
 
@@ -76,6 +86,18 @@ impl Place {
     pub fn klamm(&self, args: &[&str]) -> Said {
         said(&mut self.command(args))
     }
+    /// A run of a file over a few seeds, without the second run of some of them.
+    pub fn run(&self, file: &str, seeds: u64, out: &str, more: &[&str]) -> Said {
+        let seeds = seeds.to_string();
+        self.klamm(&[&["run", file, "--seeds", &seeds, "--recheck", "0", "--out", out][..], more].concat())
+    }
+    /// A comparison, which must hold: its run's folder and what was said.
+    pub fn compared(&self, what: &str, seeds: u64, out: &str) -> (PathBuf, Said) {
+        let seeds = seeds.to_string();
+        let said = self.klamm(&["compare", what, "--seeds", &seeds, "--recheck", "0", "--out", out]);
+        assert_eq!(said.code, 0, "{said:?}");
+        (self.run_folder(out), said)
+    }
     /// The only run there is.
     pub fn run_folder(&self, out: &str) -> PathBuf {
         let runs = folders(&self.path().join(out));
@@ -90,6 +112,22 @@ impl Place {
         let folder = failures(&self.run_folder("out"))[0].clone();
         folder.strip_prefix(self.path()).unwrap().display().to_string()
     }
+}
+
+/// A file of JSON.
+pub fn json(path: &Path) -> serde_json::Value {
+    let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_slice(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// A run's record.
+pub fn record(run: &Path) -> serde_json::Value {
+    json(&run.join("run.json"))
+}
+
+/// A list of JSON.
+pub fn list(value: &serde_json::Value) -> &[serde_json::Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 pub fn said(command: &mut Command) -> Said {
@@ -120,11 +158,11 @@ pub fn failures(run: &Path) -> Vec<PathBuf> {
 
 /// Scenario, seed and digest of every seed of a run.
 pub fn digests(run: &Path) -> Vec<(String, String, String)> {
-    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(run.join("run.json")).unwrap()).unwrap();
+    let record = record(run);
     let text = |v: &serde_json::Value| v.as_str().unwrap().to_owned();
     let mut all = Vec::new();
-    for scenario in record["scenarios"].as_array().unwrap() {
-        for seed in scenario["seeds"].as_array().unwrap() {
+    for scenario in list(&record["scenarios"]) {
+        for seed in list(&scenario["seeds"]) {
             all.push((text(&scenario["name"]), text(&seed["seed"]), text(&seed["digest"])));
         }
     }

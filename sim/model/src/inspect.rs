@@ -2,6 +2,7 @@
 
 use crate::disk::Path;
 use crate::ids::*;
+use crate::log::Recovered;
 use crate::node::Endpoint;
 use std::collections::BTreeMap;
 
@@ -14,6 +15,17 @@ pub enum Inspection {
     Controller(ControllerInspection),
     /// A client application.
     Client(ClientInspection),
+}
+
+impl Inspection {
+    /// What a broker's or a controller's start found on its disk.
+    pub fn recovered(&self) -> Option<Recovered> {
+        match self {
+            Inspection::Broker(broker) => Some(broker.recovered),
+            Inspection::Controller(controller) => Some(controller.recovered),
+            Inspection::Client(_) => None,
+        }
+    }
 }
 
 /// A broker's account.
@@ -33,6 +45,8 @@ pub struct BrokerInspection {
     pub partitions: Vec<PartitionInspection>,
     /// The partitions of `__consumer_offsets` it coordinates, and what it knows of their groups.
     pub coordinated: Vec<CoordinatorInspection>,
+    /// What its start found on its disk.
+    pub recovered: Recovered,
 }
 
 /// A group coordinator's account of one partition of the offsets topic.
@@ -133,6 +147,8 @@ pub struct ControllerInspection {
     pub brokers: Vec<(NodeId, BrokerEpoch, bool, bool)>,
     /// Every partition as the controller has it.
     pub partitions: Vec<ControllerPartition>,
+    /// What its start found on its disk.
+    pub recovered: Recovered,
 }
 
 /// A partition as the controller has it.

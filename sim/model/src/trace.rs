@@ -6,6 +6,7 @@
 use crate::disk::Path;
 use crate::history::TopicPartition;
 use crate::ids::*;
+use crate::log::Finding;
 use crate::node::ConnId;
 use crate::record::schema::MetadataRecord;
 use std::sync::Arc;
@@ -264,6 +265,13 @@ pub enum TraceEvent {
     },
 
     // --- anywhere ---
+    /// A start found a place of its disk not as an orderly end leaves it.
+    Found {
+        /// A partition's directory, or a file of the data directory.
+        path: Path,
+        /// What is wrong with it, and what became of it.
+        what: Finding,
+    },
     /// A situation that suites can demand to have been seen (a `sometimes` mark), in kebab-case.
     Mark {
         /// Its name.

@@ -1,7 +1,7 @@
 //! What must hold between lines: a history that breaks it would be judged as something that did not happen.
 //!
 //! Time does not go back; an incarnation is never followed by an older one; a value is sent once; what resolves was
-//! asked for, once, by the same client; ranges do not end before they begin.
+//! asked for, once, by the same client in the same incarnation; ranges do not end before they begin.
 
 use super::HistoryErrorKind as Wrong;
 use super::build::Also;
@@ -72,7 +72,7 @@ impl Contract {
             Op::Send { value, .. } => {
                 let Some(name) = also.value else { return Ok(()) };
                 let shown = name.to_string();
-                match names.send(name, id, line) {
+                match names.send(name, (id, incarnation), line) {
                     Ok(number) => *value = number,
                     Err(SentBefore(line)) => {
                         return broken(OWN, format!("value {shown} is sent a second time; line {line} sent it"));
@@ -84,7 +84,7 @@ impl Contract {
                 let Some(told) = names.told_mut(&name) else {
                     return broken(OWN, format!("value {name} resolves, but no line before sends it"));
                 };
-                let (sent, by) = (told.line, told.client);
+                let (sent, by, of) = (told.line, told.client, told.incarnation);
                 if let State::Done(_) = told.state {
                     return broken(OWN, format!("value {name}, sent at line {sent}, has resolved already"));
                 }
@@ -92,6 +92,14 @@ impl Contract {
                     return broken(
                         OWN,
                         format!("value {name} was sent by client {by} (line {sent}), not by client {id}"),
+                    );
+                }
+                if of != incarnation {
+                    return broken(
+                        INCARNATION,
+                        format!(
+                            "value {name} was sent by incarnation {of} (line {sent}), not by incarnation {incarnation}"
+                        ),
                     );
                 }
                 if *outcome == Outcome::Ok && error.is_some() {

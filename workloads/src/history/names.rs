@@ -6,7 +6,7 @@
 
 use crate::oracles::UNDECODABLE;
 use klamm_model::history::{Entry, Op, Outcome, ValueId};
-use klamm_model::ids::ClientId;
+use klamm_model::ids::{ClientId, Incarnation};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -51,6 +51,7 @@ pub(super) enum State {
 pub(super) struct Told {
     pub(super) id: ValueId,
     pub(super) client: ClientId,
+    pub(super) incarnation: Incarnation,
     /// The line of its send; if there is none, of the first read.
     pub(super) line: u64,
     pub(super) state: State,
@@ -77,7 +78,12 @@ pub(super) struct SentBefore(pub(super) u64);
 
 impl Names {
     /// A value is sent: it gets its number.
-    pub(super) fn send(&mut self, name: Name, client: ClientId, line: u64) -> Result<ValueId, SentBefore> {
+    pub(super) fn send(
+        &mut self,
+        name: Name,
+        (client, incarnation): (ClientId, Incarnation),
+        line: u64,
+    ) -> Result<ValueId, SentBefore> {
         let known = self.values.get(&name).copied();
         match known {
             Some(told) if told.state != State::Unsent => return Err(SentBefore(told.line)),
@@ -88,7 +94,7 @@ impl Names {
         let id = ValueId::new(client, *next);
         *next += 1;
         let read = known.is_some_and(|told| told.read);
-        self.values.insert(name, Told { id, client, line, state: State::Open, read });
+        self.values.insert(name, Told { id, client, incarnation, line, state: State::Open, read });
         Ok(id)
     }
 
@@ -111,7 +117,7 @@ impl Names {
         let client = ClientId(super::MAX_CLIENT);
         let id = ValueId::new(client, STRANGERS + self.strangers);
         self.strangers += 1;
-        self.values.insert(name, Told { id, client, line, state: State::Unsent, read });
+        self.values.insert(name, Told { id, client, incarnation: Incarnation(1), line, state: State::Unsent, read });
         id
     }
 

@@ -383,6 +383,15 @@ const DECLARED: &[Field] = &[
         ])),
         "committed offsets that expired, were deleted, or were set from outside the group",
     ),
+    may(
+        "partition_changes",
+        Kind::List(&Kind::Object(&[
+            AT,
+            must("topic", Kind::Topic, "which topic"),
+            must("count", Kind::Number(1, i32::MAX as i128), "how many partitions it has since"),
+        ])),
+        "topics that got more partitions: keys may go elsewhere from then on",
+    ),
 ];
 
 /// The first line.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::permission::{
-    Compacted, Configured, Damage, Declared, Expired, LeaderChange, LogStart, Loss, OffsetsAltered, Unclean,
+    Compacted, Configured, Damage, Declared, Expired, LeaderChange, LogStart, Loss, OffsetsAltered, PartitionChange,
+    Unclean,
 };
 use klamm_model::history::*;
 use klamm_model::ids::*;
@@ -141,6 +142,7 @@ fn the_table_of_fields_is_that_of_the_operations() {
         compactions: vec![Compacted { at, source: source.clone(), removed: vec![Offset(3)] }],
         expiries: vec![Expired { at, source: source.clone() }],
         offsets_altered: vec![OffsetsAltered { at, group: "g".into(), source: Some(source) }],
+        partition_changes: vec![PartitionChange { at, topic: "t".into(), count: 2 }],
     };
     let header = Header::new(declared, [("acks".to_owned(), "all".to_owned())].into());
     same(&serde_json::to_value(&header).unwrap(), &shape::HEADER.iter().collect::<Vec<_>>(), "header");
@@ -221,6 +223,10 @@ fn the_contract_between_lines_is_kept() {
         ),
         (&[l(5, 1, 1, &sent(1, "\"ok\""))], "line 2, column 56: value 1 resolves, but no line before sends it"),
         (&[l(5, 1, 1, &send(1)), l(5, 2, 1, &sent(1, "\"ok\""))], "was sent by client 1 (line 2), not by client 2"),
+        (
+            &[l(5, 1, 1, &send(1)), l(5, 1, 2, &sent(1, "\"ok\""))],
+            "was sent by incarnation 1 (line 2), not by incarnation 2",
+        ),
         (
             &[l(5, 1, 1, &send(1)), l(5, 1, 1, &sent(1, "\"ok\"")), l(5, 1, 1, &sent(1, "\"info\""))],
             "has resolved already",

@@ -1,25 +1,47 @@
 //! duplicate: one value at two offsets of its partition. Reading an offset again is none. Each offset but one is a
-//! finding: all but the acknowledged one if it was read there, else all but the lowest.
+//! finding: all but the acknowledged one if it was read there, else all but the lowest. Each two offsets are a piece of
+//! evidence, and what cuts a log brought them about only if it reached the lower one.
 
-use super::places::Place;
+use super::places;
 use super::report::{Findings, Report};
+use super::sends::Send;
 use super::store::{Read, Store};
 
-/// A value was read at a place, and at `first` too. `first` is none if that place was deleted meanwhile.
+/// A value was read at these offsets of a partition, ascending, of which one is its own.
+pub(super) fn found(store: &Store, out: &mut Findings, value: u64, send: &Send, part: u32, own: i64, offsets: &[i64]) {
+    if offsets.len() < 2 {
+        return;
+    }
+    // Of what lies above an offset, what was read first: what excuses that excuses the others, too.
+    let mut first_above: Option<(u64, i64)> = None;
+    for &offset in offsets.iter().rev() {
+        let at = places::when(store, value, send, (part, offset));
+        if offset != own {
+            let case = out.case();
+            two(store, out, value, send, (part, offset), own, case);
+            if let Some((_, above)) = first_above.filter(|(_, above)| *above != own) {
+                two(store, out, value, send, (part, offset), above, case);
+            }
+        }
+        first_above = Some(first_above.map_or((at, offset), |first| first.min((at, offset))));
+    }
+}
+
 #[cold]
-pub(super) fn at(store: &Store, out: &mut Findings, value: u64, place: Place, first: Option<i64>) {
+fn two(store: &Store, out: &mut Findings, value: u64, send: &Send, place: places::Place, other: i64, case: u32) {
     let (part, offset) = place;
-    let read = store.read_of(value, place);
-    let (at, client) = super::unknown_read::when(store, value, read.as_ref());
-    let words = || match first {
-        Some(first) => format!("the value at offset {first} is at offset {offset} too"),
-        None => format!("the value at offset {offset} stood at a deleted offset before"),
-    };
+    let last = [offset, other].into_iter().max_by_key(|o| (places::when(store, value, send, (part, *o)), *o));
+    let last = last.unwrap_or(offset);
+    let at = places::when(store, value, send, (part, last));
+    let reader = store.seen(value, (part, last)).and_then(|seen| store.reader_of(seen));
+    let client = reader.unwrap_or(klamm_model::history::ValueId(value).client());
+    let words = || format!("the value at offset {other} is at offset {offset} too");
     let witness = || {
-        let earlier = first.and_then(|first| store.read_of(value, (part, first)));
-        store.story(value).chain(earlier).chain(read.clone()).collect()
+        let reads = [other, offset].into_iter().filter_map(|o| store.read_of(value, (part, o)));
+        store.story(value).chain(reads).collect()
     };
-    out.add(store, Report::new("duplicate", at, client, part).offset(offset).values(&[value]), words, witness);
+    let report = Report::new("duplicate", at, client, part).offset(offset).low(offset.min(other));
+    out.add(store, report.values(&[value]).case(case), words, witness);
 }
 
 /// A value is read that was read, deleted and forgotten.

@@ -2,8 +2,9 @@
 
 use super::places;
 use super::report::{Findings, Report};
-use super::sends::State;
+use super::sends::{Send, State};
 use super::store::Store;
+use super::unknown_read;
 use crate::planted::planted;
 use klamm_model::history::ValueId;
 
@@ -16,21 +17,27 @@ pub(super) fn end(store: &Store, out: &mut Findings) -> u64 {
             failed += 1;
             let value = ValueId::new(client.id, index).0;
             if store.is_read(value) {
-                visible(store, out, value, places::all(store, value, send).first().copied());
+                visible(store, out, value, send);
             }
         }
     }
     failed
 }
 
+/// Each place is a piece of evidence; what is found is one thing in each partition.
 #[cold]
-fn visible(store: &Store, out: &mut Findings, value: u64, place: Option<places::Place>) {
-    let Some(place) = place else { return };
-    let read = store.read_of(value, place);
-    let (at, client) = super::unknown_read::when(store, value, read.as_ref());
-    let report = Report::new("failed-write-visible", at, client, place.0).offset(place.1);
-    let words = || "the send definitely failed, and its value is read".to_owned();
-    out.add(store, report.values(&[value]), words, || store.story(value).chain(read.clone()).collect());
+fn visible(store: &Store, out: &mut Findings, value: u64, send: &Send) {
+    let mut case = (u32::MAX, 0);
+    for place in places::all(store, value, send) {
+        if case.0 != place.0 {
+            case = (place.0, out.case());
+        }
+        let (at, client) = unknown_read::when(store, value, send, place);
+        let report = Report::new("failed-write-visible", at, client, place.0).offset(place.1).case(case.1);
+        let words = || "the send definitely failed, and its value is read".to_owned();
+        let witness = || store.story(value).chain(store.read_of(value, place)).collect();
+        out.add(store, report.values(&[value]), words, witness);
+    }
 }
 
 #[cfg(test)]

@@ -569,7 +569,7 @@ pub(super) fn visible_between(
 }
 
 /// What marks a record that a reader of this isolation sees.
-pub(super) fn visible_flag(isolation: IsolationLevel) -> u8 {
+pub(super) fn visible_flag(isolation: IsolationLevel) -> u16 {
     match isolation {
         IsolationLevel::ReadUncommitted => super::slots::READ,
         IsolationLevel::ReadCommitted => super::slots::READ_COMMITTED,

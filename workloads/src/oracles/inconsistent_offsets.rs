@@ -1,27 +1,37 @@
-//! inconsistent-offsets: two values at one offset, read or acknowledged. If several were read there, what was
-//! acknowledged does not matter; so what is found is told when all claims are known.
+//! inconsistent-offsets: two values at one offset, read or acknowledged. An acknowledgement that reading refutes (its
+//! value was read, and never there) claims nothing: that is unknown-read. So what is found is told at the end, when all
+//! claims are known. Each two of them are a piece of evidence.
 
 use super::report::{Findings, Report};
-use super::slots::{ACK, CLASH, READ, Slot, read_flag};
+use super::sends::CLAIMED;
+use super::slots::{ACK, CLASH, READ, Seen, read_flag};
 use super::store::{Read, Store};
 use crate::permission::Clause;
-use klamm_model::history::{Entry, Op, ValueId};
+use klamm_model::history::ValueId;
 use klamm_model::ids::ClientId;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An offset of which more than one value is known.
 #[derive(Debug, Default)]
 pub(super) struct Clash {
-    pub(super) read: BTreeSet<u64>,
+    /// What was read here.
+    pub(super) read: BTreeMap<u64, Got>,
     pub(super) acked: BTreeSet<u64>,
     /// What was read here before there was a clash, by whoever read here.
     first: Option<u64>,
     /// What each reader got here since.
     by: BTreeMap<ClientId, u64>,
-    /// The first two reads of different values.
-    reads: Vec<Entry>,
-    at: u64,
-    client: ClientId,
+}
+
+/// One of several values read at an offset.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Got {
+    /// When it was read first.
+    pub(super) seen: Seen,
+    /// When it was read last.
+    last: u64,
+    /// Under which isolation it was read.
+    pub(super) flags: u16,
 }
 
 impl Clash {
@@ -29,106 +39,129 @@ impl Clash {
     pub(super) fn got_by(&self, client: ClientId) -> Option<u64> {
         self.by.get(&client).copied().or(self.first)
     }
-    /// The read of a value, if it is kept.
-    pub(super) fn read_of(&self, value: ValueId) -> Option<Entry> {
-        let of =
-            |read: &&Entry| matches!(&read.op, Op::Poll { records, .. } if records.iter().any(|r| r.value == value));
-        self.reads.iter().find(of).cloned()
+    /// The first read here since a moment, as far as it is remembered: the first and the last read of each value are.
+    pub(super) fn first_read(&self, since: u64) -> Option<Seen> {
+        let reads = self.read.values().flat_map(|got| [got.seen, Seen { at: got.last, ..got.seen }]);
+        reads.filter(|seen| seen.at >= since).min_by_key(|seen| seen.at)
     }
 }
 
-/// How many reads a clash shows.
-const SHOWN: usize = 2;
-
 /// Notes what was read at an offset.
 pub(super) fn read(store: &mut Store, read: &Read, reader: u16) {
-    let (value, at, epoch) = (read.value(), read.at, read.record.leader_epoch.0);
+    let seen = Seen { at: read.at, epoch: read.record.leader_epoch.0, reader };
     let slot = store.parts[read.part as usize].slots.entry(read.offset());
-    if slot.flags & (ACK | READ) != 0 && (slot.value != value || slot.flags & CLASH != 0) {
-        clashes(store, read);
+    if slot.flags & (ACK | READ) != 0 && (slot.value != read.value() || slot.flags & CLASH != 0) {
+        clashes(store, read, seen);
     }
     let slot = store.parts[read.part as usize].slots.entry(read.offset());
-    let epoch = if epoch < 0 && slot.flags & (ACK | READ) != 0 { slot.epoch } else { epoch };
-    *slot = Slot { value, at, epoch, reader, flags: slot.flags | read_flag(read.isolation), ..*slot };
+    if slot.flags & READ == 0 {
+        (slot.value, slot.at, slot.reader, slot.epoch) = (read.value(), seen.at, seen.reader, seen.epoch);
+    } else if slot.epoch < 0 {
+        slot.epoch = seen.epoch;
+    }
+    slot.last = read.at;
+    slot.flags |= read_flag(read.isolation);
 }
 
 /// The clash at an offset, begun with what is known there if it is new.
 fn clash(store: &mut Store, part: u32, offset: i64) -> &mut Clash {
-    let earlier = store.read_at(part, offset);
     let p = &mut store.parts[part as usize];
     let slot = p.slots.entry(offset);
     let new = slot.flags & CLASH == 0;
     slot.flags |= CLASH;
-    let (value, flags) = (slot.value, slot.flags);
-    let clash = p.clashes.entry(offset).or_default();
+    let slot = *slot;
     if new {
-        if flags & READ != 0 {
-            clash.read.insert(value);
-            clash.first = Some(value);
-            clash.reads.extend(earlier);
+        let clash = p.clashes.entry(offset).or_default();
+        if let Some(seen) = slot.seen() {
+            clash.read.insert(slot.value, Got { seen, last: slot.last, flags: slot.flags & READ });
+            clash.first = Some(slot.value);
         }
         // Where something was read, what was acknowledged is the same value, or there would be a clash already.
-        if flags & ACK != 0 {
-            clash.acked.insert(value);
+        if slot.flags & ACK != 0 {
+            clash.acked.insert(slot.value);
         }
+        store.mark(slot.value, CLAIMED);
     }
-    clash
+    store.parts[part as usize].clashes.entry(offset).or_default()
 }
 
 #[cold]
-fn clashes(store: &mut Store, read: &Read) {
-    let entry = store.read(read);
+fn clashes(store: &mut Store, read: &Read, seen: Seen) {
     let clash = clash(store, read.part, read.offset());
     clash.by.insert(read.client, read.value());
-    if clash.read.insert(read.value()) {
-        (clash.at, clash.client) = (read.at, read.client);
-        if clash.reads.len() < SHOWN {
-            clash.reads.push(entry);
-        }
-    }
+    let flag = read_flag(read.isolation);
+    let got = clash.read.entry(read.value()).or_insert(Got { seen, last: read.at, flags: flag });
+    (got.last, got.flags) = (read.at, got.flags | flag);
+    store.mark(read.value(), CLAIMED);
 }
 
 /// Notes what was acknowledged at an offset. Returns whether something was known there.
 pub(super) fn acknowledged(store: &mut Store, value: u64, part: u32, offset: i64, at: u64) -> bool {
     let slot = store.parts[part as usize].slots.entry(offset);
     if slot.flags & (ACK | READ) == 0 {
-        *slot = Slot { value, at, epoch: -1, flags: slot.flags | ACK, ..*slot };
+        (slot.value, slot.at, slot.epoch) = (value, at, -1);
+        slot.flags |= ACK;
         return false;
     }
     if slot.value != value || slot.flags & CLASH != 0 {
-        let clash = clash(store, part, offset);
-        clash.acked.insert(value);
-        (clash.at, clash.client) = (at, ValueId(value).client());
+        clash(store, part, offset).acked.insert(value);
+        store.mark(value, CLAIMED);
     }
     let slot = store.parts[part as usize].slots.entry(offset);
     slot.flags |= ACK;
     true
 }
 
-/// What clashes below `below`.
-pub(super) fn settle(store: &Store, out: &mut Findings, part: u32, below: i64, end: bool) {
-    let p = &store.parts[part as usize];
-    let all = p.clashes.iter().filter(|(offset, _)| end || **offset < below);
-    for (&offset, clash) in all.filter(|(_, c)| c.read.union(&c.acked).count() > 1) {
-        let acknowledgement = clash.read.len() < 2;
-        // What was acknowledged and is not there stands first: it is what may have gone.
-        let gone = clash.acked.iter().filter(|v| !clash.read.contains(*v));
-        let values: Vec<u64> = match acknowledgement {
-            true => gone.chain(&clash.read).take(2).copied().collect(),
-            false => clash.read.iter().take(2).copied().collect(),
-        };
-        let report = Report::new("inconsistent-offsets", clash.at, clash.client, part).offset(offset).values(&values);
-        let report = if acknowledgement { report.clause(Clause::Acknowledgement) } else { report };
-        let how = |value: u64| if clash.read.contains(&value) { "read" } else { "acknowledged" };
-        let words = || {
-            let [a, b] = [values[0], values[1]];
-            format!("at offset {offset}, {a:#x} was {}, and {b:#x} was {}", how(a), how(b))
-        };
-        out.add(store, report, words, || {
-            let stories = values.iter().flat_map(|v| store.story(*v));
-            stories.chain(clash.reads.iter().cloned()).collect()
+/// What says that a value is at an offset: since when, the client that learned it, and whether by reading.
+#[derive(Clone, Copy)]
+struct Claim {
+    at: u64,
+    value: u64,
+    client: ClientId,
+    read: bool,
+}
+
+/// So many of the first claims of an offset are held against each other.
+const CLAIMS: usize = 64;
+
+/// The history ends.
+pub(super) fn end(store: &Store, out: &mut Findings, part: u32) {
+    for (&offset, clash) in &store.parts[part as usize].clashes {
+        let read = clash.read.iter().map(|(&value, got)| {
+            let client = store.reader_of(got.seen).unwrap_or(ValueId(value).client());
+            Claim { at: got.seen.at, value, client, read: true }
         });
+        let acked = clash.acked.iter().filter_map(|&value| {
+            let send = store.send(value).filter(|send| !store.is_refuted(value, send))?;
+            Some(Claim { at: send.completed, value, client: ValueId(value).client(), read: false })
+        });
+        let mut claims: Vec<Claim> = read.chain(acked).collect();
+        claims.sort_by_key(|claim| (claim.at, claim.value));
+        claims.truncate(CLAIMS);
+        let case = out.case();
+        for (i, second) in claims.iter().enumerate() {
+            for first in claims[..i].iter().filter(|first| first.value != second.value) {
+                two(store, out, (part, offset), case, [*first, *second]);
+            }
+        }
     }
+}
+
+#[cold]
+fn two(store: &Store, out: &mut Findings, place: (u32, i64), case: u32, claims: [Claim; 2]) {
+    let (part, offset) = place;
+    let (at, client) = (claims[1].at, claims[1].client);
+    // What was acknowledged and is not there stands first: it is what may have gone.
+    let [a, b] = if claims[0].read && !claims[1].read { [claims[1], claims[0]] } else { claims };
+    let values = [a.value, b.value];
+    let report = Report::new("inconsistent-offsets", at, client, part).offset(offset).values(&values).case(case);
+    let report = if a.read { report } else { report.clause(Clause::Acknowledgement) };
+    let how = |claim: Claim| if claim.read { "read" } else { "acknowledged" };
+    let words = || format!("at offset {offset}, {:#x} was {}, and {:#x} was {}", a.value, how(a), b.value, how(b));
+    out.add(store, report, words, || {
+        let reads = [a, b].into_iter().filter(|c| c.read).filter_map(|c| store.read_of(c.value, place));
+        values.iter().flat_map(|v| store.story(*v)).chain(reads).collect()
+    });
 }
 
 #[cfg(test)]

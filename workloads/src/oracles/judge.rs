@@ -5,9 +5,10 @@ use super::finding::Verdicts;
 use super::groups::{Candidate, Groups, OPEN, who};
 use super::key_affinity::Keys;
 use super::list_offsets_regression::{self as list_offsets, Asked};
-use super::report::Findings;
+use super::report::{self, Findings, Piece};
 use super::sends::{CHOSEN, KEYED, Known, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State, TOLD, TOMBSTONE};
 use super::services::Services;
+use super::slots::Seen;
 use super::store::{NONE, Read, Reader, Store};
 use super::summary::Summary;
 use super::views::Views;
@@ -20,7 +21,7 @@ use super::{
     nonmonotonic_poll, nonmonotonic_send, passes, places, poll_skip, read_epoch_regression, realtime_order,
     send_resolves, unknown_read,
 };
-use crate::permission::{Cause, Declared, permitted};
+use crate::permission::{Declared, permitted};
 use klamm_model::history::{
     Acks, Entry, IsolationLevel, Op, Outcome, PositionReason, ReadRecord, TopicPartition, ValueId,
 };
@@ -102,10 +103,11 @@ impl Judge {
                 let judged = list_offsets::answered(&self.store, &mut self.asked, &mut self.out, entry, part);
                 self.armed.latest += u64::from(judged);
             }
-            Op::FinalRead { source, to, .. } => {
+            Op::FinalRead { source, from, to } => {
                 self.final_reads += 1;
                 let part = self.store.source(source);
-                lost_write::final_read(&mut self.store, entry, part, to.0);
+                nonmonotonic_poll::final_read(&mut self.store, &mut self.out, entry, part, from.0);
+                lost_write::final_read(&mut self.store, entry, part, from.0, to.0);
                 if self.views.follows(self.store.parts[part as usize].topic) {
                     self.views.finished(entry, part, to.0);
                 }
@@ -244,12 +246,21 @@ impl Judge {
             store.places.misplaced(value, before.part);
         }
         if moved {
-            store.places.add(value, (before.part, before.offset));
-            store.unmark(value, READ);
+            self.is_at(value, before);
+            self.store.unmark(value, READ);
         }
-        if store.places.take(value, place) {
+        let store = &mut self.store;
+        if store.places.seen(value, place).is_some() {
             store.mark(value, READ);
         }
+    }
+
+    /// A value that is read at more than one place was read at the one that its send names.
+    fn is_at(&mut self, value: u64, send: &Send) {
+        let place = (send.part, send.offset);
+        let unknown = Seen { at: send.invoked, epoch: -1, reader: 0 };
+        let seen = self.store.seen(value, place).unwrap_or(unknown);
+        self.store.places.add(value, place, seen);
     }
 
     /// What the place says at which a send was acknowledged.
@@ -258,8 +269,8 @@ impl Judge {
         if part == NOWHERE {
             return;
         }
-        if before.part == NOWHERE {
-            self.armed.keys += u64::from(key_affinity::placed(store, &mut self.keys, out, value, at));
+        if store.send(value).is_some_and(|s| s.is(TOLD)) {
+            self.armed.keys += u64::from(key_affinity::placed(store, &mut self.keys, out, value, part, at));
         }
         match offset {
             Some(offset) => {
@@ -267,7 +278,7 @@ impl Judge {
                     let known = inconsistent_offsets::acknowledged(store, value, part, offset, at);
                     self.armed.claims += u64::from(known);
                 }
-                let judged = realtime_order::acknowledged(store, out, value, part, offset, before.invoked, at);
+                let judged = realtime_order::acknowledged(store, value, part, offset, before.invoked, at);
                 self.armed.realtime += u64::from(judged);
             }
             None if store.send(value).is_some_and(|s| s.state == State::Acknowledged) => {
@@ -298,9 +309,6 @@ impl Judge {
         for (i, &record) in records.iter().enumerate() {
             let (at, client, incarnation) = (entry.at, entry.client, entry.incarnation);
             let read = Read { at, client, incarnation, part, isolation, record, within_poll: i > 0 };
-            if i == 0 {
-                reader.poll_first = read.offset();
-            }
             self.read(&read, &mut reader);
         }
         *self.store.reader(entry.client, entry.incarnation, part) = reader;
@@ -324,24 +332,28 @@ impl Judge {
         // What was fetched just before its deletion is legal to read, and no longer remembered.
         if offset >= store.parts[read.part as usize].log_start {
             store.parts[read.part as usize].passes.read(offset);
-            self.value(read);
+            self.value(read, reader.number);
             let store = &mut self.store;
             let known = store.parts[read.part as usize].slots.get(offset).is_some();
             self.armed.claims += u64::from(known);
-            read_epoch_regression::read(store, read);
+            read_epoch_regression::read(store, read, reader.number);
             inconsistent_offsets::read(store, read, reader.number);
             self.armed.successors += u64::from(next_offset_divergence::next(store, read, reader));
             let p = &mut store.parts[read.part as usize];
             p.max_read = p.max_read.max(offset);
+            p.leaderships.read(read.record.leader_epoch.0, offset);
             if !self.groups.open.is_empty() {
                 self.met(read, reader);
             }
+        }
+        if reader.last == NONE && reader.reason.is_none() {
+            reader.first = Some(*read);
         }
         reader.has_read(offset, read.at, read.record.leader_epoch.0);
     }
 
     /// What the value that is read says of its send.
-    fn value(&mut self, read: &Read) {
+    fn value(&mut self, read: &Read, reader: u16) {
         let (store, out) = (&mut self.store, &mut self.out);
         let (offset, value) = (read.offset(), read.value());
         let topic = store.parts[read.part as usize].topic;
@@ -355,16 +367,22 @@ impl Judge {
         };
         self.armed.known += 1;
         let before = *send;
+        let seen = Seen { at: read.at, epoch: read.record.leader_epoch.0, reader };
         let here = send.topic == topic && (send.part == NOWHERE || send.part == read.part);
         if here && (send.offset < 0 || send.offset == offset) {
             (send.part, send.offset) = (read.part, offset);
             send.flags |= READ;
         } else {
             send.flags |= MOVED;
-            store.places.add(value, (read.part, offset));
+            if before.is(READ) {
+                self.is_at(value, &before);
+            }
+            self.store.places.add(value, (read.part, offset), seen);
         }
-        if here && before.part == NOWHERE {
-            self.armed.keys += u64::from(key_affinity::placed(store, &mut self.keys, out, value, read.at));
+        // What was read here before it was sent was another value of this name.
+        let strays = &mut self.store.parts[read.part as usize].strays;
+        if !strays.is_empty() {
+            strays.entry((offset, value)).and_modify(|since| *since = since.or(Some(seen)));
         }
     }
 
@@ -465,7 +483,6 @@ impl Judge {
         lost_write::settle(store, out, part, below, &floors, end);
         poll_skip::settle(store, out, part, below, &floors);
         next_offset_divergence::settle(store, out, part, below, &floors);
-        inconsistent_offsets::settle(store, out, part, below, end);
         read_epoch_regression::settle(store, out, part, below, end);
     }
 
@@ -514,8 +531,11 @@ impl Judge {
             send_resolves::end(store, out, at, self.config.resolve_slack);
         }
         places::end(store, out);
+        realtime_order::end(store, out);
+        armed.keys += key_affinity::end(store, &mut self.keys, out);
+        (0..store.parts.len() as u32).for_each(|part| inconsistent_offsets::end(store, out, part));
         armed.end("failed-write-visible", failed_write_visible::end(store, out));
-        let [after, together] = nonmonotonic_send::end(store, out);
+        let [after, together] = nonmonotonic_send::end(store, out, declared);
         armed.end("nonmonotonic-send", after);
         armed.end("int-nonmonotonic-send", together);
         let (passed, unseen) = lost_write::armed(store);
@@ -547,25 +567,23 @@ impl Judge {
             }
         }
         summary.dropped = out.dropped;
-        let mut findings = std::mem::take(&mut out.list);
-        for facts in findings.iter_mut().map(|f| &mut f.facts).filter(|f| f.group.is_some()) {
+        let mut pieces = std::mem::take(&mut out.list);
+        for facts in pieces.iter_mut().map(|p| &mut p.finding.facts).filter(|f| f.group.is_some()) {
             let altered = declared.offsets_altered(facts).next().is_some();
             facts.app.offsets_altered = altered;
         }
         // Whoever altered the offsets broke the handover: what follows is judged as a resume, which stands beside it.
-        findings.retain(|f| f.check != "clean-handover" || !f.facts.app.offsets_altered);
+        pieces.retain(|p| p.finding.check != "clean-handover" || !p.finding.facts.app.offsets_altered);
+        // A key keeps its partition while the number of partitions is fixed.
+        pieces.retain(|p| p.finding.check != "key-affinity" || !declared.has_grown(&p.finding.facts));
         if declared.recorded && declared.configured.compaction {
-            tell_superseded(store, &mut findings);
+            tell_superseded(store, &mut pieces);
         }
-        for finding in &mut findings {
+        for finding in pieces.iter_mut().map(|p| &mut p.finding) {
             finding.permitted = permitted(&finding.check, &finding.facts, declared);
         }
-        // What was read, and deleted in order before the final read began, is not lost.
-        findings.retain(|f| {
-            let gone = matches!(&*f.check, "lost-write" | "unseen") && f.permitted == Some(Cause::Deletion);
-            !(gone && f.facts.sends.iter().all(|s| s.read))
-        });
-        findings.sort_by_key(|f| f.at);
+        lost_write::leave_out_deleted(&mut pieces, declared);
+        let findings = report::told(pieces);
         for finding in &findings {
             let count = summary.checks.entry(finding.check.to_string()).or_default();
             match finding.permitted {
@@ -579,7 +597,7 @@ impl Judge {
 
 /// Where nobody knows what was compacted away: whether the value of a finding had a later one of its key in its place by
 /// then, or deleted its key.
-fn tell_superseded(store: &Store, findings: &mut [super::Finding]) {
+fn tell_superseded(store: &Store, pieces: &mut [Piece]) {
     // By partition and key: when the sends behind began, by their offsets.
     let mut all: BTreeMap<(u32, u64), Vec<(i64, u64)>> = BTreeMap::new();
     for (_, send) in store.clients().flat_map(|c| c.all()).filter(|(_, s)| s.is(KEYED) && s.offset >= 0) {
@@ -592,7 +610,7 @@ fn tell_superseded(store: &Store, findings: &mut [super::Finding]) {
             of_key[i - 1].1 = of_key[i - 1].1.min(of_key[i].1);
         }
     }
-    for finding in findings {
+    for finding in pieces.iter_mut().map(|p| &mut p.finding) {
         let Some(send) = finding.values.first().and_then(|v| store.send(v.0)) else { continue };
         let at = finding.offset.map_or(send.offset, |o| o.0);
         let later = all.get(&(send.part, send.key)).is_some_and(|of_key| {

@@ -1,8 +1,9 @@
 //! key-affinity: the same key goes to the same partition, while the partition count is fixed and the application does
 //! not choose itself.
 
+use super::places;
 use super::report::{Findings, Report};
-use super::sends::{CHOSEN, KEYED, NOWHERE};
+use super::sends::{CHOSEN, KEYED, NOWHERE, TOLD};
 use super::store::Store;
 use crate::planted::planted;
 use klamm_model::history::ValueId;
@@ -14,9 +15,10 @@ struct Seat {
     part: u32,
     key: u64,
     value: u64,
+    at: u64,
 }
 
-const FREE: Seat = Seat { topic: NOWHERE, part: NOWHERE, key: 0, value: 0 };
+const FREE: Seat = Seat { topic: NOWHERE, part: NOWHERE, key: 0, value: 0, at: 0 };
 
 /// Where each key went first: an open hash table, because keys come hashed. Nothing depends on its order.
 pub(super) struct Keys {
@@ -63,28 +65,44 @@ impl Keys {
     }
 }
 
-/// The partition of this send has become known. Returns whether that of its key was known before.
-pub(super) fn placed(store: &Store, keys: &mut Keys, out: &mut Findings, value: u64, at: u64) -> bool {
+/// A send lies in a partition, as is known since `at`. Returns whether that of its key was known before.
+pub(super) fn placed(store: &Store, keys: &mut Keys, out: &mut Findings, value: u64, part: u32, at: u64) -> bool {
     let Some(send) = store.send(value) else { return false };
-    if !send.is(KEYED) || send.is(CHOSEN) || send.part == NOWHERE || keys.moving.contains(&send.topic) {
+    if !send.is(KEYED) || send.is(CHOSEN) || keys.moving.contains(&send.topic) {
         return false;
     }
     let first = keys.seats[keys.find(send.topic, send.key)];
     if first.part == NOWHERE {
-        keys.put(Seat { topic: send.topic, part: send.part, key: send.key, value });
+        keys.put(Seat { topic: send.topic, part, key: send.key, value, at });
         return false;
     }
-    if first.part != send.part && !planted(31) {
+    if first.part != part && !planted(31) {
         let client = ValueId(value).client();
         let words = || {
             let partition = |part: u32| store.parts[part as usize].source.partition;
-            format!("the key went to partition {} before, now to {}", partition(first.part), partition(send.part))
+            format!("the key went to partition {} before, now to {}", partition(first.part), partition(part))
         };
         let witness = || store.story(first.value).chain(store.story(value)).collect();
-        let values = [first.value, value];
-        out.add(store, Report::new("key-affinity", at, client, send.part).values(&values), words, witness);
+        let report = Report::new("key-affinity", at.max(first.at), client, part);
+        out.add(store, report.values(&[first.value, value]), words, witness);
     }
     true
+}
+
+/// The history ends: what no answer named a partition of lies where it was read. Returns for how many of those the
+/// partition of their key was known before.
+pub(super) fn end(store: &Store, keys: &mut Keys, out: &mut Findings) -> u64 {
+    let mut judged = 0;
+    for client in store.clients() {
+        for (index, send) in client.all().filter(|(_, s)| s.is(KEYED) && s.flags & (CHOSEN | TOLD) == 0) {
+            let value = ValueId::new(client.id, index).0;
+            let Some(part) = places::first_read_in(store, &places::all(store, value, send), send) else { continue };
+            let read = places::all(store, value, send).into_iter().filter(|place| place.0 == part);
+            let at = read.map(|place| places::when(store, value, send, place)).min().unwrap_or(send.invoked);
+            judged += u64::from(placed(store, keys, out, value, part, at));
+        }
+    }
+    judged
 }
 
 #[cfg(test)]

@@ -5,14 +5,18 @@
 //! did not get it: then it is gone, whoever else read it and when. A log start above what was acknowledged is no
 //! excuse by itself. A value that was read elsewhere than it was acknowledged is not missing: see unknown-read. None of
 //! this depends on what came first, the reader or the acknowledgement.
+//!
+//! Several readers may show that a value is missing, each at its moment and with other records around it. What permits
+//! the loss must permit each of these observations.
 
 use super::passes;
 use super::places;
 use super::ranges::Ranges;
-use super::report::{Findings, Report};
-use super::sends::{LOST, OFFSET_ACKED, READ as SEND_READ, State};
+use super::report::{self, Findings, Report};
+use super::sends::{CHOSEN, LOST, OFFSET_ACKED, READ as SEND_READ, State, TOLD};
 use super::slots::{ACK, READ, Slot};
-use super::store::{NONE, Store};
+use super::store::{NONE, Reader, Store};
+use crate::permission::{Cause, Declared, permits};
 use klamm_model::history::Entry;
 use klamm_model::ids::ClientId;
 use klamm_model::units::Instant;
@@ -30,6 +34,8 @@ pub(super) struct Final {
     begun: u64,
     /// The end that it reached, exclusive.
     to: i64,
+    /// The lowest offset that it read since its position was set.
+    lowest: i64,
     tick: u64,
     floor: usize,
 }
@@ -40,6 +46,10 @@ impl Final {
     }
     fn got(&self, offset: i64) -> bool {
         self.passed(offset) && !self.holes.contains(offset)
+    }
+    /// The last offset of its last stretch.
+    fn last(&self) -> i64 {
+        self.run.map_or(NONE, |(_, last)| last)
     }
     /// What it did not read: from the first offset of each piece to its last.
     fn absent(&self) -> Vec<(i64, i64)> {
@@ -60,10 +70,15 @@ impl Final {
     }
 }
 
-/// A final read of a partition is complete.
-pub(super) fn final_read(store: &mut Store, entry: &Entry, part: u32, to: i64) {
+/// A final read of a partition is complete. A reader that said nothing of its position began where this did.
+pub(super) fn final_read(store: &mut Store, entry: &Entry, part: u32, from: i64, to: i64) {
     let tick = store.tick;
     let reader = store.reader(entry.client, entry.incarnation, part).clone();
+    let from = from.max(store.parts[part as usize].log_start);
+    if let Some(first) = reader.first.filter(|first| from < first.offset()) {
+        let start = Reader::at(entry.incarnation, from - 1, false, first.at, None, -1);
+        store.parts[part as usize].passes.add(&first, &start, from, tick);
+    }
     let begun = if reader.run_from == NONE { entry.at } else { reader.begun };
     let p = &mut store.parts[part as usize];
     p.final_read = Some(Final {
@@ -73,19 +88,22 @@ pub(super) fn final_read(store: &mut Store, entry: &Entry, part: u32, to: i64) {
         holes: reader.holes,
         begun,
         to,
+        lowest: reader.lowest,
         tick,
         floor: p.passes.mark(),
     });
 }
 
-/// What shows that a value is missing.
-struct Evidence {
-    check: &'static str,
+/// One observation that a value is missing.
+struct Piece {
+    /// Since when it is.
     at: u64,
     client: ClientId,
     witness: Witness,
-    older_survives: bool,
-    within_a_leadership: bool,
+    /// See [`crate::permission::Facts`].
+    displaced: bool,
+    within: bool,
+    older: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -97,31 +115,60 @@ enum Witness {
     Final,
 }
 
-/// By offset and value.
-type Missing = BTreeMap<(i64, u64), Evidence>;
-
-/// Whether a value was acknowledged and is not yet reported.
-fn is_owed(store: &Store, value: u64) -> bool {
-    store.send(value).is_some_and(|s| s.state == State::Acknowledged && !s.is(LOST))
+impl Piece {
+    /// Whether nothing excuses this one that does not excuse the other.
+    fn covers(&self, other: &Piece) -> bool {
+        let shape = self.displaced >= other.displaced && self.within >= other.within && self.older >= other.older;
+        self.at <= other.at && shape
+    }
 }
 
-/// What is missing below `below`; at the end of the history, what the final read lacks, too.
+/// All observations that one value is missing.
+#[derive(Default)]
+struct Evidence {
+    /// Later ones were read: it is lost, and not only unseen.
+    lost: bool,
+    pieces: Vec<Piece>,
+}
+
+/// By offset and value.
+#[derive(Default)]
+struct Missing(BTreeMap<(i64, u64), Evidence>);
+
+impl Missing {
+    fn add(&mut self, place: (i64, u64), lost: bool, piece: Piece) {
+        let evidence = self.0.entry(place).or_default();
+        evidence.lost |= lost;
+        if evidence.pieces.iter().any(|known| known.covers(&piece)) {
+            return;
+        }
+        evidence.pieces.retain(|known| !piece.covers(known));
+        evidence.pieces.push(piece);
+    }
+}
+
+/// Whether a value was acknowledged and is not yet reported. What was seen before its send began says nothing of it: it
+/// lies where a log was that has been cut since.
+fn is_owed_at(store: &Store, value: u64, at: u64) -> bool {
+    store.send(value).is_some_and(|s| s.state == State::Acknowledged && !s.is(LOST) && s.invoked <= at)
+}
+
+/// What is missing below `below`; at the end of the history, what the final read lacks, too. Every observation is added
+/// that is not covered by another one.
 pub(super) fn settle(store: &mut Store, out: &mut Findings, part: u32, below: i64, floors: &[i64], end: bool) {
-    let mut missing = Missing::new();
+    let mut missing = Missing::default();
     passed(store, part, below, floors, &mut missing);
     displaced(store, part, below, &mut missing);
     if end {
         absent(store, part, floors, &mut missing);
     }
-    if missing.is_empty() {
-        return;
-    }
-    leaderships(store, part, &mut missing);
-    for ((offset, value), evidence) in missing {
-        if !is_owed(store, value) {
-            continue;
+    for (place, evidence) in &missing.0 {
+        let case = out.case();
+        for piece in &evidence.pieces {
+            tell(store, out, (part, *place, case), piece, if evidence.lost { "lost-write" } else { "unseen" });
         }
-        report(store, out, part, offset, value, &evidence);
+    }
+    for (_, value) in missing.0.into_keys() {
         store.mark(value, LOST);
     }
 }
@@ -133,20 +180,18 @@ fn passed(store: &Store, part: u32, below: i64, floors: &[i64], missing: &mut Mi
         let slots = p.slots.within(pass.from, pass.to().min(below).saturating_sub(1));
         for (offset, slot) in slots.filter(|(o, s)| s.flags & ACK != 0 && !p.was_gone(*o, pass.tick)) {
             for value in p.acknowledged(offset, slot) {
-                if !is_owed(store, value) || store.is_read(value) {
+                if !is_owed_at(store, value, pass.at) || store.is_read(value) {
                     continue;
                 }
-                let older = passes::older_survives(pass, floors, offset);
-                let evidence = missing.entry((offset, value)).or_insert(Evidence {
-                    check: "lost-write",
+                let piece = Piece {
                     at: pass.at,
                     client: pass.client,
                     witness: Witness::Pass(n),
-                    older_survives: false,
-                    within_a_leadership: false,
-                });
-                evidence.older_survives |= older;
-                evidence.within_a_leadership |= pass.within_a_leadership();
+                    displaced: false,
+                    within: pass.within_a_leadership(),
+                    older: passes::older_survives(pass, floors, offset),
+                };
+                missing.add((offset, value), true, piece);
             }
         }
     }
@@ -155,18 +200,18 @@ fn passed(store: &Store, part: u32, below: i64, floors: &[i64], missing: &mut Mi
 /// What another value was read in the place of, with later ones read.
 fn displaced(store: &Store, part: u32, below: i64, missing: &mut Missing) {
     let p = &store.parts[part as usize];
-    for (&offset, clash) in p.clashes.range(..below).filter(|(o, c)| **o < p.max_read && !c.read.is_empty()) {
-        let Some(slot) = p.slots.get(offset) else { continue };
-        let reader = store.read_at(part, offset).map_or(ClientId(0), |read| read.client);
-        for &value in clash.acked.iter().filter(|v| is_owed(store, **v) && !store.is_read(**v)) {
-            missing.entry((offset, value)).or_insert(Evidence {
-                check: "lost-write",
-                at: slot.at,
-                client: reader,
-                witness: Witness::Displaced,
-                older_survives: false,
-                within_a_leadership: false,
-            });
+    for (&offset, clash) in
+        p.clashes.range(p.log_start.min(below)..below).filter(|(o, c)| **o < p.max_read && !c.read.is_empty())
+    {
+        for &value in clash.acked.iter().filter(|value| !store.is_read(**value)) {
+            let began = store.send(value).map_or(0, |send| send.invoked);
+            let Some(first) = clash.first_read(began).filter(|first| is_owed_at(store, value, first.at)) else {
+                continue;
+            };
+            let client = store.reader_of(first).unwrap_or_default();
+            let (at, witness) = (first.at, Witness::Displaced);
+            let piece = Piece { at, client, witness, displaced: true, within: false, older: false };
+            missing.add((offset, value), true, piece);
         }
     }
 }
@@ -175,38 +220,39 @@ fn displaced(store: &Store, part: u32, below: i64, missing: &mut Missing) {
 fn absent(store: &Store, part: u32, floors: &[i64], missing: &mut Missing) {
     let p = &store.parts[part as usize];
     let Some(end) = &p.final_read else { return };
-    let last = end.run.map_or(NONE, |(_, last)| last);
     let own: Vec<_> = p.passes.list.iter().filter(|pass| pass.client == end.entry.client).collect();
-    let later = floors.get(end.floor).copied().unwrap_or(i64::MAX);
+    let lowest = floors.get(end.floor).copied().unwrap_or(i64::MAX).min(end.lowest);
     let mut owed = |offset: i64, value: u64| {
-        let Some(send) = store.send(value).filter(|_| is_owed(store, value)) else { return };
-        let found = |&(at, o): &(u32, i64)| at != part || (end.got(o) && p.got_by(end.entry.client, o) == Some(value));
+        let Some(send) = store.send(value).filter(|_| is_owed_at(store, value, end.entry.at)) else { return };
+        // Where it belongs is not known of a value that nothing says the partition of.
+        let elsewhere = !send.is(CHOSEN) && !send.is(TOLD);
+        let found = |&(at, o): &(u32, i64)| match at == part {
+            true => end.got(o) && p.got_by(end.entry.client, o) == Some(value),
+            false => elsewhere,
+        };
         let places = places::all(store, value, send);
         // Read, but never where it was acknowledged: that is unknown-read, and no loss beside it.
         let refuted = send.is(OFFSET_ACKED) && !places.is_empty() && !places.contains(&(part, send.offset));
-        if refuted || places.iter().any(found) {
+        let acknowledged_here = send.is(OFFSET_ACKED) && send.offset == offset;
+        let lies_here = offset < 0 || acknowledged_here || places.contains(&(part, offset));
+        if refuted || send.part != part || !lies_here || places.iter().any(found) {
             return;
         }
         // What was acknowledged while it read may lie behind the end it went for.
-        if (offset < 0 || offset >= end.to) && send.completed > end.begun {
+        if (offset < 0 || offset >= end.to) && send.completed >= end.begun {
             return;
         }
-        let of_passes = own.iter().filter(|pass| pass.from <= offset && offset < pass.to());
-        let (mut older, mut within) = (offset >= end.to || later < offset, false);
-        for pass in of_passes {
-            older |= passes::older_survives(pass, floors, offset);
-            within |= pass.within_a_leadership();
-        }
-        let evidence = missing.entry((offset, value)).or_insert(Evidence {
-            check: if offset >= 0 && offset < last { "lost-write" } else { "unseen" },
+        // What its reader did last at the offset.
+        let last_pass = own.iter().rev().find(|pass| pass.from <= offset && offset < pass.to());
+        let piece = Piece {
             at: end.entry.at,
             client: end.entry.client,
             witness: Witness::Final,
-            older_survives: false,
-            within_a_leadership: false,
-        });
-        evidence.older_survives |= older;
-        evidence.within_a_leadership |= within;
+            displaced: end.got(offset) && p.got_by(end.entry.client, offset) != Some(value),
+            within: end.holes.contains(offset) && last_pass.is_some_and(|pass| pass.within_a_leadership()),
+            older: lowest < offset,
+        };
+        missing.add((offset, value), (0..end.last()).contains(&offset), piece);
     };
     let read_and_acknowledged = |slot: &Slot| {
         (slot.flags & READ != 0 && store.send(slot.value).is_some_and(|s| s.is(SEND_READ))).then_some(slot.value)
@@ -218,47 +264,35 @@ fn absent(store: &Store, part: u32, floors: &[i64], missing: &mut Missing) {
             }
         }
     }
-    for (&offset, clash) in p.clashes.iter().filter(|(o, _)| !p.was_gone(**o, end.tick)) {
-        clash.acked.union(&clash.read).for_each(|value| owed(offset, *value));
+    for (&offset, clash) in p.clashes.range(p.log_start..).filter(|(o, _)| !p.was_gone(**o, end.tick)) {
+        clash.acked.iter().chain(clash.read.keys()).for_each(|value| owed(offset, *value));
     }
     p.unplaced.iter().filter(|value| !store.is_read(**value)).for_each(|value| owed(-1, *value));
 }
 
-/// Which of them lie between two records of one leadership.
-fn leaderships(store: &Store, part: u32, missing: &mut Missing) {
-    let slots = &store.parts[part as usize].slots;
-    let mut open: Vec<(i64, u64)> = Vec::new();
-    let mut below = -1;
-    let places: Vec<(i64, u64)> = missing.keys().copied().collect();
-    let mut places = places.into_iter().peekable();
-    for (offset, slot) in slots.within(i64::MIN, i64::MAX).filter(|(_, s)| s.flags & READ != 0 && s.epoch >= 0) {
-        while let Some(place) = places.next_if(|(o, _)| *o < offset) {
-            open.push(place);
-        }
-        for place in open.drain(..) {
-            let evidence = missing.get_mut(&place).expect("taken from there");
-            evidence.within_a_leadership |= below == slot.epoch;
-        }
-        // In whose own place something stands, that was displaced, at whatever time.
-        while places.next_if(|(o, _)| *o == offset).is_some() {}
-        below = slot.epoch;
-    }
-}
-
 #[cold]
-fn report(store: &Store, out: &mut Findings, part: u32, offset: i64, value: u64, evidence: &Evidence) {
+fn tell(
+    store: &Store,
+    out: &mut Findings,
+    (part, (offset, value), case): (u32, (i64, u64), u32),
+    piece: &Piece,
+    check: &'static str,
+) {
     let p = &store.parts[part as usize];
     let values = [value];
     let acked_at = store.send(value).map_or(0, |s| s.completed);
     let report = Report {
-        older_survives: evidence.older_survives,
-        within_a_leadership: evidence.within_a_leadership,
-        ..Report::new(evidence.check, evidence.at.max(acked_at), evidence.client, part).values(&values)
+        since: Some(piece.at),
+        displaced: piece.displaced,
+        within_a_leadership: piece.within,
+        older_survives: piece.older,
+        epoch_above: if offset >= 0 { p.leaderships.lowest_above(offset) } else { None },
+        ..Report::new(check, piece.at.max(acked_at), piece.client, part).values(&values).case(case)
     };
     let report = if offset >= 0 { report.offset(offset) } else { report };
     let words = || {
         let at = Instant::from_nanos(acked_at);
-        match (evidence.witness, evidence.check, offset) {
+        match (piece.witness, check, offset) {
             (_, _, -1) => format!("acknowledged at {at} without an offset, and in no place of the final read"),
             (_, "unseen", _) => format!("acknowledged at {at}, absent from the final read"),
             (Witness::Displaced, ..) => format!("acknowledged at {at}, and another value was read in its place"),
@@ -266,7 +300,7 @@ fn report(store: &Store, out: &mut Findings, part: u32, offset: i64, value: u64,
         }
     };
     out.add(store, report, words, || {
-        let shown = match evidence.witness {
+        let shown = match piece.witness {
             Witness::Pass(n) => p.passes.list[n].story(store, part),
             Witness::Displaced => {
                 store.read_at(part, offset).into_iter().chain(store.read_at(part, p.max_read)).collect()
@@ -278,6 +312,15 @@ fn report(store: &Store, out: &mut Findings, part: u32, offset: i64, value: u64,
             }
         };
         store.story(value).chain(shown).collect()
+    });
+}
+
+/// What some reader got, and deletion took later, is no loss.
+pub(super) fn leave_out_deleted(pieces: &mut Vec<report::Piece>, declared: &Declared) {
+    pieces.retain(|piece| {
+        let f = &piece.finding;
+        let read = matches!(&*f.check, "lost-write" | "unseen") && f.facts.sends.iter().all(|s| s.read);
+        !(read && permits(Cause::Deletion, &f.check, &f.facts, declared))
     });
 }
 
@@ -297,8 +340,13 @@ pub(super) fn armed(store: &Store) -> (u64, u64) {
 mod tests {
     use crate::oracles::testing::*;
     use crate::oracles::{Judge, JudgeConfig};
+    use crate::permission::{Cause, Compacted, LeaderChange, LogStart, Unclean};
     use klamm_model::history::{Acks, Op, Outcome, PositionReason};
-    use klamm_model::ids::Offset;
+    use klamm_model::ids::{LeaderEpoch, Offset};
+
+    fn deleted(h: &mut History, at: u64, offset: i64) {
+        h.declared.log_starts.push(LogStart { at, source: source(0), offset: Offset(offset) });
+    }
 
     #[test]
     fn an_acknowledged_value_that_a_reader_passed_is_lost() {
@@ -370,6 +418,83 @@ mod tests {
         let verdicts = h.judge();
         assert_eq!(verdicts.summary.lost(), 0);
         h.fires_among("int-poll-skip");
+    }
+
+    #[test]
+    fn deletion_leaves_nothing_that_is_older() {
+        // A reader got older ones on the way, in the same poll or in another.
+        for polls in [vec![(0..2), (4..6)], vec![0..1, 1..2, 4..6]] {
+            let mut h = History::new();
+            h.acked(0..6).assigned(10, 0);
+            polls.into_iter().for_each(|offsets| {
+                h.reads(10, offsets);
+            });
+            deleted(&mut h, 5, 4);
+            assert_eq!(h.fires("lost-write").permitted, None);
+        }
+        // It came from a position, and got none: those may be gone.
+        let mut h = History::new();
+        h.acked(0..6).assigned(10, 2).reads(10, 4..6);
+        deleted(&mut h, 5, 4);
+        assert_eq!(h.fires("lost-write").permitted, Some(Cause::Deletion));
+        // Or an older one is read later, by any reader.
+        h.assigned(11, 0).reads(11, 0..1);
+        assert_eq!(h.fires("lost-write").permitted, None);
+    }
+
+    #[test]
+    fn what_was_read_and_then_deleted_is_no_loss() {
+        let mut h = History::new();
+        h.acked(0..6).assigned(10, 0).reads(10, 0..6).finally(3, 6);
+        deleted(&mut h, 150, 3);
+        h.silent();
+    }
+
+    #[test]
+    fn what_takes_a_record_away_leaves_its_place_empty() {
+        let mut h = History::new();
+        h.acked(0..3).send(7).assigned(10, 1).poll(10, &[(1, 7), (2, 2)]);
+        deleted(&mut h, 5, 2);
+        h.declared.compactions.push(Compacted { at: 5, source: source(0), removed: vec![Offset(1)] });
+        assert_eq!(h.fires_among("lost-write").permitted, None);
+        h.declared.uncleans.push(Unclean { at: 95, source: source(0), from: None });
+        assert_eq!(h.fires_among("lost-write").permitted, Some(Cause::UncleanElection));
+    }
+
+    #[test]
+    fn acks_1_loses_no_record_below_one_of_the_old_leader() {
+        let lost = |epoch| {
+            let mut h = History::with(Acks::Leader, false, 5);
+            h.acked(0..4).assigned(10, 2).poll_epochs(10, &[(3, 3, epoch)]);
+            let (at, epoch) = (75, LeaderEpoch(2));
+            h.declared.leader_changes.push(LeaderChange { at, source: source(0), epoch, deposed_by: None });
+            h.fires("lost-write").permitted
+        };
+        assert_eq!(lost(2), Some(Cause::Acks1LeaderChange));
+        assert_eq!(lost(1), None);
+    }
+
+    #[test]
+    fn each_observation_must_be_excused() {
+        // One reader misses it before the election that may have cut it, another one after that.
+        let mut h = History::new();
+        h.acked(0..4).assigned(10, 2).reads(10, 3..4);
+        let early = h.clock;
+        h.assigned(11, 2).reads(11, 3..4);
+        let election = |at| Unclean { at, source: source(0), from: Some(Offset(2)) };
+        h.declared.uncleans.push(election(early + 5));
+        let found = h.fires("lost-write");
+        assert_eq!((found.permitted, found.at, h.judge().findings.len()), (None, early, 1));
+        h.declared.uncleans.push(election(early));
+        assert_eq!(h.fires("lost-write").permitted, Some(Cause::UncleanElection));
+    }
+
+    #[test]
+    fn a_final_reader_goes_by_what_it_did_last() {
+        let mut h = History::new();
+        h.acked(0..4).assigned(99, 0).reads(99, 0..4).position(99, 1, PositionReason::Truncation);
+        h.poll(99, &[(1, 1), (3, 3)]).final_read(99, 0, 4);
+        assert_eq!(h.fires_among("lost-write").values, [value(2)]);
     }
 
     #[test]

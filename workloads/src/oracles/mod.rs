@@ -46,6 +46,7 @@ mod sends;
 mod services;
 mod skipped_record;
 mod slots;
+mod staircase;
 mod store;
 mod summary;
 #[cfg(test)]

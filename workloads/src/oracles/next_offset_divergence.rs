@@ -1,13 +1,14 @@
-//! next-offset-divergence: two readers of the same isolation see different successors of an offset. Each offset keeps
-//! its nearest successor; a reader that passed it saw another.
+//! next-offset-divergence: two readers of the same isolation see different successors of an offset. The nearer one is
+//! what the other has not.
+//!
+//! A step over a gap is a pass, and kept; of a step without one, the offset keeps that there was one.
 
-use super::groups::visible_flag;
 use super::passes::{self, Pass};
 use super::report::{Findings, Report};
-use super::store::{Read, Reader, Store};
+use super::slots::{DIRECTLY, FOLLOWED, read_flag};
+use super::store::{Part, Read, Reader, Store};
 use crate::planted::planted;
-use klamm_model::history::IsolationLevel;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Notes a record and what the same reader got next. Returns whether the offset had a successor.
 pub(super) fn next(store: &mut Store, read: &Read, reader: &Reader) -> bool {
@@ -18,59 +19,73 @@ pub(super) fn next(store: &mut Store, read: &Read, reader: &Reader) -> bool {
     if slots.get(reader.last).is_none() {
         return false;
     }
-    let step = u32::try_from(read.offset() - reader.last).unwrap_or(u32::MAX);
-    let next = &mut slots.entry(reader.last).next[read.isolation as usize];
-    let known = *next != 0;
-    if !known || step < *next {
-        *next = step;
+    let slot = slots.entry(reader.last);
+    let isolation = read.isolation as usize;
+    let known = slot.flags & FOLLOWED[isolation] != 0;
+    slot.flags |= FOLLOWED[isolation];
+    if read.offset() - 1 == reader.last {
+        slot.flags |= DIRECTLY[isolation];
     }
     known
 }
 
-/// The nearest successor of an offset that a reader of this isolation got, and its value.
-fn nearest(store: &Store, part: u32, offset: i64, isolation: IsolationLevel) -> Option<(i64, u64)> {
-    let slots = &store.parts[part as usize].slots;
-    match slots.get(offset)?.next[isolation as usize] {
-        0 => None,
-        // It lies so far away that the step says no more than that.
-        u32::MAX => {
-            let from = offset.checked_add(i64::from(u32::MAX))?;
-            let seen = |s: &super::slots::Slot| s.flags & visible_flag(isolation) != 0;
-            slots.within(from, i64::MAX).find(|(_, s)| seen(s)).map(|(o, s)| (o, s.value))
-        }
-        step => {
-            let next = offset.checked_add(i64::from(step))?;
-            slots.get(next).map(|s| (next, s.value))
-        }
+/// So many successors of one offset are held against each other.
+const LOOKED_AT: usize = 64;
+
+/// The successors of an offset below `below` that readers of one isolation got, with the values; `far` are those behind
+/// a gap.
+fn successors(p: &Part, last: i64, far: &[&Pass], below: i64) -> BTreeSet<(i64, u64)> {
+    let mut all: BTreeSet<(i64, u64)> = far.iter().map(|pass| (pass.to(), pass.record.value.0)).collect();
+    let isolation = far[0].isolation;
+    let direct = p.slots.get(last).is_some_and(|slot| slot.flags & DIRECTLY[isolation as usize] != 0);
+    if let (true, Some(slot)) = (direct, p.slots.get(last + 1)) {
+        all.extend(p.read_values(last + 1, slot, read_flag(isolation)).into_iter().map(|value| (last + 1, value)));
     }
+    all.retain(|(offset, _)| (p.log_start..below).contains(offset));
+    all
 }
 
 /// Readers that disagree about what lies below `below`.
 pub(super) fn settle(store: &Store, out: &mut Findings, part: u32, below: i64, floors: &[i64]) {
     let p = &store.parts[part as usize];
-    let mut told = BTreeSet::new();
+    let mut steps: BTreeMap<(i64, u8), Vec<&Pass>> = BTreeMap::new();
     for pass in p.passes.list.iter().filter(|pass| pass.from < below && pass.by_read) {
-        let Some((offset, value)) = nearest(store, part, pass.last, pass.isolation) else { continue };
-        // What one of them passed over may have been compacted away.
-        if offset < pass.to()
-            && !p.was_gone(offset, pass.tick)
-            && !(planted(29) && pass.within_poll)
-            && told.insert((pass.last, pass.isolation))
-        {
-            diverges(store, out, part, pass, (offset, value), passes::older_survives(pass, floors, offset));
+        steps.entry((pass.last, pass.isolation as u8)).or_default().push(pass);
+    }
+    for ((last, _), far) in steps {
+        let mut case = (last, 0);
+        for near in successors(p, last, &far, below).into_iter().take(LOOKED_AT) {
+            // What one of them passed over may have been compacted away.
+            let other = far.iter().filter(|pass| {
+                near.0 < pass.to() && !p.was_gone(near.0, pass.tick) && !(planted(29) && pass.within_poll)
+            });
+            // What excuses the first of them excuses the others, too.
+            let Some(other) = other.min_by_key(|pass| pass.at) else { continue };
+            if case.0 != near.0 {
+                case = (near.0, out.case());
+            }
+            diverges(store, out, part, other, near, passes::older_survives(other, floors, near.0), case.1);
         }
     }
 }
 
 #[cold]
-fn diverges(store: &Store, out: &mut Findings, part: u32, pass: &Pass, next: (i64, u64), older_survives: bool) {
+fn diverges(
+    store: &Store,
+    out: &mut Findings,
+    part: u32,
+    pass: &Pass,
+    next: (i64, u64),
+    older_survives: bool,
+    case: u32,
+) {
     let (offset, value) = next;
     // The one that was passed over decides what excuses it.
     let values = [value];
     let report = Report::new("next-offset-divergence", pass.at, pass.client, part).offset(offset).values(&values);
     let words = || format!("offset {} is followed by {}, and by {offset} for another reader", pass.last, pass.to());
-    out.add(store, Report { older_survives, ..report }, words, || {
-        store.read_at(part, offset).into_iter().chain(pass.story(store, part)).collect()
+    out.add(store, Report { older_survives, ..report.case(case) }, words, || {
+        store.read_of(value, (part, offset)).into_iter().chain(pass.story(store, part)).collect()
     });
 }
 

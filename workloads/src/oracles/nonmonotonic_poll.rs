@@ -4,6 +4,7 @@
 use super::report::{Findings, Report};
 use super::store::{NONE, Read, Reader, Store};
 use crate::planted::planted;
+use klamm_model::history::Entry;
 
 pub(super) fn check(store: &Store, out: &mut Findings, read: &Read, reader: &Reader) {
     if reader.last == NONE || read.offset() > reader.last || (planted(27) && read.offset() == reader.last) {
@@ -19,6 +20,15 @@ pub(super) fn check(store: &Store, out: &mut Findings, read: &Read, reader: &Rea
         },
         || store.before(read, reader).into_iter().chain([store.read(read)]).collect(),
     );
+}
+
+/// A final read is complete. A reader that said nothing of its position began where this did.
+pub(super) fn final_read(store: &mut Store, out: &mut Findings, entry: &Entry, part: u32, from: i64) {
+    let first = store.reader(entry.client, entry.incarnation, part).first;
+    if let Some(first) = first.filter(|first| first.offset() < from) {
+        let start = Reader::at(entry.incarnation, from - 1, false, first.at, None, -1);
+        check(store, out, &first, &start);
+    }
 }
 
 #[cfg(test)]

@@ -5,21 +5,42 @@
 //! places has none here, and is another check's matter. Without idempotence only acknowledged sends are held to their
 //! order: what its producer has given up may land whenever the network delivers it. Each send is held against those in
 //! front of it once all places are known.
+//!
+//! A send that lies below several earlier ones is a violation if one of those pairs is: they are looked at from the
+//! highest down, until there is one that nothing excuses. What is excused is told once for the highest and a cause: all
+//! that follows a record that is gone lies below it, and is no news.
 
+use super::places;
 use super::report::{Findings, Report};
 use super::sends::{Client, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State};
 use super::store::Store;
+use crate::permission::{Cause, Declared, permitted};
 use crate::planted::planted;
 use klamm_model::history::{Acks, ValueId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-fn counts(client: &Client, send: &Send) -> bool {
+/// How many earlier sends of either kind are looked at for one that lies below them.
+const LOOKED_AT: usize = 16;
+
+/// Whether a send has its place in the order of its producer.
+fn counts(store: &Store, client: &Client, index: u64, send: &Send) -> bool {
     let placed = send.offset >= 0 && send.part != NOWHERE && (send.is(READ) || send.is(OFFSET_ACKED));
-    if !placed || send.is(MOVED) || send.state == State::Failed {
+    if !placed || send.state == State::Failed || (send.is(MOVED) && !has_one_place(store, client, index, send)) {
         return false;
     }
     let facts = client.facts(send.incarnation);
     facts.acks != Acks::None && (facts.idempotent || send.state == State::Acknowledged)
+}
+
+/// Whether a send that was seen elsewhere, too, was seen nowhere else in its partition.
+#[cold]
+fn has_one_place(store: &Store, client: &Client, index: u64, send: &Send) -> bool {
+    let value = ValueId::new(client.id, index).0;
+    let own = (send.part, send.offset);
+    let read = places::all(store, value, send);
+    store.places.chosen(value).is_none()
+        && read.contains(&own)
+        && read.iter().all(|place| place.0 != own.0 || *place == own)
 }
 
 fn resolved_before(earlier: &Send, later: &Send) -> bool {
@@ -29,94 +50,142 @@ fn resolved_before(earlier: &Send, later: &Send) -> bool {
 /// One send, by its index.
 type Placed<'a> = (u64, &'a Send);
 
-/// A producer's sends to a partition so far.
-struct Order<'a> {
-    incarnation: u32,
-    /// The last one, and the last one that was read.
-    last: Option<Placed<'a>>,
-    last_read: Option<Placed<'a>>,
-    /// The highest of which there is nothing to say but its place.
-    plain: Option<Placed<'a>>,
+/// A producer's order in a partition: its incarnation, and the partition.
+type Order = (u32, u32);
+
+/// The sends of one order so far, by offset and index.
+#[derive(Default)]
+struct Earlier<'a> {
+    all: BTreeMap<(i64, u64), &'a Send>,
+    /// Those that were read, and not sent again: only a cut or a loss excuses a later send below them.
+    plain: BTreeMap<(i64, u64), &'a Send>,
 }
 
-impl<'a> Order<'a> {
-    fn new(incarnation: u32) -> Order<'a> {
-        Order { incarnation, last: None, last_read: None, plain: None }
-    }
-
-    /// The earlier send that the next one is to be held against: where the order breaks, the one that is hardest to
-    /// excuse. A break that some cause excuses must not hide another one.
-    fn broken_by(&self, send: &Send) -> Option<Placed<'a>> {
-        let above = |p: &Placed<'_>| p.1.offset > send.offset;
-        let read = self.last_read.filter(|p| send.is(READ) && above(p));
-        let before = read.or(self.last.filter(above))?;
-        Some(self.plain.filter(above).unwrap_or(before))
-    }
-
-    fn add(&mut self, index: u64, send: &'a Send, plain: bool) {
-        self.last = Some((index, send));
-        if send.is(READ) {
-            self.last_read = self.last;
-        }
-        if plain && self.plain.is_none_or(|p| p.1.offset < send.offset) {
-            self.plain = self.last;
-        }
+impl<'a> Earlier<'a> {
+    /// Those that lie above an offset, the highest first; then the highest of those that are hard to excuse.
+    fn above(&self, offset: i64) -> impl Iterator<Item = Placed<'a>> {
+        let from = (offset, u64::MAX);
+        let highest = |sends: &BTreeMap<(i64, u64), &'a Send>| -> Vec<Placed<'a>> {
+            sends.range(from..).rev().take(LOOKED_AT).map(|(&(_, index), send)| (index, *send)).collect()
+        };
+        highest(&self.all).into_iter().chain(highest(&self.plain))
     }
 }
 
 /// Whether nothing but a cut or a loss excuses a later send below this one: it is there, and was not sent again.
 fn is_plain(client: &Client, index: u64, send: &Send) -> bool {
-    let fenced = || client.send_facts(index, true).is_some_and(|f| !f.unfenced && (f.idempotent || f.attempts < 2));
+    let fenced =
+        || client.send_facts(index, true).is_some_and(|f| f.unfenced_at.is_none() && (f.idempotent || f.attempts < 2));
     send.is(READ) && fenced()
 }
 
 /// The history ends. Returns how many pairs were held against each other: one after the other, and together.
-pub(super) fn end(store: &Store, out: &mut Findings) -> [u64; 2] {
+pub(super) fn end(store: &Store, out: &mut Findings, declared: &Declared) -> [u64; 2] {
     let mut pairs = [0; 2];
     for client in store.clients() {
-        let mut orders: BTreeMap<u32, Order<'_>> = BTreeMap::new();
-        for (index, send) in client.all().filter(|(_, s)| counts(client, s)) {
-            let order = orders.entry(send.part).or_insert_with(|| Order::new(send.incarnation));
-            if order.incarnation != send.incarnation {
-                *order = Order::new(send.incarnation);
+        // By order: the last one, and the highest offset.
+        let mut orders: BTreeMap<Order, (&Send, i64)> = BTreeMap::new();
+        let mut broken: BTreeSet<Order> = BTreeSet::new();
+        for (_, send) in client.all().filter(|(index, s)| counts(store, client, *index, s)) {
+            let order = (send.incarnation, send.part);
+            let (last, highest) = orders.entry(order).or_insert((send, i64::MIN));
+            if *highest != i64::MIN {
+                pairs[usize::from(!resolved_before(last, send))] += 1;
             }
-            if let Some((_, before)) = order.last {
-                pairs[usize::from(!resolved_before(before, send))] += 1;
+            if *highest > send.offset {
+                broken.insert(order);
             }
-            if let Some((earlier, before)) = order.broken_by(send) {
-                let after = resolved_before(before, send);
-                let check = if after { "nonmonotonic-send" } else { "int-nonmonotonic-send" };
-                let value = |index| ValueId::new(client.id, index).0;
-                if !(planted(25) && after) {
-                    report(store, out, check, (value(earlier), before), (value(index), send));
-                }
-            }
-            order.add(index, send, is_plain(client, index, send));
+            (*last, *highest) = (send, send.offset.max(*highest));
+        }
+        if !broken.is_empty() {
+            judge(store, out, declared, client, &broken);
         }
     }
     pairs
 }
 
+/// Holds each send of an order that is broken against those in front of it.
 #[cold]
-fn report(store: &Store, out: &mut Findings, check: &'static str, earlier: (u64, &Send), later: (u64, &Send)) {
-    let ((earlier, a), (later, b)) = (earlier, later);
-    let reads = [store.read_at(b.part, b.offset), store.read_at(a.part, a.offset)];
-    let read_at = reads.iter().flatten().map(|read| read.at).max().unwrap_or(0);
-    let words = || format!("the earlier send lies at offset {}, the later one at {}", a.offset, b.offset);
-    let values = [earlier, later];
-    let at = a.completed.max(b.completed).max(read_at);
-    let report = Report::new(check, at, ValueId(later).client(), a.part).offset(b.offset).values(&values);
-    out.add(store, report, words, || {
-        store.story(earlier).chain(store.story(later)).chain(reads.iter().flatten().cloned()).collect()
-    });
+fn judge(store: &Store, out: &mut Findings, declared: &Declared, client: &Client, broken: &BTreeSet<Order>) {
+    let mut orders: BTreeMap<Order, Earlier<'_>> = BTreeMap::new();
+    // What is excused, by the highest that lies above, and why.
+    let mut told: BTreeSet<(u64, Cause)> = BTreeSet::new();
+    for (index, send) in client.all().filter(|(index, s)| counts(store, client, *index, s)) {
+        let order = (send.incarnation, send.part);
+        if !broken.contains(&order) {
+            continue;
+        }
+        let earlier = orders.entry(order).or_default();
+        let mut highest = None;
+        for before in earlier.above(send.offset).filter(|(_, b)| !(planted(25) && resolved_before(b, send))) {
+            let pair = Pair::new(store, client, before, (index, send));
+            match permitted(pair.check, &out.facts(store, &pair.report()), declared) {
+                None => {
+                    pair.tell(store, out);
+                    highest = None;
+                    break;
+                }
+                Some(cause) if highest.is_none() => highest = Some((pair, cause)),
+                Some(_) => {}
+            }
+        }
+        if let Some((pair, cause)) = highest
+            && told.insert((pair.values[0], cause))
+        {
+            pair.tell(store, out);
+        }
+        earlier.all.insert((send.offset, index), send);
+        if is_plain(client, index, send) {
+            earlier.plain.insert((send.offset, index), send);
+        }
+    }
+}
+
+/// A later send lies below an earlier one.
+struct Pair {
+    check: &'static str,
+    /// When both places were known.
+    at: u64,
+    part: u32,
+    offsets: [i64; 2],
+    values: [u64; 2],
+}
+
+impl Pair {
+    fn new(store: &Store, client: &Client, earlier: Placed<'_>, later: Placed<'_>) -> Pair {
+        let both = [earlier, later];
+        let values = both.map(|(index, _)| ValueId::new(client.id, index).0);
+        let check = if resolved_before(earlier.1, later.1) { "nonmonotonic-send" } else { "int-nonmonotonic-send" };
+        let known = |(index, send)| places::known_at(store, ValueId::new(client.id, index).0, send);
+        let at = both.map(known).into_iter().max().unwrap_or(0);
+        Pair { check, at, part: later.1.part, offsets: both.map(|(_, send)| send.offset), values }
+    }
+
+    fn report(&self) -> Report<'_> {
+        let [_, later] = self.values;
+        Report::new(self.check, self.at, ValueId(later).client(), self.part)
+            .offset(self.offsets[1])
+            .values(&self.values)
+    }
+
+    #[cold]
+    fn tell(&self, store: &Store, out: &mut Findings) {
+        let [high, low] = self.offsets;
+        let words = || format!("the earlier send lies at offset {high}, the later one at {low}");
+        out.add(store, self.report(), words, || {
+            let reads = [low, high].into_iter().filter_map(|offset| store.read_at(self.part, offset));
+            self.values.iter().flat_map(|value| store.story(*value)).chain(reads).collect()
+        });
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::oracles::testing::*;
-    use crate::permission::Cause;
+    use crate::permission::{Cause, LeaderChange, Unclean};
     use klamm_model::history::{Op, Outcome, ProducerFacts};
+    use klamm_model::ids::LeaderEpoch;
 
     #[test]
     fn acknowledgements_out_of_order() {
@@ -146,6 +215,50 @@ mod tests {
         let mut h = History::new();
         h.send(0).send(1).send(2).send(3).ack(3, 9).ack(0, 5).ack(2, 7).ack(1, 8);
         assert_eq!(h.fires("int-nonmonotonic-send").values, [value(1), value(2)]);
+    }
+
+    #[test]
+    fn a_pair_that_is_excused_hides_none_that_is_not() {
+        // The first one may have been lost with the leader; the second one was read, above the third.
+        let mut h = History::with(Acks::Leader, false, 1);
+        h.send(0).ack(0, 9).send(1).ack(1, 5).send(2).ack(2, 4).assigned(10, 4).poll(10, &[(4, 2), (5, 1)]);
+        let change = LeaderChange { at: 35, source: source(0), epoch: LeaderEpoch(2), deposed_by: Some(25) };
+        h.declared.leader_changes.push(change);
+        let found = h.judge().findings;
+        let found = found.iter().filter(|f| f.check == "nonmonotonic-send").map(|f| (f.values.clone(), f.permitted));
+        let cause = Some(Cause::Acks1LeaderChange);
+        assert_eq!(found.collect::<Vec<_>>(), [(vec![value(0), value(1)], cause), (vec![value(1), value(2)], None)]);
+    }
+
+    #[test]
+    fn what_lies_below_one_that_is_gone_is_told_once() {
+        let mut h = History::with(Acks::Leader, false, 1);
+        h.send(0).ack(0, 9);
+        (1..6).for_each(|n| {
+            h.send(n).ack(n, n as i64);
+        });
+        let change = LeaderChange { at: 35, source: source(0), epoch: LeaderEpoch(2), deposed_by: Some(25) };
+        h.declared.leader_changes.push(change);
+        let found = h.judge().findings;
+        let found: Vec<_> = found.iter().filter(|f| f.check == "nonmonotonic-send").map(|f| &f.values).collect();
+        assert_eq!(found, [&vec![value(0), value(1)]]);
+        // Of what nothing excuses, each is.
+        h.declared.leader_changes.clear();
+        assert_eq!(h.judge().findings.iter().filter(|f| f.check == "nonmonotonic-send").count(), 5);
+    }
+
+    #[test]
+    fn an_order_is_broken_when_both_places_are_known_first() {
+        let mut h = History::new();
+        h.send(0).send(1).assigned(10, 0).poll(10, &[(0, 1), (1, 0)]);
+        let at = h.clock;
+        h.assigned(11, 0).poll(11, &[(0, 1), (1, 0)]);
+        let election = |at| Unclean { at, source: source(0), from: None };
+        h.declared.uncleans.push(election(at + 5));
+        let found = h.fires("int-nonmonotonic-send");
+        assert_eq!((found.at, found.permitted), (at, None));
+        h.declared.uncleans.push(election(at));
+        assert_eq!(h.fires("int-nonmonotonic-send").permitted, Some(Cause::UncleanElection));
     }
 
     #[test]

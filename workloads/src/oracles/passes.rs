@@ -30,8 +30,6 @@ pub(super) struct Pass {
     pub(super) epoch: i32,
     /// The tick of its operation.
     pub(super) tick: u64,
-    /// The first record of its poll, if that is in front of what it passed.
-    older: i64,
     /// From which floor on reads came later.
     floor: usize,
 }
@@ -107,7 +105,6 @@ impl Passes {
             since: reader.at,
             epoch: reader.epoch,
             tick,
-            older: if read.within_poll { reader.poll_first } else { i64::MAX },
             floor,
         });
     }
@@ -134,9 +131,11 @@ impl Passes {
     }
 }
 
-/// Whether an older record than that at `offset` was read in the same poll as what proves it gone, or later.
+/// Whether an older record than that at `offset` was read on the way to what proves it gone, or later. A reader whose
+/// position fell below the log start says so, by a new position: between two records that it got in a row there was no
+/// deletion.
 pub(super) fn older_survives(pass: &Pass, floors: &[i64], offset: i64) -> bool {
-    pass.older.min(floors.get(pass.floor).copied().unwrap_or(i64::MAX)) < offset
+    pass.by_read || floors.get(pass.floor).copied().unwrap_or(i64::MAX) < offset
 }
 
 /// Whether compaction took all that lies in a gap, as far as was told.

@@ -3,9 +3,11 @@
 //!
 //! A value's own partition is the one that the application chose, else the one that its send resolved to, else the
 //! first by name in which it was read. Its own offset is the acknowledged one, else the lowest at which it was read.
+//! Where several places say the same, each is a piece of evidence, complete when the value was first read there.
 
 use super::report::Findings;
 use super::sends::{CHOSEN, OFFSET_ACKED, READ, Send, TOLD};
+use super::slots::Seen;
 use super::store::Store;
 use super::{duplicate, unknown_read};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,26 +18,21 @@ pub(super) type Place = (u32, i64);
 /// All such values.
 #[derive(Default)]
 pub(super) struct Places {
-    /// Where each was read, but for its send's own place.
-    read: BTreeMap<u64, BTreeSet<Place>>,
+    /// Where each was read elsewhere than at the place that its send named then, and when it was first.
+    read: BTreeMap<u64, BTreeMap<Place, Seen>>,
     /// The partition chosen for values that were acknowledged on another.
     chosen: BTreeMap<u64, u32>,
 }
 
 impl Places {
     /// A value was read elsewhere than at the place its send names.
-    pub(super) fn add(&mut self, value: u64, place: Place) {
-        self.read.entry(value).or_default().insert(place);
+    pub(super) fn add(&mut self, value: u64, place: Place, seen: Seen) {
+        self.read.entry(value).or_default().entry(place).or_insert(seen);
     }
 
-    /// A value's send names this place now. Whether it was read there.
-    pub(super) fn take(&mut self, value: u64, place: Place) -> bool {
-        let Some(read) = self.read.get_mut(&value) else { return false };
-        let taken = read.remove(&place);
-        if read.is_empty() {
-            self.read.remove(&value);
-        }
-        taken
+    /// The first read of a value at a place, if it was of those.
+    pub(super) fn seen(&self, value: u64, place: Place) -> Option<Seen> {
+        self.read.get(&value)?.get(&place).copied()
     }
 
     /// A value was acknowledged on another partition than the application chose.
@@ -48,14 +45,14 @@ impl Places {
         self.chosen.get(&value).copied()
     }
 
-    /// Whether a value was read at a place that its send does not name.
+    /// Whether a value was read at such a place.
     pub(super) fn is_read(&self, value: u64) -> bool {
         self.read.contains_key(&value)
     }
 
-    /// Where a value was read, but for its send's own place.
+    /// Such places of a value.
     pub(super) fn of(&self, value: u64) -> impl Iterator<Item = Place> {
-        self.read.get(&value).into_iter().flatten().copied()
+        self.read.get(&value).into_iter().flat_map(BTreeMap::keys).copied()
     }
 }
 
@@ -65,18 +62,36 @@ pub(super) fn all(store: &Store, value: u64, send: &Send) -> BTreeSet<Place> {
     store.places.of(value).chain(own).collect()
 }
 
+/// Of the partitions of its topic in which a value was read, the first by name.
+pub(super) fn first_read_in(store: &Store, read: &BTreeSet<Place>, send: &Send) -> Option<u32> {
+    let part = |place: &Place| &store.parts[place.0 as usize];
+    let in_topic = read.iter().filter(|place| part(place).topic == send.topic);
+    in_topic.min_by_key(|place| part(place).source.partition).map(|place| place.0)
+}
+
+/// When a value was read at a place, at the first time; of one that is not remembered, when its send began.
+pub(super) fn when(store: &Store, value: u64, send: &Send, place: Place) -> u64 {
+    store.seen(value, place).map_or(send.invoked, |seen| seen.at)
+}
+
+/// When the place of a send that has one was known: it was acknowledged, or read.
+pub(super) fn known_at(store: &Store, value: u64, send: &Send) -> u64 {
+    let read = store.seen(value, (send.part, send.offset)).filter(|_| send.is(READ)).map(|seen| seen.at);
+    let acknowledged = send.is(OFFSET_ACKED).then_some(send.completed);
+    acknowledged.into_iter().chain(read).min().unwrap_or(0)
+}
+
 /// The history ends.
 pub(super) fn end(store: &Store, out: &mut Findings) {
     let values: BTreeSet<u64> = store.places.read.keys().chain(store.places.chosen.keys()).copied().collect();
     for value in values {
         let Some(send) = store.send(value).copied() else { continue };
         let read = all(store, value, &send);
-        let in_topic = |place: &&Place| store.parts[place.0 as usize].topic == send.topic;
         let chosen = store.places.chosen(value);
         let home = match chosen {
             Some(part) => Some(part),
             None if send.is(CHOSEN) || send.is(TOLD) => Some(send.part),
-            None => read.iter().filter(in_topic).map(|p| p.0).min_by_key(|p| store.parts[*p as usize].source.clone()),
+            None => first_read_in(store, &read, &send),
         };
         for &place in read.iter().filter(|place| Some(place.0) != home) {
             unknown_read::wrong_partition(store, out, value, &send, home, place);
@@ -88,13 +103,14 @@ pub(super) fn end(store: &Store, out: &mut Findings) {
         let own = match acked {
             Some(acked) if chosen.is_none() && local.contains(&acked) => acked,
             Some(acked) => {
-                unknown_read::other_offset(store, out, value, (part, lowest), acked, chosen.is_some());
+                let case = out.case();
+                for &offset in &local {
+                    unknown_read::other_offset(store, out, value, (part, offset), acked, chosen.is_some(), case);
+                }
                 lowest
             }
             None => lowest,
         };
-        for &offset in local.iter().filter(|offset| **offset != own) {
-            duplicate::at(store, out, value, (part, offset), Some(own));
-        }
+        duplicate::found(store, out, value, &send, part, own, &local);
     }
 }

@@ -19,20 +19,33 @@ pub(super) fn settle(store: &Store, out: &mut Findings, part: u32, below: i64, f
         // Each record by itself: what excuses one, such as compaction, need not excuse its neighbour.
         let passed = p.slots.within(pass.from, last).filter(|(o, s)| s.flags & flag != 0 && !p.was_gone(*o, pass.tick));
         for (offset, slot) in passed {
-            skipped(store, out, part, pass, (offset, slot.value), passes::older_survives(pass, floors, offset));
+            let older_survives = passes::older_survives(pass, floors, offset);
+            // Of several values at one offset, each by itself, too.
+            let case = out.case();
+            for value in p.read_values(offset, slot, flag) {
+                skipped(store, out, part, pass, (offset, value), older_survives, case);
+            }
         }
     }
 }
 
 #[cold]
-fn skipped(store: &Store, out: &mut Findings, part: u32, pass: &Pass, record: (i64, u64), older_survives: bool) {
+fn skipped(
+    store: &Store,
+    out: &mut Findings,
+    part: u32,
+    pass: &Pass,
+    record: (i64, u64),
+    older_survives: bool,
+    case: u32,
+) {
     let (offset, value) = record;
     let check = if pass.within_poll { "int-poll-skip" } else { "poll-skip" };
     let values = [value];
     let report = Report { older_survives, ..Report::new(check, pass.at, pass.client, part).offset(offset) };
     let words = || format!("went from {} to {} past offset {offset}, which was read", pass.last, pass.to());
-    out.add(store, report.values(&values), words, || {
-        store.read_at(part, offset).into_iter().chain(pass.story(store, part)).collect()
+    out.add(store, report.values(&values).case(case), words, || {
+        store.read_of(value, (part, offset)).into_iter().chain(pass.story(store, part)).collect()
     });
 }
 

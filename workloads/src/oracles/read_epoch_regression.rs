@@ -2,12 +2,14 @@
 //! epoch, so along a log epochs never fall, whoever reads it and when.
 
 use super::report::{Findings, Report};
-use super::slots::{EPOCHS, READ};
-use super::store::{Read, Store};
+use super::slots::{EPOCHS, READ, Seen};
+use super::staircase::Staircase;
+use super::store::{Part, Read, Store};
 use crate::planted::planted;
+use klamm_model::history::ValueId;
 
 /// Notes the epoch under which an offset is read, before the offset does.
-pub(super) fn read(store: &mut Store, read: &Read) {
+pub(super) fn read(store: &mut Store, read: &Read, reader: u16) {
     let epoch = read.record.leader_epoch.0;
     if epoch < 0 {
         return;
@@ -15,41 +17,75 @@ pub(super) fn read(store: &mut Store, read: &Read) {
     let p = &mut store.parts[read.part as usize];
     p.epochs_read += 1;
     let slot = p.slots.entry(read.offset());
-    let other = slot.flags & READ != 0 && slot.epoch >= 0 && slot.epoch != epoch;
-    if !other && slot.flags & EPOCHS == 0 {
+    // The first read is the slot's own.
+    let Some(first) = slot.seen() else { return };
+    if slot.flags & EPOCHS == 0 && slot.epoch == epoch {
         return;
     }
+    let new = slot.flags & EPOCHS == 0;
     slot.flags |= EPOCHS;
-    let before = if slot.epoch >= 0 { slot.epoch } else { epoch };
-    let range = p.epochs.entry(read.offset()).or_insert((before, before));
-    *range = (range.0.min(epoch), range.1.max(epoch));
+    let epochs = p.epochs.entry(read.offset()).or_default();
+    if new && first.epoch >= 0 {
+        epochs.insert(first.epoch, first);
+    }
+    epochs.entry(epoch).or_insert(Seen { at: read.at, epoch, reader });
 }
 
-/// Where epochs fall, up to `below`; at the end of the history, wherever they do.
+/// Every epoch under which offsets up to `last` were read, at first; ascending by offset.
+fn epochs(p: &Part, last: i64) -> Vec<(i64, Seen)> {
+    let mut all: Vec<(i64, Seen)> = p.trimmed.into_iter().collect();
+    for (offset, slot) in p.slots.within(i64::MIN, last).filter(|(_, s)| s.flags & READ != 0) {
+        match p.epochs.get(&offset).filter(|_| slot.flags & EPOCHS != 0) {
+            Some(several) => all.extend(several.values().map(|seen| (offset, *seen))),
+            None => all.extend(slot.seen().filter(|seen| seen.epoch >= 0).map(|seen| (offset, seen))),
+        }
+    }
+    all
+}
+
+/// Where epochs fall, up to `below`; at the end of the history, wherever they do. Each lower record of a higher epoch is
+/// a finding; beside it stands, of the higher records of a lower epoch, the one that was read first: what excuses that
+/// excuses the others, too.
 pub(super) fn settle(store: &mut Store, out: &mut Findings, part: u32, below: i64, end: bool) {
     let p = &store.parts[part as usize];
     let last = if end { i64::MAX } else { below.saturating_sub(1) };
-    let mut before = p.trimmed;
-    for (offset, slot) in p.slots.within(i64::MIN, last).filter(|(_, s)| s.flags & READ != 0) {
-        let range = p.epochs.get(&offset).copied().unwrap_or((slot.epoch, slot.epoch));
-        if range.1 < 0 {
-            continue;
+    let all = epochs(p, last);
+    // Along a log that is in order there is nothing more to look at.
+    if !all.is_sorted_by_key(|(_, seen)| seen.epoch) {
+        // By epoch, the higher the lower, what was read first.
+        let mut above: Staircase<(i64, Seen)> = Staircase::default();
+        let (mut next, mut case) = (i64::MAX, 0);
+        for group in all.chunk_by(|a, b| a.0 == b.0).rev() {
+            for &(offset, seen) in group {
+                let epoch = i64::from(seen.epoch) - i64::from(planted(30));
+                let Some(upper) = above.best_above(-epoch) else { continue };
+                if next != offset || case == 0 {
+                    (next, case) = (offset, out.case());
+                }
+                falls(store, out, part, (offset, seen), upper, case);
+            }
+            for &(offset, seen) in group {
+                above.add(-i64::from(seen.epoch), u64::MAX - seen.at, (offset, seen));
+            }
         }
-        if let Some((lower, epoch)) = before.filter(|(_, epoch)| *epoch > range.0 + i32::from(planted(30))) {
-            falls(store, out, part, (lower, epoch), (offset, range.0), slot.value);
-        }
-        before = Some((offset, range.1));
     }
-    store.parts[part as usize].trimmed = before;
+    let highest = all.iter().max_by_key(|(_, seen)| (seen.epoch, std::cmp::Reverse(seen.at))).copied();
+    store.parts[part as usize].trimmed = highest;
 }
 
 #[cold]
-fn falls(store: &Store, out: &mut Findings, part: u32, lower: (i64, i32), upper: (i64, i32), value: u64) {
-    let reads: Vec<_> = [lower.0, upper.0].into_iter().filter_map(|o| store.read_at(part, o)).collect();
-    let (at, client) = reads.iter().map(|r| (r.at, r.client)).max().unwrap_or_default();
-    let report = Report::new("read-epoch-regression", at, client, part).offset(upper.0);
-    let words = || format!("offset {} has leader epoch {}, offset {} has {}", lower.0, lower.1, upper.0, upper.1);
-    out.add(store, report.values(&[value]), words, || reads.clone());
+fn falls(store: &Store, out: &mut Findings, part: u32, lower: (i64, Seen), upper: (i64, Seen), case: u32) {
+    let value = |offset: i64| store.parts[part as usize].slots.get(offset).map(|slot| slot.value);
+    let values: Vec<u64> = value(upper.0).into_iter().collect();
+    let last = if lower.1.at > upper.1.at { lower } else { upper };
+    let client = store.reader_of(last.1).or(values.first().map(|v| ValueId(*v).client())).unwrap_or_default();
+    let report = Report::new("read-epoch-regression", last.1.at, client, part).offset(upper.0).low(lower.0);
+    let words =
+        || format!("offset {} has leader epoch {}, offset {} has {}", lower.0, lower.1.epoch, upper.0, upper.1.epoch);
+    out.add(store, report.values(&values).case(case), words, || {
+        let read = |(offset, seen): (i64, Seen)| store.read_then(value(offset)?, (part, offset), seen);
+        [lower, upper].into_iter().filter_map(read).collect()
+    });
 }
 
 #[cfg(test)]

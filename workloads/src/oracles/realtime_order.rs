@@ -1,11 +1,16 @@
 //! realtime-order: an acknowledged send lies below an offset that was already acknowledged when it began.
 //!
-//! Each partition remembers its highest acknowledged offset over time, as far back as the oldest send that is open.
+//! Each partition remembers its highest acknowledged offset over time, as far back as the oldest send that is open: so
+//! each break is noticed. At the end it is known which acknowledgements reading refutes, and which of all that lie above
+//! is the hardest to excuse.
 
 use super::report::{Findings, Report};
+use super::sends::{CLAIMED, OFFSET_ACKED, Send};
+use super::staircase::Staircase;
 use super::store::{Acked, Store};
 use crate::planted::planted;
-use klamm_model::history::ValueId;
+use klamm_model::history::{Acks, ValueId};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// So many moments are remembered before it is asked which of them still matter.
 const MOMENTS: usize = 8192;
@@ -21,15 +26,7 @@ fn shorten(store: &mut Store, part: u32, now: u64) {
 
 /// A send that began at `invoked` was acknowledged at an offset. Returns whether anything was acknowledged when it
 /// began.
-pub(super) fn acknowledged(
-    store: &mut Store,
-    out: &mut Findings,
-    value: u64,
-    part: u32,
-    offset: i64,
-    invoked: u64,
-    at: u64,
-) -> bool {
+pub(super) fn acknowledged(store: &mut Store, value: u64, part: u32, offset: i64, invoked: u64, at: u64) -> bool {
     if store.parts[part as usize].acked.len() >= MOMENTS && store.parts[part as usize].acked.len().is_power_of_two() {
         shorten(store, part, invoked);
     }
@@ -50,13 +47,78 @@ pub(super) fn acknowledged(
             let Some(&above) = before.checked_sub(1).and_then(|i| acked.get(i)).filter(|a| a.offset > offset) else {
                 return judged;
             };
-            let report = Report::new("realtime-order", at, ValueId(value).client(), part).offset(offset);
-            let words = || format!("acknowledged at offset {offset}; when it began, {} was acknowledged", above.offset);
-            let witness = || store.story(above.value).chain(store.story(value)).collect();
-            out.add(store, report.values(&[above.value, value]), words, witness);
+            store.parts[part as usize].overtaken.push(value);
+            store.mark(value, CLAIMED);
+            store.mark(above.value, CLAIMED);
         }
     }
     judged
+}
+
+/// An acknowledged send.
+#[derive(Clone, Copy)]
+struct Placed {
+    value: u64,
+    offset: i64,
+    invoked: u64,
+    completed: u64,
+    /// With acks=1, and never read: it may be gone with its leader.
+    may_be_gone: bool,
+}
+
+/// Acknowledged sends of a partition that reading does not refute.
+fn placed(store: &Store, parts: &BTreeMap<u32, Vec<u64>>) -> BTreeMap<u32, Vec<Placed>> {
+    let mut placed: BTreeMap<u32, Vec<Placed>> = BTreeMap::new();
+    for client in store.clients() {
+        for (index, send) in client.all().filter(|(_, s)| s.is(OFFSET_ACKED) && parts.contains_key(&s.part)) {
+            let value = ValueId::new(client.id, index).0;
+            if store.is_refuted(value, send) {
+                continue;
+            }
+            let may_be_gone = client.facts(send.incarnation).acks == Acks::Leader && !store.is_read(value);
+            let Send { offset, invoked, completed, .. } = *send;
+            placed.entry(send.part).or_default().push(Placed { value, offset, invoked, completed, may_be_gone });
+        }
+    }
+    placed
+}
+
+/// The history ends.
+pub(super) fn end(store: &mut Store, out: &mut Findings) {
+    let parts = store.parts.iter_mut().enumerate().filter(|(_, p)| !p.overtaken.is_empty());
+    let parts: BTreeMap<u32, Vec<u64>> = parts.map(|(n, p)| (n as u32, std::mem::take(&mut p.overtaken))).collect();
+    if parts.is_empty() {
+        return;
+    }
+    for (part, mut all) in placed(store, &parts) {
+        let overtaken: BTreeSet<u64> = parts[&part].iter().copied().collect();
+        let mut late: Vec<Placed> = all.iter().filter(|p| overtaken.contains(&p.value)).copied().collect();
+        late.sort_by_key(|p| (p.invoked, p.value));
+        all.sort_by_key(|p| (p.completed, p.value));
+        let mut earlier = all.iter().peekable();
+        // What began later is harder to excuse, and so is what cannot be gone.
+        let mut above: [Staircase<Placed>; 2] = Default::default();
+        for second in late {
+            while let Some(first) = earlier.next_if(|p| p.completed < second.invoked || planted(28)) {
+                above[usize::from(first.may_be_gone)].add(first.offset, first.invoked, *first);
+            }
+            let case = out.case();
+            for first in above.iter().filter_map(|stairs| stairs.best_above(second.offset)) {
+                below(store, out, part, [first, second], case);
+            }
+        }
+    }
+}
+
+#[cold]
+fn below(store: &Store, out: &mut Findings, part: u32, pair: [Placed; 2], case: u32) {
+    let [first, second] = pair;
+    let client = ValueId(second.value).client();
+    let report = Report::new("realtime-order", second.completed, client, part).offset(second.offset);
+    let words =
+        || format!("acknowledged at offset {}; when it began, {} was acknowledged", second.offset, first.offset);
+    let witness = || store.story(first.value).chain(store.story(second.value)).collect();
+    out.add(store, report.values(&[first.value, second.value]).case(case), words, witness);
 }
 
 #[cfg(test)]

@@ -59,6 +59,9 @@ pub(super) struct Send {
 /// It has no value: a tombstone.
 pub(super) const TOMBSTONE: u16 = 256;
 
+/// Its offset is claimed by another value, too: it is remembered to the end.
+pub(super) const CLAIMED: u16 = 512;
+
 /// No partition is known.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
@@ -306,27 +309,28 @@ impl Client {
         number
     }
 
-    /// Whether the producer took a new epoch in this send's partition while it was open; of its own giving up only if
+    /// When the producer took a new epoch in this send's partition while it was open; of its own giving up only if
     /// `own` says so. What was given up then was not sent again.
-    fn bumped(&self, send: &Send, own: bool) -> bool {
-        let Some(moments) = self.renewals.get(&(send.incarnation, send.part)) else { return false };
-        let first = moments.partition_point(|&at| at < send.invoked);
-        let open = |at: u64| send.state == State::Pending || at < send.completed || (own && at == send.completed);
-        moments.get(first).is_some_and(|&at| open(at))
+    fn bumped(&self, send: &Send, own: bool) -> Option<u64> {
+        let moments = self.renewals.get(&(send.incarnation, send.part))?;
+        let first = *moments.get(moments.partition_point(|&at| at < send.invoked))?;
+        let pending = send.state == State::Pending;
+        (pending || first < send.completed || (own && first == send.completed)).then_some(first)
     }
 
-    /// Whether the producer took another id while this send was open.
-    fn got_another_id(&self, send: &Send) -> bool {
+    /// When the producer took another id while this send was open: not before the last send under the old one resolved.
+    fn got_another_id(&self, send: &Send) -> Option<u64> {
         // Both of their times ascend.
-        let Some(ids) = self.replaced.get(&send.incarnation) else { return false };
-        let first = ids.partition_point(|r| r.from < send.invoked);
-        let Some(next) = ids.get(first) else { return false };
+        let ids = self.replaced.get(&send.incarnation)?;
+        let first = ids.partition_point(|r| r.from <= send.invoked);
+        let next = ids.get(first)?;
         let under_another = || ids.binary_search_by_key(&send.producer, |r| r.number).is_ok_and(|i| i >= first);
-        match send.state {
+        let open = match send.state {
             State::Pending => true,
             State::Acknowledged | State::Failed => under_another(),
             _ => next.until <= send.completed || under_another(),
-        }
+        };
+        open.then_some(next.until)
     }
 
     /// What permission depends on.
@@ -334,7 +338,8 @@ impl Client {
         let send = self.get(index)?;
         let facts = self.facts(send.incarnation);
         let pending = send.state == State::Pending;
-        let other_id = facts.idempotent && self.got_another_id(send);
+        let other_id = self.got_another_id(send).filter(|_| facts.idempotent);
+        let bumped = |own| self.bumped(send, own).filter(|_| facts.idempotent);
         // Where the ids are not known, the new identity may have been another id.
         let unsaid = send.producer == 0 && !self.identified.contains(&send.incarnation);
         Some(SendFacts {
@@ -348,8 +353,8 @@ impl Client {
             attempts: u32::from(send.attempts).max(if pending { 2 } else { 0 }),
             acknowledged: send.state == State::Acknowledged,
             read,
-            renewed: other_id || (facts.idempotent && self.bumped(send, false)),
-            unfenced: other_id || (unsaid && facts.idempotent && self.bumped(send, send.state == State::Info)),
+            renewed_at: other_id.into_iter().chain(bumped(false)).min(),
+            unfenced_at: other_id.into_iter().chain(bumped(send.state == State::Info).filter(|_| unsaid)).min(),
         })
     }
 
@@ -364,7 +369,9 @@ impl Client {
                     State::Absent => false,
                     State::Failed => true,
                     // What was tried once cannot turn up a second time.
-                    State::Acknowledged | State::Info if deleted => send.attempts > 1 || send.is(MOVED),
+                    State::Acknowledged | State::Info if deleted => {
+                        send.attempts > 1 || send.flags & (MOVED | CLAIMED) != 0
+                    }
                     State::Info if send.offset < 0 => true,
                     State::Acknowledged | State::Info => break,
                 };

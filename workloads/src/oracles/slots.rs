@@ -5,40 +5,61 @@ use klamm_model::history::IsolationLevel;
 use std::collections::BTreeMap;
 
 /// A value was acknowledged here.
-pub(super) const ACK: u8 = 1;
+pub(super) const ACK: u16 = 1;
 /// Read by a reader of uncommitted data.
-pub(super) const READ_UNCOMMITTED: u8 = 2;
+pub(super) const READ_UNCOMMITTED: u16 = 2;
 /// Read by a reader of committed data.
-pub(super) const READ_COMMITTED: u8 = 4;
+pub(super) const READ_COMMITTED: u16 = 4;
 /// Read by any reader.
-pub(super) const READ: u8 = READ_UNCOMMITTED | READ_COMMITTED;
+pub(super) const READ: u16 = READ_UNCOMMITTED | READ_COMMITTED;
 /// More than one value was read or acknowledged here: see [`super::inconsistent_offsets`].
-pub(super) const CLASH: u8 = 8;
-/// It was read under more than one leader epoch: see [`super::read_epoch_regression`].
-pub(super) const EPOCHS: u8 = 16;
+pub(super) const CLASH: u16 = 8;
+/// The leader epoch of its first read is not all that is known of its epochs: see [`super::read_epoch_regression`].
+pub(super) const EPOCHS: u16 = 16;
+
+/// A reader got another record after it, by isolation.
+pub(super) const FOLLOWED: [u16; 2] = [32, 64];
+/// That was the one at the next offset, by isolation.
+pub(super) const DIRECTLY: [u16; 2] = [128, 256];
 
 /// The flag of having been read under an isolation.
-pub(super) fn read_flag(isolation: IsolationLevel) -> u8 {
+pub(super) fn read_flag(isolation: IsolationLevel) -> u16 {
     match isolation {
         IsolationLevel::ReadUncommitted => READ_UNCOMMITTED,
         IsolationLevel::ReadCommitted => READ_COMMITTED,
     }
 }
 
+/// A read: evidence is complete when the first read shows it, and later ones of the same add nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) at: u64,
+    pub(super) epoch: i32,
+    /// The reader, by number; 0 if it has none.
+    pub(super) reader: u16,
+}
+
 /// One offset. Without flags there is nothing.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Slot {
-    /// The value read here last; before any is, the one acknowledged.
+    /// The value read here first; before any is, the one acknowledged. Others are in the clash.
     pub(super) value: u64,
-    /// When it was last read, or acknowledged.
+    /// When it was read first; before it is, when it was acknowledged.
     pub(super) at: u64,
+    /// When it was read last.
+    pub(super) last: u64,
+    /// The first leader epoch that is known of it.
     pub(super) epoch: i32,
-    /// How far on the nearest record lies that a reader got next, under either isolation; 0 if there is none, and the
-    /// largest number for all that is farther.
-    pub(super) next: [u32; 2],
-    /// Who read it last, by number.
+    /// The reader that got it first, by number.
     pub(super) reader: u16,
-    pub(super) flags: u8,
+    pub(super) flags: u16,
+}
+
+impl Slot {
+    /// The first read here, if there is one.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        (self.flags & READ != 0).then_some(Seen { at: self.at, epoch: self.epoch, reader: self.reader })
+    }
 }
 
 /// The offsets of one partition.

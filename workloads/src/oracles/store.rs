@@ -3,13 +3,13 @@
 use super::inconsistent_offsets::Clash;
 use super::lost_write::Final;
 use super::passes::Passes;
-use super::places::Places;
+use super::places::{Place, Places};
 use super::ranges::Ranges;
-use super::sends::{Client, Known, NOWHERE, READ as SEND_READ, Send, State};
-use super::slots::{Slot, Slots};
+use super::sends::{Client, Known, NOWHERE, OFFSET_ACKED, READ as SEND_READ, Send, State};
+use super::slots::{Seen, Slot, Slots};
 use klamm_model::history::{Entry, IsolationLevel, Op, PositionReason, ReadRecord, TopicPartition, ValueId};
 use klamm_model::ids::{ClientId, Incarnation, LeaderEpoch, Offset};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// No offset yet.
@@ -23,8 +23,11 @@ pub(super) struct Part {
     pub(super) log_start: i64,
     /// The highest offset read by anybody.
     pub(super) max_read: i64,
+    pub(super) leaderships: Leaderships,
     /// The highest acknowledged offset over time; see realtime-order.
     pub(super) acked: VecDeque<Acked>,
+    /// Values acknowledged below such an offset; see realtime-order.
+    pub(super) overtaken: Vec<u64>,
     /// Values acknowledged without an offset.
     pub(super) unplaced: Vec<u64>,
     /// Offsets that compaction took away, and was right to, each with the tick at which it was told: nobody need read
@@ -32,14 +35,14 @@ pub(super) struct Part {
     pub(super) gone: BTreeMap<i64, u64>,
     /// What readers passed without reading it.
     pub(super) passes: Passes,
-    /// Values that nobody sent, and where they were read.
-    pub(super) strays: BTreeSet<(i64, u64)>,
+    /// Values that were read before they were sent, if they ever were, and where; and the first read there since.
+    pub(super) strays: BTreeMap<(i64, u64), Option<Seen>>,
     /// Offsets of which more than one value is known.
     pub(super) clashes: BTreeMap<i64, Clash>,
-    /// The lowest and the highest leader epoch of offsets that were read under several.
-    pub(super) epochs: BTreeMap<i64, (i32, i32)>,
-    /// The last offset below the log start that was read, and its leader epoch.
-    pub(super) trimmed: Option<(i64, i32)>,
+    /// The first read under each leader epoch, of offsets that were read under several.
+    pub(super) epochs: BTreeMap<i64, BTreeMap<i32, Seen>>,
+    /// Of what was read below the log start, the offset with the highest leader epoch.
+    pub(super) trimmed: Option<(i64, Seen)>,
     /// The last final read.
     pub(super) final_read: Option<Final>,
     /// How many records with a leader epoch were read.
@@ -56,11 +59,13 @@ impl Part {
             slots: Slots::default(),
             log_start: i64::MIN,
             max_read: NONE,
+            leaderships: Leaderships::default(),
             acked: VecDeque::new(),
+            overtaken: Vec::new(),
             unplaced: Vec::new(),
             gone: BTreeMap::new(),
             passes: Passes::default(),
-            strays: BTreeSet::new(),
+            strays: BTreeMap::new(),
             clashes: BTreeMap::new(),
             epochs: BTreeMap::new(),
             trimmed: None,
@@ -92,6 +97,15 @@ impl Part {
         }
     }
 
+    /// The values that were read at an offset by readers of these flags.
+    pub(super) fn read_values(&self, offset: i64, slot: &Slot, flags: u16) -> Vec<u64> {
+        match self.clashes.get(&offset) {
+            Some(clash) => clash.read.iter().filter(|(_, got)| got.flags & flags != 0).map(|(v, _)| *v).collect(),
+            None if slot.flags & flags != 0 => vec![slot.value],
+            None => Vec::new(),
+        }
+    }
+
     /// The values that were acknowledged at an offset.
     pub(super) fn acknowledged(&self, offset: i64, slot: &Slot) -> Vec<u64> {
         match self.clashes.get(&offset) {
@@ -99,6 +113,36 @@ impl Part {
             None if slot.flags & super::slots::ACK != 0 => vec![slot.value],
             None => Vec::new(),
         }
+    }
+}
+
+/// The highest offset that was read of each leader epoch.
+#[derive(Default)]
+pub(super) struct Leaderships {
+    highest: BTreeMap<i32, i64>,
+    /// The last epoch that was read, and its highest offset.
+    now: Option<(i32, i64)>,
+}
+
+impl Leaderships {
+    /// A record is read.
+    pub(super) fn read(&mut self, epoch: i32, offset: i64) {
+        match &mut self.now {
+            Some((now, highest)) if *now == epoch => *highest = offset.max(*highest),
+            _ if epoch < 0 => {}
+            now => {
+                if let Some((before, highest)) = now.replace((epoch, offset)) {
+                    let known = self.highest.entry(before).or_insert(highest);
+                    *known = highest.max(*known);
+                }
+            }
+        }
+    }
+
+    /// The lowest epoch of all records that were read above an offset.
+    pub(super) fn lowest_above(&self, offset: i64) -> Option<i32> {
+        let all = self.highest.iter().map(|(epoch, highest)| (*epoch, *highest)).chain(self.now);
+        all.filter(|(_, highest)| *highest > offset).map(|(epoch, _)| epoch).min()
     }
 }
 
@@ -131,8 +175,10 @@ pub(super) struct Reader {
     pub(super) covered: Ranges,
     /// What of all that it passed and did not read.
     pub(super) holes: Ranges,
-    /// The first offset of the poll that it reads.
-    pub(super) poll_first: i64,
+    /// The lowest offset that it read since its position was set.
+    pub(super) lowest: i64,
+    /// The first record that it read, if it never said where it begins.
+    pub(super) first: Option<Read>,
     /// Its number among the readers.
     pub(super) number: u16,
 }
@@ -150,7 +196,8 @@ impl Reader {
             begun: 0,
             covered: Ranges::default(),
             holes: Ranges::default(),
-            poll_first: NONE,
+            lowest: i64::MAX,
+            first: None,
             number: 0,
         }
     }
@@ -178,6 +225,7 @@ impl Reader {
     pub(super) fn moved_to(&mut self, offset: i64, at: u64, reason: PositionReason) {
         self.leave();
         (self.by_read, self.epoch, self.at, self.reason) = (false, -1, at, Some(reason));
+        (self.lowest, self.first) = (i64::MAX, None);
         if offset < 0 {
             (self.last, self.run_from) = (NONE, NONE);
             return;
@@ -208,6 +256,7 @@ impl Reader {
         if !self.holes.is_empty() {
             self.holes.remove(offset);
         }
+        self.lowest = offset.min(self.lowest);
         (self.last, self.by_read, self.at, self.epoch) = (offset, true, at, epoch);
     }
 }
@@ -401,6 +450,29 @@ impl Store {
         None
     }
 
+    /// Whether reading refutes where a send was acknowledged: its value was read, and never there.
+    pub(super) fn is_refuted(&self, value: u64, send: &Send) -> bool {
+        let there = send.is(SEND_READ) && self.places.chosen(value).is_none();
+        send.is(OFFSET_ACKED) && !there && self.is_read(value)
+    }
+
+    /// The first read of a value at a place.
+    pub(super) fn seen(&self, value: u64, place: Place) -> Option<Seen> {
+        let part = &self.parts[place.0 as usize];
+        if let Some(seen) = part.strays.get(&(place.1, value)).copied().flatten() {
+            return Some(seen);
+        }
+        let clash = part.clashes.get(&place.1).and_then(|clash| clash.read.get(&value));
+        let slot = part.slots.get(place.1).filter(|slot| slot.value == value);
+        let here = clash.map(|got| got.seen).or_else(|| slot.and_then(Slot::seen));
+        here.or_else(|| self.places.seen(value, place))
+    }
+
+    /// The client that a read was made by.
+    pub(super) fn reader_of(&self, seen: Seen) -> Option<ClientId> {
+        Some(self.reader_ids.get(usize::from(seen.reader).checked_sub(1)?)?.0)
+    }
+
     /// Whether any reader got a value, wherever.
     pub(super) fn is_read(&self, value: u64) -> bool {
         self.send(value).is_some_and(|s| s.is(SEND_READ)) || self.places.is_read(value)
@@ -442,7 +514,6 @@ impl Store {
         p.slots.trim(offset);
         p.gone = p.gone.split_off(&offset);
         p.epochs = p.epochs.split_off(&offset);
-        p.clashes = p.clashes.split_off(&offset);
         p.passes.trim(offset);
         let parts = &mut self.parts;
         for client in self.clients.iter_mut().flatten().chain(self.more_clients.values_mut()) {
@@ -529,30 +600,28 @@ impl Store {
         }
     }
 
-    /// The last read of an offset, if it was read.
+    /// The first read of an offset, if it was read.
     pub(super) fn read_at(&self, part: u32, offset: i64) -> Option<Entry> {
         let slot = self.parts[part as usize].slots.get(offset)?;
-        if slot.flags & super::slots::READ == 0 {
-            return None;
-        }
-        let (client, incarnation, isolation) = *self.reader_ids.get(usize::from(slot.reader).checked_sub(1)?)?;
-        let record = self.record(offset, slot);
-        Some(self.read(&Read { at: slot.at, client, incarnation, part, isolation, record, within_poll: false }))
+        self.read_then(slot.value, (part, offset), slot.seen()?)
     }
 
-    /// A read of a value at a place, if it is remembered.
-    pub(super) fn read_of(&self, value: u64, place: super::places::Place) -> Option<Entry> {
-        let p = &self.parts[place.0 as usize];
-        match p.slots.get(place.1) {
-            Some(slot) if slot.value == value => self.read_at(place.0, place.1),
-            _ => p.clashes.get(&place.1)?.read_of(ValueId(value)),
-        }
+    /// The first read of a value at a place.
+    pub(super) fn read_of(&self, value: u64, place: Place) -> Option<Entry> {
+        self.read_then(value, place, self.seen(value, place)?)
     }
 
-    /// The record an offset holds. Its timestamp is not remembered: -1, as Kafka says it.
-    fn record(&self, offset: i64, slot: &Slot) -> ReadRecord {
-        let key = self.send(slot.value).filter(|s| s.is(super::sends::KEYED)).map(|s| s.key);
-        let (value, leader_epoch) = (ValueId(slot.value), LeaderEpoch(slot.epoch));
+    /// A read of a value at a place.
+    pub(super) fn read_then(&self, value: u64, place: Place, seen: Seen) -> Option<Entry> {
+        let (client, incarnation, isolation) = *self.reader_ids.get(usize::from(seen.reader).checked_sub(1)?)?;
+        let (part, record) = (place.0, self.record(value, place.1, seen.epoch));
+        Some(self.read(&Read { at: seen.at, client, incarnation, part, isolation, record, within_poll: false }))
+    }
+
+    /// A record at an offset. Its timestamp is not remembered: -1, as Kafka says it.
+    fn record(&self, value: u64, offset: i64, epoch: i32) -> ReadRecord {
+        let key = self.send(value).filter(|s| s.is(super::sends::KEYED)).map(|s| s.key);
+        let (value, leader_epoch) = (ValueId(value), LeaderEpoch(epoch));
         ReadRecord { offset: Offset(offset), leader_epoch, value, key, timestamp: -1 }
     }
 
@@ -561,8 +630,8 @@ impl Store {
         let source = || self.parts[read.part as usize].source.clone();
         let op = match (reader.by_read, reader.reason) {
             (true, _) => {
-                let slot = self.parts[read.part as usize].slots.get(reader.last)?;
-                let records = vec![self.record(reader.last, &Slot { epoch: reader.epoch, ..*slot })];
+                let value = self.parts[read.part as usize].got_by(read.client, reader.last)?;
+                let records = vec![self.record(value, reader.last, reader.epoch)];
                 Op::Poll { source: source(), isolation: read.isolation, records }
             }
             (false, Some(reason)) => Op::Position { source: source(), offset: Offset(reader.last + 1), reason },

@@ -2,18 +2,19 @@
 //!
 //! That it was read at its acknowledged offset, too, may become known later: see [`super::places`].
 
-use super::places::Place;
+use super::places::{self, Place};
 use super::report::{Findings, Report};
 use super::sends::Send;
 use super::store::{Read, Store};
 use crate::permission::Clause;
-use klamm_model::history::{Entry, ValueId};
+use klamm_model::history::ValueId;
 use klamm_model::ids::ClientId;
 
 /// Nobody sent it.
 #[cold]
 pub(super) fn nobody(store: &mut Store, out: &mut Findings, read: &Read) {
-    if !store.parts[read.part as usize].strays.insert((read.offset(), read.value())) {
+    let strays = &mut store.parts[read.part as usize].strays;
+    if strays.insert((read.offset(), read.value()), None).is_some() {
         return;
     }
     let words = || format!("value {:#x} was never sent", read.value());
@@ -31,7 +32,7 @@ pub(super) fn wrong_partition(
     place: Place,
 ) {
     let read = store.read_of(value, place);
-    let (at, client) = when(store, value, read.as_ref());
+    let (at, client) = when(store, value, send, place);
     let to = home.and_then(|home| store.parts.get(home as usize)).map(|p| &p.source);
     let words = || match to {
         Some(to) => format!("the value was sent to {}-{}", to.topic, to.partition),
@@ -50,22 +51,24 @@ pub(super) fn other_offset(
     place: Place,
     acked: i64,
     on_another_partition: bool,
+    case: u32,
 ) {
+    let Some(send) = store.send(value) else { return };
     let read = store.read_of(value, place);
-    let (at, client) = when(store, value, read.as_ref());
-    let report = Report::new("unknown-read", at, client, place.0).offset(place.1);
-    let report = if on_another_partition { report } else { report.clause(Clause::OtherOffset) };
+    let (at, client) = when(store, value, send, place);
+    let report = Report::new("unknown-read", at, client, place.0).offset(place.1).case(case);
+    let report = if on_another_partition { report } else { report.clause(Clause::OtherOffset).low(place.1.min(acked)) };
     let words = || format!("read at offset {}, acknowledged at {acked}", place.1);
     out.add(store, report.values(&[value]), words, || store.story(value).chain(read.clone()).collect());
 }
 
-/// When what shows a value's place was complete, and whose operation that was.
-pub(super) fn when(store: &Store, value: u64, read: Option<&Entry>) -> (u64, ClientId) {
-    let id = ValueId(value);
-    let resolved = store.send(value).map_or(0, |s| s.completed);
-    match read {
-        Some(read) if read.at >= resolved => (read.at, read.client),
-        _ => (resolved, id.client()),
+/// When both were known, a value's place and what became of its send, and whose operation that was.
+pub(super) fn when(store: &Store, value: u64, send: &Send, place: Place) -> (u64, ClientId) {
+    let reader = store.seen(value, place).and_then(|seen| store.reader_of(seen));
+    let read = places::when(store, value, send, place);
+    match reader {
+        Some(reader) if read >= send.completed => (read, reader),
+        _ => (read.max(send.completed), ValueId(value).client()),
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Declared {
     pub expiries: Vec<Expired>,
     /// Committed offsets of groups that are no longer what their members committed.
     pub offsets_altered: Vec<OffsetsAltered>,
+    /// Topics that got more partitions.
+    pub partition_changes: Vec<PartitionChange>,
 }
 
 /// What a recorded history's cluster was configured to do.
@@ -172,6 +174,18 @@ pub struct OffsetsAltered {
     pub source: Option<TopicPartition>,
 }
 
+/// A topic got more partitions: producers learn of it one by one, and keys may go elsewhere from then on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionChange {
+    /// When, at the earliest.
+    pub at: u64,
+    /// Which topic.
+    pub topic: Arc<str>,
+    /// How many partitions it has since.
+    pub count: i32,
+}
+
 macro_rules! before {
     ($(#[$doc:meta])* $name:ident: $item:ty) => {
         $(#[$doc])*
@@ -190,6 +204,11 @@ impl Declared {
     before!(log_starts: LogStart);
     before!(compactions: Compacted);
     before!(expiries: Expired);
+
+    /// Whether the partitions of the topic of a finding had become more by the time of the finding.
+    pub(crate) fn has_grown(&self, facts: &Facts) -> bool {
+        self.partition_changes.iter().any(|change| change.at <= facts.at && change.topic == facts.source.topic)
+    }
 
     /// What was done to the committed offsets of the group of a finding, in its partition, by the time of the finding.
     pub fn offsets_altered<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = &'a OffsetsAltered> {

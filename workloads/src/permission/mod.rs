@@ -14,7 +14,8 @@ pub mod declared;
 pub mod table;
 
 pub use declared::{
-    Compacted, Configured, Damage, Declared, Expired, LeaderChange, LogStart, Loss, OffsetsAltered, Unclean,
+    Compacted, Configured, Damage, Declared, Expired, LeaderChange, LogStart, Loss, OffsetsAltered, PartitionChange,
+    Unclean,
 };
 pub use table::{Clause, Row, TABLE};
 
@@ -138,11 +139,14 @@ pub struct SendFacts {
     pub acknowledged: bool,
     /// Whether any reader got it, wherever.
     pub read: bool,
-    /// Its producer took a new epoch or id while it was open in its partition: it may have been sent again under that.
-    pub renewed: bool,
-    /// Its producer took another producer id while it was open: what is under way under the old id is not fenced, and
+    /// When its producer took a new epoch or id while it was open in its partition: it may have been sent again under
+    /// that.
+    #[serde(default)]
+    pub renewed_at: Option<u64>,
+    /// When its producer took another producer id while it was open: what is under way under the old id is not fenced, and
     /// may land later.
-    pub unfenced: bool,
+    #[serde(default)]
+    pub unfenced_at: Option<u64>,
 }
 
 impl SendFacts {
@@ -188,6 +192,13 @@ pub struct Facts {
     /// Records of one leadership stand on both sides of its place: what takes a suffix of a leadership did not take it.
     #[serde(default)]
     pub within_a_leadership: bool,
+    /// Another value was read in its place: what takes records away leaves their places empty.
+    #[serde(default)]
+    pub displaced: bool,
+    /// The lowest leader epoch of all records that were read above it: a change of the leader to a later epoch has not
+    /// taken it, or it would have taken those as well.
+    #[serde(default)]
+    pub epoch_above: Option<i32>,
     /// The reader's position jumped in between, for this reason.
     pub boundary: Option<PositionReason>,
     /// The application.
@@ -212,6 +223,8 @@ impl Facts {
             sends: Vec::new(),
             older_survives: false,
             within_a_leadership: false,
+            displaced: false,
+            epoch_above: None,
             boundary: None,
             app: AppFacts::default(),
             group: None,
@@ -223,12 +236,21 @@ impl Facts {
 
 /// The first cause in the table that permits this finding, if any does.
 pub fn permitted(check: &str, facts: &Facts, declared: &Declared) -> Option<Cause> {
+    causes(check, facts).find(|&cause| holds(cause, check, facts, declared))
+}
+
+/// Whether this cause permits this finding, another one beside it or not.
+pub fn permits(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool {
+    causes(check, facts).any(|c| c == cause) && holds(cause, check, facts, declared)
+}
+
+/// The causes in the table that may permit this finding.
+fn causes(check: &str, facts: &Facts) -> impl Iterator<Item = Cause> {
     TABLE
         .iter()
-        .filter(|row| row.checks.contains(&check) && row.clause.is_none_or(|c| facts.clause == Some(c)))
+        .filter(move |row| row.checks.contains(&check) && row.clause.is_none_or(|c| facts.clause == Some(c)))
         .flat_map(|row| row.causes)
         .copied()
-        .find(|&cause| holds(cause, check, facts, declared))
 }
 
 use crate::planted::planted;
@@ -278,9 +300,10 @@ fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool 
         Cause::Acks1LeaderChange => {
             let happened = |s: &SendFacts| {
                 recorded
-                    || declared
-                        .leader_changes(facts)
-                        .any(|c| c.deposed_by.is_none_or(|end| end >= s.invoked || planted(7)))
+                    || declared.leader_changes(facts).any(|c| {
+                        c.deposed_by.is_none_or(|end| end >= s.invoked || planted(7))
+                            && facts.epoch_above.is_none_or(|above| above >= c.epoch.0)
+                    })
                     || declared.losses(facts).any(|l| cut_from(l.from) && s.invoked <= l.at)
                     || declared.damages(facts).any(|d| d.covers(facts.offset) && s.invoked <= d.at)
             };
@@ -303,18 +326,21 @@ fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool 
         Cause::AmbiguousRetryInFlight => first.is_some_and(|s| s.is_repeated() && (s.max_in_flight > 1 || planted(11))),
         Cause::NewProducerIdentity => first.is_some_and(|s| {
             // A new epoch fences what is under way under the old one; only another id lets sends overtake each other.
-            let renewed = if facts.sends.len() > 1 && !planted(14) { s.unfenced } else { s.renewed };
-            renewed || declared.expiries(facts).any(|e| s.is_open_at(e.at) || planted(15)) && !planted(16)
+            let renewed = if facts.sends.len() > 1 && !planted(14) { s.unfenced_at } else { s.renewed_at };
+            renewed.is_some_and(|at| at <= facts.at)
+                || declared.expiries(facts).any(|e| s.is_open_at(e.at) || planted(15)) && !planted(16)
         }),
         Cause::Compaction => {
-            (recorded && configured.compaction && facts.superseded != Some(false))
-                || declared.compactions(facts).any(|c| c.covers(facts.offset) || planted(17)) && !planted(18)
+            let removed = || declared.compactions(facts).any(|c| c.covers(facts.offset) || planted(17));
+            let configured = recorded && configured.compaction && facts.superseded != Some(false);
+            !facts.displaced && (configured || removed()) && !planted(18)
         }
         Cause::Deletion => {
             let deleted = |s: &LogStart| {
                 facts.offset.is_none_or(|offset| offset < s.offset || (planted(19) && offset == s.offset))
             };
-            !facts.older_survives
+            (!facts.older_survives || planted(20))
+                && !facts.displaced
                 && !planted(21)
                 && ((recorded && configured.deletion) || declared.log_starts(facts).any(deleted))
         }

@@ -78,8 +78,8 @@ fn send() -> SendFacts {
         attempts: 3,
         acknowledged: true,
         read: false,
-        renewed: false,
-        unfenced: false,
+        renewed_at: None,
+        unfenced_at: None,
     }
 }
 
@@ -109,7 +109,7 @@ fn with(cause: Cause) -> (Facts, Declared) {
         }
         Cause::AmbiguousRetry => (own.idempotent, own.max_in_flight) = (false, 1),
         Cause::AmbiguousRetryInFlight => own.idempotent = false,
-        Cause::NewProducerIdentity => (own.renewed, own.unfenced) = (true, true),
+        Cause::NewProducerIdentity => (own.renewed_at, own.unfenced_at) = (Some(own.invoked), Some(own.invoked)),
         Cause::Compaction => declared.compactions.push(Compacted { at, source, removed: vec![Offset(7)] }),
         Cause::Deletion => declared.log_starts.push(LogStart { at, source, offset: Offset(8) }),
         Cause::PositionMoved => facts.boundary = Some(PositionReason::Seek),
@@ -282,7 +282,7 @@ fn a_retry_excuses_what_was_sent_again() {
 #[test]
 fn a_new_epoch_repeats_and_a_new_id_reorders() {
     let cause = Cause::NewProducerIdentity;
-    let fenced = |facts: &mut Facts, _: &mut Declared| facts.sends[0].unfenced = false;
+    let fenced = |facts: &mut Facts, _: &mut Declared| facts.sends[0].unfenced_at = None;
     assert!(still("duplicate", cause, fenced));
     let two = |facts: &mut Facts, _: &mut Declared| facts.sends.push(send());
     assert!(still("int-nonmonotonic-send", cause, two));

@@ -6,7 +6,7 @@ use super::dice::Dice;
 use super::log::{FINAL, History, source};
 use klamm_model::history::*;
 use klamm_model::ids::*;
-use klamm_workloads::permission::{Compacted, Expired, LeaderChange, LogStart, Loss, Unclean};
+use klamm_workloads::permission::{Compacted, Expired, LeaderChange, LogStart, Loss, PartitionChange, Unclean};
 
 /// Each check with each cause that may permit it; none: with nothing to permit it.
 pub const THEMES: &[(&str, &[Cause])] = &[
@@ -321,6 +321,12 @@ fn fire(check: &str, history: &mut History, dice: &mut Dice) -> Option<Target> {
                     }
                     _ => {}
                 }
+            }
+            if dice.chance(30)
+                && let Some(entry) = dice.pick(&history.entries)
+            {
+                let change = PartitionChange { at: entry.at, topic: super::log::topic(), count: 2 };
+                history.declared.partition_changes.push(change);
             }
             None
         }

@@ -142,13 +142,13 @@ impl Case<'_> {
         self.given_up(send) || self.new_identity(send)
     }
 
-    /// A send of its life and partition was given up while it was open.
+    /// A send of its life was given up while it was open, in the partition where it lies.
     fn given_up(&self, send: &Send) -> bool {
         self.laid.sends.iter().any(|x| {
             x.value != send.value
                 && x.life == send.life
                 && x.facts.idempotent
-                && x.partition() == send.partition()
+                && x.partition().as_ref() == Some(self.source)
                 && x.resolved.as_ref().is_some_and(|r| {
                     r.outcome != Outcome::Ok
                         && r.when.at <= self.at
@@ -173,11 +173,11 @@ impl Case<'_> {
         ids.windows(2).filter(|w| w[0].2 != w[1].2).any(|w| {
             let (from, to) = (w[0].0, w[1].0);
             from.at <= self.at
-                && send.invoked <= to
+                && send.invoked.at < to.at
                 && send
                     .resolved
                     .as_ref()
-                    .is_none_or(|own| own.when > from || (own.when == from && own.outcome == Outcome::Info))
+                    .is_none_or(|own| own.when.at > from.at || (own.when.at == from.at && own.outcome == Outcome::Info))
         })
     }
 

@@ -1,7 +1,7 @@
 //! Each check, stated over all pairs. Small histories only: nothing here minds its cost.
 
 use super::causes::{Case, Cause};
-use super::laid::{Laid, Send};
+use super::laid::{Final, Jump, Laid, Last, Read, Send};
 use super::verdict::{Said, Subject};
 use klamm_model::history::{IsolationLevel, Outcome, TopicPartition};
 
@@ -35,83 +35,121 @@ fn case<'a>(laid: &'a Laid<'a>, source: &'a TopicPartition, at: u64, low: i64) -
     Case { laid, source, at, low: Some(low) }
 }
 
-/// lost-write: acknowledged at an offset, read by no reader anywhere, and a reader came past the offset and got
-/// something above.
-/// unseen: acknowledged, not lost in that way, and a final read that had to meet it did not, nor did another final read.
-/// What was read at another place than it was acknowledged is unknown-read, and neither of the two.
+/// How a record is absent where it was looked for.
+#[derive(Clone, Copy, Default)]
+struct Absence {
+    /// Another value is in its place.
+    displaced: bool,
+    /// Nothing is in its place, between two records of one leadership.
+    within: bool,
+    /// A record below it was read on the way there, or later.
+    older: bool,
+}
+
+/// What it says of an offset that a reader came past it.
+fn passed(laid: &Laid<'_>, jump: &Jump, offset: i64) -> Absence {
+    let came = &laid.reads[jump.came];
+    let before = jump.before.map(|b| &laid.reads[b]);
+    let later = laid.reads[jump.came..].iter().any(|r| r.source == came.source && r.offset < offset);
+    Absence {
+        displaced: false,
+        within: before.is_some_and(|b| b.epoch >= 0 && b.epoch == came.epoch),
+        older: before.is_some() || later,
+    }
+}
+
+/// lost-write: acknowledged at an offset and read by no reader anywhere, although a reader came past the offset, or got
+/// another value there and something above was read.
+/// unseen: acknowledged, and a final read that had to meet it did not, nor did another final read: what its reader did
+/// last at the offset counts.
+/// What was read at another place than it was acknowledged is unknown-read, and neither of the two. What some reader got
+/// and deletion took later is no loss.
 fn missing(laid: &Laid<'_>, said: &mut Said) {
     let jumps = laid.steps();
     for send in laid.sends.iter().filter(|s| s.outcome() == Some(Outcome::Ok)) {
-        let Some(source) = send.partition() else { continue };
+        // What was acknowledged on another partition than the application chose is owed there.
+        let Some(source) = send.acknowledged_at().map(|a| a.0).or(send.partition()) else { continue };
         let acknowledged = send.acknowledged_at().map(|a| a.1);
         let read: Vec<_> = laid.reads_of(send.value).collect();
         let astray = read.is_empty() && laid.seen(send);
         if astray || (acknowledged.is_some() && laid.standing_ack(send).is_none()) {
             continue;
         }
-        let begun = send.invoked.at;
-        let mut lost = false;
+        // What was seen before the send began says nothing of it: it may lie where a log was that has been cut since.
+        let began = send.invoked.at;
         if let (Some(offset), true) = (acknowledged, read.is_empty()) {
-            // The first record above it that the reader got after it had come past.
-            let passed = laid.stretches.iter().filter_map(|s| {
-                let past = jumps.iter().find(|j| {
-                    let came = &laid.reads[j.came];
-                    let over = came.source == source && j.due <= offset && offset <= came.offset;
-                    over && s.reads.contains(&j.came)
-                })?;
-                let above = s.reads.iter().find(|r| **r >= past.came && laid.reads[**r].offset > offset)?;
-                Some((past, *above))
-            });
-            for (jump, above) in passed {
-                lost = true;
-                let at = laid.reads[above].when.at;
-                let causes = gone(laid, send, &case(laid, &source, at, offset), begun, jump.before.is_some());
-                said.add(Subject::new("lost-write", &source).value(send.value), causes);
+            let subject = || Subject::new("lost-write", &source).value(send.value);
+            for jump in jumps.iter().filter(|j| laid.reads[j.came].when.at >= began) {
+                let came = &laid.reads[jump.came];
+                if came.source == source && jump.due <= offset && offset < came.offset {
+                    let case = case(laid, &source, came.when.at, offset);
+                    said.add(subject(), gone(laid, send, &case, passed(laid, jump, offset)));
+                }
+            }
+            let on = laid.reads.iter().filter(|r| r.source == source);
+            if on.clone().any(|r| r.offset > offset) {
+                let other = |r: &&Read| r.offset == offset && r.value != send.value && r.when.at >= began;
+                for other in on.filter(other) {
+                    let case = case(laid, &source, other.when.at, offset);
+                    said.add(subject(), gone(laid, send, &case, Absence { displaced: true, ..Absence::default() }));
+                }
             }
         }
-        if lost {
-            continue;
-        }
-        // Where it must have lain.
-        let offset = acknowledged.into_iter().chain(read.iter().map(|r| r.offset)).max();
         let finals: Vec<_> = laid.finals.iter().filter(|f| f.source == source).collect();
-        let met = |life| laid.reads_of(send.value).any(|r| r.life == life);
+        let met = |life| {
+            let mut own = read.iter().filter(|r| r.life == life);
+            own.any(|r| laid.last_at(life, &source, r.offset) == Last::Got(send.value))
+        };
         if finals.iter().any(|f| met(f.life)) {
             continue;
         }
-        for end in finals {
-            let acknowledged_before = send.resolved.as_ref().is_some_and(|r| r.when < end.begun);
-            if offset.is_none_or(|o| o >= end.to) && !acknowledged_before {
-                continue;
+        // Where it must lie.
+        let mut places: Vec<Option<i64>> =
+            acknowledged.into_iter().chain(read.iter().map(|r| r.offset)).map(Some).collect();
+        if places.is_empty() {
+            places.push(None);
+        }
+        for end in finals.into_iter().filter(|end| end.when.at >= began) {
+            let acknowledged_before = send.resolved.as_ref().is_some_and(|r| r.when.at < end.begun.at);
+            for place in &places {
+                if place.is_none_or(|o| o >= end.to) && !acknowledged_before {
+                    continue;
+                }
+                let case = Case { laid, source: &source, at: end.when.at, low: *place };
+                let causes =
+                    gone(laid, send, &case, place.map_or(Absence::default(), |o| left_out(laid, end, send, o)));
+                if read.is_empty() || !causes.contains(&Cause::D) {
+                    said.add(Subject::new("unseen", &source).value(send.value), causes);
+                }
             }
-            let stretches = laid.stretches.iter().filter(|s| s.reads.iter().any(|r| laid.reads[*r].life == end.life));
-            let older = stretches.flat_map(|s| &s.reads).any(|r| {
-                let r = &laid.reads[*r];
-                r.source == source && r.when >= end.begun && offset.is_some_and(|o| r.offset < o)
-            });
-            let case = Case { laid, source: &source, at: end.when.at, low: offset };
-            let causes = gone(laid, send, &case, begun, older);
-            said.add(Subject::new("unseen", &source).value(send.value), causes);
         }
     }
 }
 
+/// How a final read is without a record that must lie at an offset.
+fn left_out(laid: &Laid<'_>, end: &Final, send: &Send, offset: i64) -> Absence {
+    let last = laid.last_at(end.life, &end.source, offset);
+    let older = laid.reads.iter().any(|r| {
+        let later = r.when > end.when || (r.life == end.life && r.when >= end.stretch);
+        r.source == end.source && later && r.offset < offset
+    });
+    let within = matches!(&last, Last::Passed(jump) if passed(laid, jump, offset).within);
+    Absence { displaced: matches!(last, Last::Got(value) if value != send.value), within, older }
+}
+
 /// What permits that an acknowledged record is missing.
-fn gone(laid: &Laid<'_>, send: &Send, case: &Case<'_>, begun: u64, older_survives: bool) -> Vec<Cause> {
-    let above = |r: &&super::laid::Read| r.source == *case.source && case.low.is_some_and(|low| r.offset > low);
-    let survivors: Vec<i32> = laid.reads.iter().filter(above).map(|r| r.epoch).collect();
-    // A cut takes a suffix of a leadership: it leaves no two records of one leadership around what it took.
-    let within = laid
-        .reads
-        .iter()
-        .filter(|r| r.source == *case.source)
-        .any(|below| case.low.is_some_and(|low| below.offset < low) && survivors.contains(&below.epoch));
+fn gone(laid: &Laid<'_>, send: &Send, case: &Case<'_>, absence: Absence) -> Vec<Cause> {
+    let begun = send.invoked.at;
+    let above = |r: &&Read| r.source == *case.source && case.low.is_some_and(|low| r.offset > low);
+    let survivors: Vec<i32> = laid.reads.iter().filter(above).map(|r| r.epoch).filter(|e| *e >= 0).collect();
+    // What takes a suffix of a leadership leaves no hole in it; what takes a prefix, or one record, leaves its place empty.
+    let within = absence.within;
     case.among(&[
         (Cause::A1, !within && case.one_ack(send, &survivors)),
         (Cause::U, !within && case.unclean(begun)),
         (Cause::L, if within { case.damage(begun) } else { case.loss(begun) }),
-        (Cause::C, case.compaction()),
-        (Cause::D, case.deletion(older_survives)),
+        (Cause::C, !absence.displaced && case.compaction()),
+        (Cause::D, !absence.displaced && case.deletion(absence.older)),
     ])
 }
 
@@ -186,6 +224,11 @@ fn unknown_read(laid: &Laid<'_>, said: &mut Said) {
             said.add(subject, Vec::new());
             continue;
         };
+        // Acknowledged on another partition than the application chose, and read where it chose.
+        if send.acknowledged_at().is_some_and(|(source, _)| source != read.source) {
+            said.add(subject, Vec::new());
+            continue;
+        }
         // Read at its acknowledged offset and at another, it is a duplicate.
         if let (Some((_, offset)), Some(resolved), None) =
             (send.acknowledged_at(), &send.resolved, laid.standing_ack(send))
@@ -196,7 +239,8 @@ fn unknown_read(laid: &Laid<'_>, said: &mut Said) {
     }
 }
 
-/// Of two sends of one life to one partition, the later lies lower.
+/// Of two sends of one life to one partition, the later lies lower. If each of those before it that lie higher is excused,
+/// the highest of them is what is told, once: its place is what all that follows is compared with.
 fn nonmonotonic_send(laid: &Laid<'_>, said: &mut Said) {
     // What failed, or was given up without idempotence, is held to no order.
     let held = |s: &&Send| match s.outcome() {
@@ -204,17 +248,14 @@ fn nonmonotonic_send(laid: &Laid<'_>, said: &mut Said) {
         Some(Outcome::Fail) => false,
         _ => s.facts.idempotent,
     };
-    for earlier in laid.sends.iter().filter(held) {
-        for later in laid.sends.iter().filter(held).filter(|s| s.life == earlier.life && s.invoked > earlier.invoked) {
-            for source in sources(laid).into_iter().filter(|s| s.topic == earlier.topic && s.topic == later.topic) {
-                let (Some((high, seen_high)), Some((low, seen_low))) =
-                    (laid.place(earlier, &source), laid.place(later, &source))
-                else {
-                    continue;
-                };
-                if low >= high {
-                    continue;
-                }
+    for later in laid.sends.iter().filter(held) {
+        for source in sources(laid).into_iter().filter(|s| s.topic == later.topic) {
+            let Some((low, seen_low)) = laid.place(later, &source) else { continue };
+            // Place and value of the earlier ones, and what excuses each.
+            let mut broken = Vec::new();
+            let before = |s: &&Send| s.life == later.life && s.topic == later.topic && s.invoked < later.invoked;
+            for earlier in laid.sends.iter().filter(held).filter(before) {
+                let Some((high, seen_high)) = laid.place(earlier, &source).filter(|p| p.0 > low) else { continue };
                 let begun = earlier.invoked.at;
                 let case = case(laid, &source, seen_high.at.max(seen_low.at), low);
                 let several = earlier.facts.max_in_flight > 1;
@@ -225,7 +266,14 @@ fn nonmonotonic_send(laid: &Laid<'_>, said: &mut Said) {
                     (Cause::U, case.unclean(begun)),
                     (Cause::L, case.loss(begun)),
                 ]);
-                said.add(Subject::new("nonmonotonic-send", &source).value(later.value), causes);
+                broken.push((high, earlier.value, causes));
+            }
+            let Some(highest) = broken.iter().map(|b| (b.0, b.1)).max() else { continue };
+            let subject = Subject::new("nonmonotonic-send", &source);
+            let excused = broken.iter().all(|b| !b.2.is_empty());
+            let subject = if excused { subject.value(highest.1) } else { subject.value(later.value).offset(low) };
+            for (.., causes) in broken {
+                said.add(subject.clone(), causes);
             }
         }
     }
@@ -247,7 +295,7 @@ fn poll_skip(laid: &Laid<'_>, said: &mut Said) {
             let (check, causes) = if within {
                 ("int-poll-skip", case.among(&[(Cause::C, case.compaction())]))
             } else {
-                let older = jump.before.is_some();
+                let older = passed(laid, jump, read.offset).older;
                 (
                     "poll-skip",
                     case.among(&[
@@ -371,21 +419,27 @@ fn list_offsets_regression(laid: &Laid<'_>, said: &mut Said) {
 
 /// Two sends with one key, whose partition was left to the producer, lie in two partitions.
 fn key_affinity(laid: &Laid<'_>, said: &mut Said) {
+    // The partition of a send, and since when it is known.
     let lies = |send: &Send| {
-        let resolved = send.resolved.as_ref().and_then(|r| r.partition);
-        let read = laid.reads_of(send.value).next().map(|r| r.source.partition);
-        resolved.or(read)
+        let resolved = send.resolved.as_ref().and_then(|r| Some((r.partition?, r.when.at)));
+        resolved.or(laid.reads_of(send.value).next().map(|r| (r.source.partition, r.when.at)))
+    };
+    // While a topic gets more partitions, each producer learns of it at a time of its own.
+    let grown = |topic: &str, at: u64| {
+        laid.declared.partition_changes.iter().any(|change| *change.topic == *topic && change.at <= at)
     };
     for (a, b) in pairs(&laid.sends.iter().filter(|s| s.chosen.is_none() && s.key.is_some()).collect::<Vec<_>>()) {
         let (Some(one), Some(other)) = (lies(a), lies(b)) else { continue };
-        if a.topic == b.topic && a.key == b.key && one != other {
+        if a.topic == b.topic && a.key == b.key && one.0 != other.0 && !grown(&a.topic, one.1.max(other.1)) {
             let source = TopicPartition { topic: a.topic.clone(), partition: 0 };
             said.add(Subject::new("key-affinity", &source), Vec::new());
         }
     }
 }
 
-/// A send took longer than its producer promises. When a client died that came up anew is not
+/// A send took longer than its producer promises. Without idempotence and with several requests in flight, Kafka itself
+/// gives up batches of a partition that wait to be sent again only together with the one that came to stand before them:
+/// what was under way, and resolves at one moment with a later send of its partition that was in time, is excused. When a client died that came up anew is not
 /// known: what it had open is not judged.
 fn send_resolves(laid: &Laid<'_>, said: &mut Said) {
     for send in laid.sends.iter().filter(|s| s.facts_known) {
@@ -395,11 +449,28 @@ fn send_resolves(laid: &Laid<'_>, said: &mut Said) {
         }
         let until = send.resolved.as_ref().map_or(laid.end, |r| r.when.at);
         let due = send.invoked.at.saturating_add(send.facts.resolves_within).saturating_add(SLACK);
-        if until > due {
+        let behind = |other: &Send| {
+            let Some((own, its)) = send.resolved.as_ref().zip(other.resolved.as_ref()) else { return false };
+            let same = send.value.client() == other.value.client() && lies_in(send) == lies_in(other);
+            let in_time = its.when.at <= other.invoked.at.saturating_add(other.facts.resolves_within + SLACK);
+            let reorders = |s: &Send, attempts| !s.facts.idempotent && s.facts.max_in_flight > 1 && attempts > 0;
+            same && other.value.index() > send.value.index()
+                && own.when.at == its.when.at
+                && in_time
+                && reorders(send, own.attempts)
+                && reorders(other, its.attempts)
+        };
+        if until > due && !laid.sends.iter().any(behind) {
             let source = TopicPartition { topic: send.topic.clone(), partition: 0 };
             said.add(Subject::new("send-resolves", &source).value(send.value), Vec::new());
         }
     }
+}
+
+/// The partition that a send resolved to, or was chosen for.
+fn lies_in(send: &Send) -> Option<(std::sync::Arc<str>, i32)> {
+    let partition = send.resolved.as_ref().and_then(|r| r.partition).or(send.chosen)?;
+    Some((send.topic.clone(), partition))
 }
 
 fn sources(laid: &Laid<'_>) -> Vec<TopicPartition> {

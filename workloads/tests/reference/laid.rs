@@ -54,7 +54,11 @@ impl Send {
     /// Where it was acknowledged.
     pub fn acknowledged_at(&self) -> Option<(TopicPartition, i64)> {
         let resolved = self.resolved.as_ref().filter(|r| r.outcome == Outcome::Ok)?;
-        Some((self.partition()?, resolved.offset?))
+        let source = match resolved.partition {
+            Some(partition) => TopicPartition { topic: self.topic.clone(), partition },
+            None => self.partition()?,
+        };
+        Some((source, resolved.offset?))
     }
 
     /// Whether it was put into a request more than once; one that never resolved may have been.
@@ -82,6 +86,7 @@ pub struct Stretch {
 }
 
 /// A reader goes from one place to the next, and what lies between is not handed out.
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Jump {
     /// The record before it; none at the first record after a position.
     pub before: Option<usize>,
@@ -91,9 +96,23 @@ pub struct Jump {
     pub came: usize,
 }
 
+/// What a reader did last at an offset.
+#[derive(PartialEq, Debug)]
+pub enum Last {
+    /// It never came there.
+    Nothing,
+    /// It came past it.
+    Passed(Jump),
+    /// It got this value there.
+    Got(ValueId),
+}
+
 pub struct Final {
     pub when: Moment,
+    /// When its reader came to the partition, or to the piece of it that it has not left since.
     pub begun: Moment,
+    /// When its reader's position was set for the last time.
+    pub stretch: Moment,
     pub life: Life,
     pub source: TopicPartition,
     pub to: i64,
@@ -232,7 +251,7 @@ impl<'a> Laid<'a> {
                     if let Some(s) = stretch.filter(|s| laid.stretches[*s].start.is_none()) {
                         laid.stretches[s].start = Some((from.0, begun));
                     }
-                    laid.finals.push(Final { when, begun, life, source: source.clone(), to: to.0 });
+                    laid.finals.push(Final { when, begun, stretch: begun, life, source: source.clone(), to: to.0 });
                 }
                 _ => {}
             }
@@ -248,7 +267,15 @@ impl<'a> Laid<'a> {
     /// Such a read is unknown-read, and evidence for nothing else.
     pub fn is_unknown(&self, read: &Read) -> bool {
         let Some(send) = self.send(read.value).filter(|s| s.invoked < read.when) else { return true };
-        send.topic != read.source.topic || send.partition().is_some_and(|own| own != read.source)
+        if send.topic != read.source.topic {
+            return true;
+        }
+        // What nothing says the partition of lies in one, the first by name: elsewhere it has no business.
+        let seen = || {
+            let of = |r: &&Read| r.value == read.value && send.invoked < r.when && r.source.topic == send.topic;
+            self.reads.iter().filter(of).map(|r| r.source.clone()).min()
+        };
+        send.partition().or_else(seen).is_some_and(|own| own != read.source)
     }
 
     /// The reads that can be of a send.
@@ -284,6 +311,20 @@ impl<'a> Laid<'a> {
         }
         let first = places.iter().min().copied()?;
         places.iter().all(|p| p.0 == first.0).then_some(first)
+    }
+
+    /// What a reader did last at an offset.
+    pub fn last_at(&self, life: Life, source: &TopicPartition, offset: i64) -> Last {
+        let steps = self.steps();
+        let mut last = Last::Nothing;
+        for (n, read) in self.reads.iter().enumerate().filter(|(_, r)| r.life == life && r.source == *source) {
+            if read.offset == offset {
+                last = Last::Got(read.value);
+            } else if let Some(step) = steps.iter().find(|s| s.came == n && s.due <= offset && offset < read.offset) {
+                last = Last::Passed(*step);
+            }
+        }
+        last
     }
 
     /// Each step of each reader upwards, to the next record or beyond it.

@@ -25,6 +25,7 @@ const MISTAKES: &[(u32, &str)] = &[
     (17, "a compaction excuses every offset"),
     (18, "a compaction excuses nothing"),
     (19, "a deletion reaches one offset too far"),
+    (20, "a deletion leaves older records excused"),
     (21, "a deletion excuses nothing"),
     (22, "what happens after a finding excuses it"),
     (23, "what happens to another partition excuses"),

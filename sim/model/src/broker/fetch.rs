@@ -13,7 +13,7 @@ use crate::controller::image::Image;
 use crate::defects::Defect;
 use crate::disk::{DiskOp, DiskReply, DiskResult, DiskToken};
 use crate::ids::*;
-use crate::log::{Found, ReadPlan};
+use crate::log::{Corrupt, Found, ReadPlan};
 use crate::node::Outbox;
 use crate::small_map::Few;
 use crate::timers::TimerKey;
@@ -395,13 +395,30 @@ impl Process {
         };
         let mut further = Few::new();
         for ((t, p, plan), buffer) in plans.into_iter().zip(buffers) {
-            match plan.look(buffer) {
-                Found::Batches(records) => response.responses[t].partitions[p].records = Some(records),
+            let next = match plan.look(buffer) {
+                Found::Batches(records) => {
+                    response.responses[t].partitions[p].records = Some(records);
+                    continue;
+                }
                 Found::Below { pos, need } => {
                     let place = fetching.place(t, p).and_then(|owner| self.replicas.get_mut(owner));
-                    if let Some(next) = place.and_then(|replica| replica.log.read_on(&plan, pos, need)) {
-                        further.push((t, p, next));
-                    }
+                    place.map_or(Ok(None), |replica| replica.log.read_on(&plan, pos, need))
+                }
+                Found::Corrupt { pos, claims } => {
+                    let place = fetching.place(t, p).and_then(|owner| self.replicas.get_mut(owner));
+                    place.map_or(Ok(None), |replica| replica.log.read_past(&plan, pos, claims))
+                }
+            };
+            match next {
+                Ok(Some(next)) => further.push((t, p, next)),
+                Ok(None) => {}
+                Err(Corrupt) => {
+                    // Not an empty answer: the reader would ask for the same for ever, and nobody would notice.
+                    out.trace(TraceEvent::Mark { mark: "corrupt-log-read" });
+                    let data = &mut response.responses[t].partitions[p];
+                    data.error_code = ResponseError::CorruptMessage.code();
+                    data.high_watermark = -1;
+                    data.last_stable_offset = -1;
                 }
             }
         }

@@ -108,6 +108,25 @@ impl Lifecycle {
         self.previous_epoch = epoch.unwrap_or(BrokerEpoch(-1));
     }
 
+    /// Whether the last end was clean, and all is there that was there then.
+    pub fn is_clean(&self) -> bool {
+        self.clean
+    }
+    /// The disk lacks what was on it at the last end, clean as that may have been: the controller hears of an unclean one,
+    /// and takes this broker out of ISRs and eligible replicas as long as others are in them (KIP-966).
+    pub fn disk_lost_data(&mut self) {
+        self.clean = false;
+        self.previous_epoch = BrokerEpoch(-1);
+    }
+    /// As [`Lifecycle::disk_lost_data`], found out after registration: this process registers again, as another.
+    pub fn register_again(&mut self, now: Instant) {
+        self.disk_lost_data();
+        // Another id, and still a function of the seed.
+        self.incarnation_id = Uuid::from_u128(self.incarnation_id.as_u128() ^ 1);
+        self.epoch = None;
+        self.start(now);
+    }
+
     /// Logs are loaded: registers.
     pub fn start(&mut self, now: Instant) {
         self.state = BrokerState::Starting;

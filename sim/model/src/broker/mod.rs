@@ -48,9 +48,9 @@ mod tests;
 pub use spec::{BrokerSpec, Truncation};
 
 use crate::channel::ChannelEvent;
-use crate::disk::{DiskResult, DiskToken};
+use crate::disk::{DiskResult, DiskToken, Path};
 use crate::inspect::{BrokerInspection, Inspection};
-use crate::log::LogEvent;
+use crate::log::{Finding, LogEvent, Recovered};
 use crate::node::{ConnId, Input, Node, Outbox, Output};
 use crate::timers::Timers;
 use crate::trace::TraceEvent;
@@ -186,6 +186,7 @@ struct Process {
     timers: Timers<Task>,
     /// Whether partitions have been taken up (Kafka: the first publish).
     published: bool,
+    recovered: Recovered,
     log_events: Vec<LogEvent>,
 }
 
@@ -211,6 +212,7 @@ impl Process {
             cleaner: Cleaner::default(),
             timers: Timers::default(),
             published: false,
+            recovered: Recovered::default(),
             log_events: Vec::new(),
             spec,
         };
@@ -474,7 +476,7 @@ impl Process {
                 let interval = self.spec.config.heartbeat_interval;
                 match self.lifecycle.on_heartbeat(now.mono, &answer, interval, out) {
                     Step::None => {}
-                    Step::CaughtUp => self.publish(now, out),
+                    Step::CaughtUp => self.caught_up(now, out),
                     Step::ShutDown => self.stop(now, out),
                 }
             }
@@ -545,6 +547,15 @@ impl Process {
         self.halt(reason, out);
     }
 
+    /// Something on the disk is not as an orderly end leaves it.
+    fn found(&mut self, path: Path, what: Finding, out: &mut Outbox) {
+        self.recovered.add(&what);
+        let ordinary = matches!(&what, Finding::Log(recovery) if !recovery.found_something());
+        if !ordinary {
+            out.trace(TraceEvent::Found { path, what });
+        }
+    }
+
     fn inspect(&self) -> BrokerInspection {
         BrokerInspection {
             id: self.spec.id,
@@ -554,6 +565,7 @@ impl Process {
             image_digest: self.metadata.image.digest(),
             partitions: self.replicas.inspect(),
             coordinated: self.groups.inspect(&self.metadata.image),
+            recovered: self.recovered,
         }
     }
 }

@@ -8,12 +8,12 @@ use super::partition::{IsrAnswer, Moved, Partition};
 use super::startup::LoadedLog;
 use super::{Phase, Process, SELF};
 use crate::config::{BrokerConfig, Properties, TopicConfig};
-use crate::controller::image::Image;
+use crate::controller::image::{Image, PartitionImage};
 use crate::defects::Defect;
 use crate::disk::{DiskOp, DiskResult, DiskToken, Path};
 use crate::ids::*;
 use crate::inspect::PartitionInspection;
-use crate::log::{Log, LogConfig, LogEvent};
+use crate::log::{Finding, Log, LogConfig, LogEvent};
 use crate::node::Outbox;
 use crate::trace::TraceEvent;
 use crate::units::{Instant, Now};
@@ -27,10 +27,12 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Replicas {
     slots: Vec<Option<Box<Partition>>>,
     by_id: BTreeMap<TopicIdPartition, u32>,
-    /// Directories being removed or renamed, with the step under way.
-    deleting: BTreeMap<u64, Path>,
+    /// Directories being removed or renamed, with the step under way, and whether that is the last.
+    deleting: BTreeMap<u64, (Path, bool)>,
     /// Logs of which only their directory's name says to which topic they belong.
     nameless: BTreeMap<u32, Nameless>,
+    /// Partitions of which this disk held a replica before this start.
+    pub(super) once_here: BTreeSet<(String, i32)>,
     next_poll: Instant,
 }
 
@@ -58,6 +60,7 @@ impl Replicas {
             by_id: BTreeMap::new(),
             deleting: BTreeMap::new(),
             nameless: BTreeMap::new(),
+            once_here: BTreeSet::new(),
             next_poll: Instant::MAX,
         }
     }
@@ -145,15 +148,27 @@ impl Replicas {
     }
     fn delete_directory(&mut self, dir: Path, out: &mut Outbox) {
         let token = out.disk(SELF, DiskOp::Delete { path: dir.clone() });
-        self.deleting.insert(token.seq, dir);
+        self.deleting.insert(token.seq, (dir, false));
     }
 
-    /// Moves a directory that does not belong here aside, under the name that Kafka gives such.
-    fn set_aside(&mut self, dir: Path, incarnation: Uuid, out: &mut Outbox) {
+    /// Moves a directory that does not belong here aside, under the name that Kafka gives such; returns that.
+    fn set_aside(&mut self, dir: Path, incarnation: Uuid, out: &mut Outbox) -> Path {
         let aside = Path::new(format!("{dir}.{}-stray", incarnation.simple()));
-        let token = out.disk(SELF, DiskOp::Rename { from: dir.clone(), to: aside });
-        self.deleting.insert(token.seq, dir);
+        let token = out.disk(SELF, DiskOp::Rename { from: dir.clone(), to: aside.clone() });
+        self.deleting.insert(token.seq, (dir, false));
         out.trace(TraceEvent::Mark { mark: "stray-kept" });
+        aside
+    }
+    /// A step of it is through: then the directory that held the name is fsynced. Says whether all is done.
+    fn step_done(&mut self, token: DiskToken, out: &mut Outbox) -> bool {
+        match self.deleting.remove(&token.seq) {
+            Some((dir, false)) => {
+                let token = out.disk(SELF, DiskOp::FsyncDir { dir: dir.parent() });
+                self.deleting.insert(token.seq, (dir, true));
+                false
+            }
+            _ => true,
+        }
     }
     /// A log that waits for metadata to say what it is.
     pub fn keep_nameless(&mut self, owner: u32, log: Nameless) {
@@ -221,10 +236,30 @@ impl Process {
         self.replicas.get_mut(owner).map(|p| &mut p.log)
     }
 
-    /// The image holds this incarnation's registration: partitions are taken up for the first time.
-    pub(super) fn publish(&mut self, now: Now, out: &mut Outbox) {
-        self.published = true;
+    /// The image holds this incarnation's registration. If logs are missing that the cluster counts on, though the last end
+    /// was clean, the controller hears of that first.
+    pub(super) fn caught_up(&mut self, now: Now, out: &mut Outbox) {
         self.name_logs(out);
+        if self.lifecycle.is_clean() && self.lacks_logs() {
+            out.trace(TraceEvent::Mark { mark: "log-missing-after-clean-end" });
+            return self.lifecycle.register_again(now.mono);
+        }
+        self.publish(now, out);
+    }
+
+    /// Whether a partition, not a new one, relies on a replica that is not on this disk.
+    fn lacks_logs(&self) -> bool {
+        let me = self.spec.id;
+        let relied_on = |p: &PartitionImage| {
+            let eligible = p.isr.contains(&me) || p.elr.contains(&me) || p.last_known_elr.contains(&me);
+            p.partition_epoch.0 > 0 && eligible
+        };
+        self.metadata.image.partitions().any(|(id, p)| relied_on(p) && self.replicas.owner(id).is_none())
+    }
+
+    /// Partitions are taken up for the first time.
+    fn publish(&mut self, now: Now, out: &mut Outbox) {
+        self.published = true;
         let (image, replicas) = (&self.metadata.image, &self.replicas);
         let me = self.spec.id;
         let belongs = |id| image.partition(id).is_some_and(|p| p.replicas.contains(&me));
@@ -260,6 +295,7 @@ impl Process {
         }
         for name in &changes.configured {
             self.configure(name);
+            self.take_up_missing(now, |_, topic| topic == name, out);
         }
         for &id in &changes.partitions {
             match self.metadata.image.partition(id) {
@@ -287,7 +323,7 @@ impl Process {
 
     /// Creates a replica if it is not there, and gives it the role the image says.
     fn take_up(&mut self, now: Now, id: TopicIdPartition, out: &mut Outbox) {
-        if self.replicas.owner(id).is_none() && !self.create(now, id, out) {
+        if self.replicas.owner(id).is_none() && (self.withheld(id, out) || !self.create(now, id, out)) {
             return;
         }
         let Some(owner) = self.replicas.owner(id) else { return };
@@ -295,11 +331,32 @@ impl Process {
         self.look_for_cleaning(now, owner, out);
     }
 
+    /// Whether a replica that was on this disk, and is not any more, is not to be made anew yet: it would lead with an empty
+    /// log, and the other replicas would cut theirs to nothing. Another leader, or `unclean.leader.election.enable`, ends that.
+    fn withheld(&mut self, id: TopicIdPartition, out: &mut Outbox) -> bool {
+        let image = &self.metadata.image;
+        let (Some(name), Some(state)) = (image.topic_name(id.topic), image.partition(id)) else { return false };
+        let alone = state.replicas.len() == 1 || state.partition_epoch.0 == 0;
+        let led_elsewhere = state.leader != NodeId::NONE && state.leader != self.spec.id;
+        if alone || led_elsewhere || !self.replicas.once_here.contains(&(name.to_owned(), id.partition)) {
+            return false;
+        }
+        if settings(image, name, &self.spec.config).unclean_leader_election {
+            return false;
+        }
+        if state.leader == self.spec.id {
+            let dir = directory(name, id.partition);
+            out.trace(TraceEvent::Mark { mark: "empty-log-withheld" });
+            self.found(dir, Finding::Withheld, out);
+        }
+        true
+    }
+
     /// False if its directory's old content is still being removed: then it is created afterwards.
     fn create(&mut self, now: Now, id: TopicIdPartition, out: &mut Outbox) -> bool {
         let Some(name) = self.metadata.image.topic_name(id.topic) else { return false };
         let dir = directory(name, id.partition);
-        if self.replicas.deleting.values().any(|d| *d == dir) {
+        if self.replicas.deleting.values().any(|(d, _)| *d == dir) {
             return false;
         }
         let config = settings(&self.metadata.image, name, &self.spec.config);
@@ -407,12 +464,10 @@ impl Process {
                 Some(id) => {
                     log.name(id.topic, out);
                     out.trace(TraceEvent::Mark { mark: "topic-id-restored" });
+                    self.found(log.dir().clone(), Finding::Named, out);
                     self.adopt(LoadedLog { owner, log, topic, id, recovered }, high_watermark, out);
                 }
-                None => {
-                    let incarnation = self.lifecycle.incarnation();
-                    self.replicas.set_aside(log.dir().clone(), incarnation, out);
-                }
+                None => self.set_aside(log.dir().clone(), (topic, partition), out),
             }
         }
     }
@@ -429,14 +484,23 @@ impl Process {
         if let Some(p) = gone {
             self.cleaner.forget(&p.topic, p.id.partition);
             match fate {
-                Fate::Deleted => self.replicas.delete_directory(p.dir, out),
-                Fate::Aside => self.replicas.set_aside(p.dir, self.lifecycle.incarnation(), out),
+                Fate::Deleted => {
+                    self.replicas.once_here.remove(&(p.topic.to_string(), p.id.partition));
+                    self.replicas.delete_directory(p.dir, out);
+                }
+                Fate::Aside => self.set_aside(p.dir.clone(), (p.topic.to_string(), p.id.partition), out),
             }
             out.trace(TraceEvent::LogDeleted { partition: id });
             for request in p.fetch_waits {
                 self.complete_fetch(request, out);
             }
         }
+    }
+
+    fn set_aside(&mut self, dir: Path, of: (String, i32), out: &mut Outbox) {
+        self.replicas.once_here.insert(of);
+        let to = self.replicas.set_aside(dir.clone(), self.lifecycle.incarnation(), out);
+        self.found(dir, Finding::Stray { to }, out);
     }
 
     /// A directory to which nothing was ever appended, and which does not say its topic.
@@ -446,21 +510,25 @@ impl Process {
 
     /// A step of removing a directory is through.
     pub(super) fn directory_deleted(&mut self, now: Now, token: DiskToken, result: DiskResult, out: &mut Outbox) {
-        self.replicas.deleting.remove(&token.seq);
         if result.is_err() {
             return self.disk_failed("a directory could not be removed", out);
         }
-        if !self.published {
-            return;
-        }
         // A topic of the same name may wait for the place.
+        if self.replicas.step_done(token, out) && self.published {
+            self.take_up_missing(now, |_, _| true, out);
+        }
+    }
+
+    /// Takes up replicas that this broker should have and does not.
+    fn take_up_missing(&mut self, now: Now, which: impl Fn(TopicIdPartition, &str) -> bool, out: &mut Outbox) {
         let me = self.spec.id;
         let image = &self.metadata.image;
-        let ids: Vec<TopicIdPartition> = image
-            .partitions()
-            .filter(|(id, p)| p.replicas.contains(&me) && self.replicas.owner(*id).is_none())
-            .map(|(id, _)| id)
-            .collect();
+        let missing = |&(id, p): &(TopicIdPartition, &PartitionImage)| {
+            p.replicas.contains(&me) && self.replicas.owner(id).is_none()
+        };
+        let ids = image.partitions().filter(missing).map(|(id, _)| id);
+        let ids: Vec<TopicIdPartition> =
+            ids.filter(|id| image.topic_name(id.topic).is_some_and(|n| which(*id, n))).collect();
         for id in ids {
             self.take_up(now, id, out);
         }
@@ -481,9 +549,7 @@ impl Process {
     /// Something became true of a log.
     pub(super) fn on_log_event(&mut self, now: Now, owner: u32, event: LogEvent, out: &mut Outbox) {
         match event {
-            LogEvent::Loaded { recovered, truncated_bytes, topic_id } => {
-                self.log_loaded(now, owner, recovered, truncated_bytes, topic_id, out);
-            }
+            LogEvent::Loaded { recovery, topic_id } => self.log_loaded(now, owner, recovery, topic_id, out),
             LogEvent::Appended => self.appended(now, owner, out),
             // No record may follow the cut before it is known, durably, that nothing beyond is flushed: recovery
             // would not look at what lies below the old recovery point.

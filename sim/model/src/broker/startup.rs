@@ -12,10 +12,10 @@ use crate::disk::{DiskOp, DiskReply, DiskResult, DiskToken, FileEntry, Path, Rea
 use crate::ids::*;
 use crate::log::checkpoint::{
     CLEAN_SHUTDOWN, CLEANER_OFFSET_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, META_PROPERTIES,
-    RECOVERY_POINT_CHECKPOINT, format_meta_properties, parse_clean_shutdown, parse_meta_properties, parse_offsets,
-    uuid_text,
+    RECOVERY_POINT_CHECKPOINT, parse_clean_shutdown, parse_offsets,
 };
-use crate::log::{LoadArgs, Log, LogConfig};
+use crate::log::meta::identify;
+use crate::log::{Finding, LoadArgs, Log, LogConfig, Recovery};
 use crate::node::Outbox;
 use crate::small_map::Few;
 use crate::trace::TraceEvent;
@@ -106,13 +106,29 @@ impl Loading {
         self.step = step;
         self.token = Some(out.disk(SELF, op));
     }
+    /// A log cannot start beyond all that was ever on disk or committed: such a start is another log's, and would have
+    /// this one's records deleted. Says whether there was one.
+    fn disbelieve_log_starts(&mut self) -> bool {
+        let known = self.log_starts.len();
+        let (points, marks) = (&self.recovery_points, &self.high_watermarks);
+        let end = |key: &(String, i32)| points.get(key).max(marks.get(key)).copied().unwrap_or(Offset(0));
+        self.log_starts.retain(|key, start| *start <= end(key));
+        self.log_starts.len() < known
+    }
 }
 
 /// `orders-3` is partition 3 of `orders`.
 fn parse_directory(dir: &str) -> Option<(String, i32)> {
     let (topic, partition) = dir.rsplit_once('-')?;
     let partition = partition.parse().ok().filter(|&n: &i32| n >= 0)?;
-    (!topic.is_empty()).then(|| (topic.to_owned(), partition))
+    // The controller's own log, where both nodes keep their data on one disk.
+    (!topic.is_empty() && topic != METADATA_TOPIC).then(|| (topic.to_owned(), partition))
+}
+
+/// `orders-3.<anything>-stray` was partition 3 of `orders`.
+fn parse_stray(dir: &str) -> Option<(String, i32)> {
+    let (name, _) = dir.strip_suffix("-stray")?.rsplit_once('.')?;
+    parse_directory(name)
 }
 
 impl Process {
@@ -155,39 +171,45 @@ impl Process {
     fn small_files_read(&mut self, now: Now, contents: Few<Bytes>, out: &mut Outbox) {
         let Phase::Loading(loading) = &mut self.phase else { return };
         let files: BTreeMap<String, Bytes> = std::mem::take(&mut loading.small).into_iter().zip(contents).collect();
+        // Before anything else is looked at: whose directory this is.
+        let found = files.get(META_PROPERTIES).map(|content| &content[..]);
+        match identify(found, self.spec.id, self.spec.cluster_id, self.spec.dir_id) {
+            Err(what) => return self.halt(&what, out),
+            Ok(identity) => {
+                self.spec.dir_id = identity.directory;
+                if let Some(content) = identity.write {
+                    self.checkpoints.write_meta_properties(content, out);
+                }
+            }
+        }
         // A checkpoint that cannot be read is as good as none: more is recovered than need be.
-        let offsets = |name: &str| files.get(name).and_then(|c| parse_offsets(c).ok()).unwrap_or_default();
+        let mut bad = Vec::new();
+        let mut offsets = |name: &str| match files.get(name).map(|c| parse_offsets(c)) {
+            Some(Ok(offsets)) => offsets,
+            Some(Err(_)) => {
+                bad.push(Path::new(name));
+                Offsets::new()
+            }
+            None => Offsets::new(),
+        };
         loading.high_watermarks = offsets(HIGH_WATERMARK_CHECKPOINT);
         loading.recovery_points = offsets(RECOVERY_POINT_CHECKPOINT);
         loading.log_starts = offsets(LOG_START_CHECKPOINT);
         self.cleaner.restore(offsets(CLEANER_OFFSET_CHECKPOINT));
-        let marker = files.get(CLEAN_SHUTDOWN);
-        loading.clean = marker.is_some();
-        self.lifecycle.found_clean_shutdown(marker.map(|c| parse_clean_shutdown(c).unwrap_or(BrokerEpoch(-1))));
-        out.trace(TraceEvent::Mark { mark: if loading.clean { "clean-start" } else { "unclean-start" } });
-        let cluster = uuid_text(self.spec.cluster_id);
-        let found = files.get(META_PROPERTIES);
-        match found.map(|c| parse_meta_properties(c)) {
-            Some(None) => {
-                let what = "meta.properties cannot be read, so whose data this is is not known: nothing was touched. \
-                            Bring the file back, with node.id, cluster.id and directory.id, or give the node an empty \
-                            directory, which it fills from the other replicas";
-                return self.halt(what, out);
-            }
-            Some(Some((node, of, _))) if node != self.spec.id || of != cluster => {
-                let mine = self.spec.id;
-                let what = format!(
-                    "the data directory belongs to node {node} of cluster {of}, and this is node {mine} of cluster \
-                     {cluster}: nothing was touched"
-                );
-                return self.halt(&what, out);
-            }
-            Some(Some((_, _, directory))) => self.spec.dir_id = directory,
-            None => {
-                let content = format_meta_properties(self.spec.id, &cluster, self.spec.dir_id);
-                self.checkpoints.write_meta_properties(content, out);
-            }
+        let there = |name: &str| files.contains_key(name) && !bad.iter().any(|path| path.as_str() == name);
+        if there(HIGH_WATERMARK_CHECKPOINT) && there(RECOVERY_POINT_CHECKPOINT) {
+            bad.extend(loading.disbelieve_log_starts().then(|| Path::new(LOG_START_CHECKPOINT)));
         }
+        let marker = files.get(CLEAN_SHUTDOWN).map(|content| parse_clean_shutdown(content));
+        bad.extend((marker == Some(None)).then(|| Path::new(CLEAN_SHUTDOWN)));
+        loading.clean = marker.is_some();
+        let clean = loading.clean;
+        self.lifecycle.found_clean_shutdown(marker.map(|epoch| epoch.unwrap_or(BrokerEpoch(-1))));
+        out.trace(TraceEvent::Mark { mark: if clean { "clean-start" } else { "unclean-start" } });
+        for path in bad {
+            self.found(path, Finding::Unreadable, out);
+        }
+        let Phase::Loading(loading) = &mut self.phase else { return };
         // With the defect, the marker goes only after the logs are loaded.
         loading.marker_kept = loading.clean && self.spec.defects.on(Defect::CleanShutdownFlagLateDelete);
         if loading.clean && !loading.marker_kept {
@@ -206,6 +228,10 @@ impl Process {
                 directories.entry(dir.to_owned()).or_default().push(file);
             }
         }
+        // Replicas that were on this disk once: by the checkpoints, and by what was set aside.
+        let strays = directories.keys().filter_map(|dir| parse_stray(dir));
+        let held = loading.high_watermarks.iter().filter(|(_, offset)| offset.0 > 0).map(|(key, _)| key.clone());
+        self.replicas.once_here.extend(held.chain(strays));
         for (dir, files) in directories {
             let Some((topic, partition)) = parse_directory(&dir) else { continue };
             let owner = self.replicas.reserve();
@@ -232,20 +258,24 @@ impl Process {
         &mut self,
         now: Now,
         owner: u32,
-        recovered: bool,
-        truncated_bytes: u64,
+        recovery: Recovery,
         topic_id: Option<TopicId>,
         out: &mut Outbox,
     ) {
         let Phase::Loading(loading) = &mut self.phase else { return };
         let Some(LoadingLog { log, topic, partition }) = loading.logs.remove(&owner) else { return };
+        let high_watermark = loading.high_watermarks.get(&(topic.clone(), partition)).copied().unwrap_or(Offset(0));
+        let recovered = recovery.scanned;
         if recovered {
             out.trace(TraceEvent::Mark { mark: "log-recovered" });
         }
-        if truncated_bytes > 0 {
+        if recovery.cut_bytes > 0 {
             out.trace(TraceEvent::Mark { mark: "torn-tail-cut" });
         }
-        let high_watermark = loading.high_watermarks.get(&(topic.clone(), partition)).copied().unwrap_or(Offset(0));
+        if recovery.behind {
+            self.lifecycle.disk_lost_data();
+        }
+        self.found(log.dir().clone(), Finding::Log(recovery), out);
         match topic_id {
             Some(topic_id) => {
                 let id = TopicIdPartition { topic: topic_id, partition };

@@ -5,13 +5,16 @@
 
 use super::envelope::{self, Wish};
 use super::fetch::{Answers, Caller, FETCH, Fetches};
-use super::quorum::{Entry, Quorum, QuorumEvent};
+use super::quorum::{Entry, METADATA_DIR, Quorum, QuorumEvent};
 use super::spec::ControllerSpec;
 use super::state::{Decided, State};
 use crate::defects::Defect;
-use crate::disk::{DiskResult, DiskToken};
+use crate::disk::{DiskError, DiskOp, DiskReply, DiskResult, DiskToken, Path, ReadRange};
 use crate::ids::*;
 use crate::inspect::{ControllerInspection, Inspection};
+use crate::log::checkpoint::{META_PROPERTIES, Progress, Replace};
+use crate::log::meta::identify;
+use crate::log::{Finding, Recovered};
 use crate::node::{ConnId, Input, Listener, Node, Outbox, Output};
 use crate::trace::TraceEvent;
 use crate::units::Now;
@@ -22,7 +25,13 @@ use kafka_protocol::messages::{
     EnvelopeRequest, RequestKind, ResponseKind,
 };
 use rand_chacha::ChaCha8Rng;
+use smallvec::smallvec;
 use std::collections::{BTreeMap, VecDeque};
+
+/// Routes completions: those of `meta.properties`.
+const META: u32 = 4;
+/// More of that file is not read.
+const META_PROPERTIES_MAX: u64 = 64 << 10;
 
 /// A controller node.
 #[derive(Debug)]
@@ -43,6 +52,10 @@ impl Controller {
 struct Process {
     spec: ControllerSpec,
     rng: ChaCha8Rng,
+    /// The read of `meta.properties`: nothing else is opened before it says whose directory this is.
+    identity: Option<DiskToken>,
+    meta_properties: Replace,
+    recovered: Recovered,
     quorum: Quorum,
     state: State,
     /// Whether requests are decided: this node leads, and has replayed all that came before.
@@ -84,6 +97,7 @@ impl Node for Controller {
             inspection.image_digest = p.state.committed().digest();
             inspection.brokers = p.state.inspect_brokers();
             inspection.partitions = p.state.inspect_partitions();
+            inspection.recovered = p.recovered;
         }
         Inspection::Controller(inspection)
     }
@@ -91,8 +105,14 @@ impl Node for Controller {
 
 impl Process {
     fn start(spec: ControllerSpec, rng: ChaCha8Rng, out: &mut Outbox) -> Process {
+        let home = Path::new(if spec.shares_disk { METADATA_DIR } else { "" });
+        let file = home.join(META_PROPERTIES);
+        let ranges = smallvec![ReadRange { file: file.clone(), pos: 0, len: META_PROPERTIES_MAX }];
         Process {
-            quorum: Quorum::start(&spec, out),
+            identity: Some(out.disk(META, DiskOp::Read { ranges })),
+            meta_properties: Replace::new(META, file),
+            recovered: Recovered::default(),
+            quorum: Quorum::new(&spec),
             state: State::new(spec.clone()),
             spec,
             rng,
@@ -156,6 +176,9 @@ impl Process {
             }
             return;
         }
+        if token.owner == META {
+            return self.on_identity(token, result, out);
+        }
         let mut events = Vec::new();
         self.quorum.on_disk(now, token, result, out, &mut events);
         for event in events {
@@ -163,8 +186,38 @@ impl Process {
                 QuorumEvent::Appended(entry) => self.appended(entry, out),
                 QuorumEvent::HighWatermark(up_to) => self.commit(up_to, out),
                 QuorumEvent::Leading => self.activate(now, out),
+                QuorumEvent::Found(what) => {
+                    self.recovered.add(&what);
+                    if matches!(&what, Finding::Log(recovery) if recovery.found_something()) {
+                        out.trace(TraceEvent::Found { path: Path::new(METADATA_DIR), what });
+                    }
+                }
                 QuorumEvent::Failed(reason) => self.halt(&reason, out),
             }
+        }
+    }
+
+    /// `meta.properties` was read, or is being written.
+    fn on_identity(&mut self, token: DiskToken, result: DiskResult, out: &mut Outbox) {
+        if self.identity.take_if(|asked| *asked == token).is_none() {
+            if let Progress::Failed(error) = self.meta_properties.on_disk(token, &result, out) {
+                self.halt(&format!("meta.properties could not be written: {error}"), out);
+            }
+            return;
+        }
+        let found = match result {
+            Ok(DiskReply::Data(data)) => data.into_iter().next(),
+            Err(DiskError::NotFound) => None,
+            _ => return self.halt("meta.properties could not be read", out),
+        };
+        match identify(found.as_deref(), self.spec.id, self.spec.cluster_id, self.spec.dir_id) {
+            Ok(identity) => {
+                if let Some(content) = identity.write {
+                    self.meta_properties.replace(content, out);
+                }
+                self.quorum.start(out);
+            }
+            Err(what) => self.halt(&what, out),
         }
     }
 

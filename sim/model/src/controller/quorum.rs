@@ -9,7 +9,7 @@ use super::spec::ControllerSpec;
 use crate::disk::{DiskError, DiskOp, DiskReply, DiskResult, DiskToken, FileEntry, Path, ReadRange};
 use crate::ids::*;
 use crate::log::checkpoint::{Progress, RECOVERY_POINT_CHECKPOINT, Replace, format_offsets, parse_offsets};
-use crate::log::{LoadArgs, Log, LogConfig, LogEvent, ReadPlan};
+use crate::log::{Finding, LoadArgs, Log, LogConfig, LogEvent, ReadPlan};
 use crate::node::Outbox;
 use crate::record::schema::MetadataRecord;
 use crate::record::{
@@ -83,6 +83,8 @@ pub enum QuorumEvent {
     HighWatermark(Offset),
     /// This node leads, and all records of earlier epochs are committed and told.
     Leading,
+    /// The metadata log is loaded, and this came of it.
+    Found(Finding),
     /// The node cannot go on.
     Failed(String),
 }
@@ -90,6 +92,8 @@ pub enum QuorumEvent {
 /// How far a starting voter has come.
 #[derive(Debug)]
 enum Step {
+    /// Has not begun.
+    New,
     /// Waits for the listing of the disk.
     Listing(DiskToken),
     /// Reads the persisted vote, if there is one, and how far the log was flushed, if that was written down.
@@ -124,14 +128,13 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// A voter that starts: it looks at its disk.
-    pub fn start(spec: &ControllerSpec, out: &mut Outbox) -> Quorum {
+    /// A voter that has not looked at its disk yet.
+    pub fn new(spec: &ControllerSpec) -> Quorum {
         let dir = Path::new(METADATA_DIR);
-        let token = out.disk(QUORUM, DiskOp::List { dir: dir.clone() });
         Quorum {
             id: spec.id,
             voters: spec.voters.iter().map(|(id, _)| *id).collect(),
-            step: Step::Listing(token),
+            step: Step::New,
             role: Role::Unattached,
             epoch: LeaderEpoch(0),
             state_file: Replace::new(QUORUM, dir.join(QUORUM_STATE)),
@@ -143,6 +146,11 @@ impl Quorum {
             epoch_start: Offset::NONE,
             high_watermark: Offset(0),
         }
+    }
+
+    /// Looks at its disk.
+    pub fn start(&mut self, out: &mut Outbox) {
+        self.step = Step::Listing(out.disk(QUORUM, DiskOp::List { dir: Path::new(METADATA_DIR) }));
     }
 
     /// The epoch.
@@ -332,8 +340,16 @@ impl Quorum {
         events: &mut Vec<QuorumEvent>,
     ) -> Result<(), String> {
         match event {
-            LogEvent::Loaded { .. } => {
+            LogEvent::Loaded { recovery, .. } => {
+                events.push(QuorumEvent::Found(Finding::Log(recovery)));
                 let start = self.log.log_start();
+                // There are no snapshots here: what a metadata log does not begin with is lost.
+                if start > Offset(0) {
+                    return Err(lost(
+                        self.needed,
+                        &format!("the log begins at offset {start}, its first segments are missing"),
+                    ));
+                }
                 self.replay_from(start, out)
             }
             LogEvent::Appended => {

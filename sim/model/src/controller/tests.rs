@@ -54,6 +54,8 @@ impl Rig {
             id: NodeId(100),
             config: BrokerConfig::kafka_defaults(),
             cluster_id: CLUSTER,
+            dir_id: Uuid::from_u128(1000),
+            shares_disk: false,
             voters: vec![(NodeId(100), Endpoint::new("c", 9093))],
             elr: true,
             defects: Defects::NONE,
@@ -221,7 +223,7 @@ impl Rig {
             .with_broker_id(BrokerId(id))
             .with_cluster_id(StrBytes::from_string(uuid_text(CLUSTER)))
             .with_incarnation_id(Uuid::from_u128(id as u128 + 70))
-            .with_log_dirs(vec![Uuid::from_u128(id as u128)]);
+            .with_log_dirs(vec![Uuid::from_u128(1000 + id as u128)]);
         self.ask(conn, 4, request);
     }
     fn beat(&mut self, conn: ConnId, id: i32, epoch: i64) {
@@ -482,7 +484,40 @@ fn metadata_damage() {
     }
     let mut files = files;
     files.remove(LOG_FILE);
-    assert!(refusal(files).contains("its files are missing"));
+    assert!(refusal(files.clone()).contains("its files are missing"));
+    let later = LOG_FILE.replace("00.log", "07.log");
+    files.insert(later, Vec::new());
+    files.remove("__cluster_metadata-0/recovery-point-offset-checkpoint");
+    assert!(refusal(files).contains("the log begins at offset 7"));
+}
+
+/// `meta.properties` is written at the first start and compared at every other, before anything else is opened.
+#[test]
+fn the_directory_says_whose_it_is() {
+    let (files, _) = with_metadata();
+    let written = String::from_utf8(files["meta.properties"].clone()).unwrap();
+    let id = |n| uuid_text(Uuid::from_u128(n));
+    assert_eq!(written, format!("cluster.id={}\ndirectory.id={}\nnode.id=100\nversion=1\n", id(0xc1), id(1000)));
+    for (content, said) in [
+        (written.replace("node.id=100", "node.id=101"), "belongs to node 101"),
+        (written.replace(&id(0xc1), &id(0xc2)), "of cluster"),
+        (written.replace(&id(1000), &id(2)), "which no directory can have"),
+        (written[..20].to_owned(), "meta.properties cannot be read"),
+        (String::new(), "meta.properties cannot be read"),
+    ] {
+        let mut files = files.clone();
+        files.insert("meta.properties".to_owned(), content.clone().into_bytes());
+        let after = Rig::on(files.clone());
+        assert_eq!(after.files, files, "nothing is touched");
+        let refused = refusal(files);
+        assert!(refused.contains(said), "{content:?}: {refused}");
+    }
+    // A directory from before there was such a file.
+    let mut old = files;
+    old.remove("meta.properties");
+    let rig = Rig::on(old);
+    assert!(rig.inspect().active);
+    assert_eq!(rig.files["meta.properties"], written.into_bytes());
 }
 
 /// What was not known to be on disk yet may be torn: it is cut, and the rest serves.
@@ -496,6 +531,8 @@ fn a_torn_tail_of_the_metadata_log_is_cut() {
     assert!(rig.inspect().active);
     assert_eq!(rig.inspect().image_digest, before.image_digest);
     assert!(rig.files[LOG_FILE].len() > whole, "a leader's first batch follows what was kept");
+    assert_eq!(rig.inspect().recovered.cut_bytes, 67);
+    assert!(rig.traces().any(|t| matches!(t, TraceEvent::Found { path, .. } if path.as_str() == METADATA_DIR)));
     assert!(batches(&Bytes::from(rig.files[LOG_FILE].clone())).all(|b| b.is_ok()));
 }
 

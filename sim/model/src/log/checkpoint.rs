@@ -2,7 +2,7 @@
 //! and the directory fsynced, so that a reader finds the old content or the new one.
 //!
 //! Follows Kafka's `CheckpointFile`, `OffsetCheckpointFile`, `LeaderEpochCheckpointFile`, `PartitionMetadataFile`,
-//! `CleanShutdownFileHandler` and `PropertiesUtils`.
+//! `CleanShutdownFileHandler`.
 
 use crate::disk::{DiskOp, DiskResult, Path};
 use crate::ids::*;
@@ -10,7 +10,6 @@ use crate::node::Outbox;
 use crate::{disk::DiskError, disk::DiskToken};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// Flushed offsets by partition.
 pub const RECOVERY_POINT_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
@@ -220,25 +219,6 @@ pub fn parse_clean_shutdown(data: &[u8]) -> Option<BrokerEpoch> {
     epoch.trim().parse().ok().map(BrokerEpoch)
 }
 
-/// `meta.properties` (version 1): who the node is and which directory this is.
-pub fn format_meta_properties(node: NodeId, cluster_id: &str, directory: Uuid) -> Bytes {
-    let mut text = String::new();
-    let _ = write!(text, "cluster.id={cluster_id}\ndirectory.id={}\nnode.id={node}\nversion=1\n", uuid_text(directory));
-    Bytes::from(text)
-}
-
-/// Reads what [`format_meta_properties`] writes: node, cluster and directory. `None`: anything else.
-pub fn parse_meta_properties(data: &[u8]) -> Option<(NodeId, String, Uuid)> {
-    let text = std::str::from_utf8(data).ok()?;
-    let lines = text.lines().filter(|l| !l.starts_with('#'));
-    let fields: BTreeMap<&str, &str> = lines.filter_map(|l| l.split_once('=')).collect();
-    if *fields.get("version")? != "1" {
-        return None;
-    }
-    let node = fields.get("node.id")?.parse().ok()?;
-    Some((NodeId(node), (*fields.get("cluster.id")?).to_owned(), parse_uuid(fields.get("directory.id")?)?))
-}
-
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// A uuid as Kafka writes it: 22 characters of URL-safe base 64.
@@ -280,9 +260,6 @@ mod tests {
         assert_eq!(format_epochs(&epochs), "0\n2\n0 0\n4 19\n");
         assert_eq!(parse_epochs(&format_epochs(&epochs)).unwrap(), epochs);
         assert_eq!(parse_clean_shutdown(&format_clean_shutdown(BrokerEpoch(7))), Some(BrokerEpoch(7)));
-        let dir = Uuid::from_u128(u128::MAX / 3);
-        let meta = format_meta_properties(NodeId(2), "cluster", dir);
-        assert_eq!(parse_meta_properties(&meta), Some((NodeId(2), "cluster".to_owned(), dir)));
         // Kafka's Uuid.toString of the metadata topic's id.
         assert_eq!(uuid_text(TopicId::METADATA.0), "AAAAAAAAAAAAAAAAAAAAAQ");
     }
@@ -309,7 +286,7 @@ mod tests {
         fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60), text in "[0-9 \\n{}:,a-z]{0,40}") {
             for data in [&bytes[..], text.as_bytes()] {
                 let _ = (parse_offsets(data), parse_epochs(data), parse_partition_metadata(data));
-                let _ = (parse_clean_shutdown(data), parse_meta_properties(data));
+                let _ = parse_clean_shutdown(data);
             }
         }
     }

@@ -15,6 +15,7 @@ use super::compaction::CLEANED;
 use super::copies::Copies;
 use super::flush::Snapshot;
 use super::producers::Producers;
+use super::recovery::Recovery;
 use super::scan::{Fed, Scanner, Visit};
 use super::segment::{self, Segment, parse_name};
 use super::{Log, LogEvent, Phase, Purpose};
@@ -75,9 +76,12 @@ pub(super) struct Loading {
     scanner: Option<Scanner>,
     /// How far the index of the segment being scanned reaches.
     indexed: Option<u64>,
+    /// Where the scan of that segment began: an entry of its index said that a batch begins there.
+    began_at: u64,
+    /// A batch whose epoch the file of epochs does not know there.
+    contradicted: Option<Offset>,
     expected: Option<Offset>,
-    recovered: bool,
-    truncated_bytes: u64,
+    found: Recovery,
     scanned: bool,
     /// Changes asked of the disk and not complete.
     pub(super) steps: u32,
@@ -127,9 +131,10 @@ impl Log {
             at: 0,
             scanner: None,
             indexed: None,
+            began_at: 0,
+            contradicted: None,
             expected: None,
-            recovered: false,
-            truncated_bytes: 0,
+            found: Recovery::default(),
             scanned: false,
             steps: 0,
             names: false,
@@ -194,7 +199,7 @@ impl Log {
                 _ if segment.size > 0 => _ = loading.reindex.insert(at),
                 _ => {}
             }
-            if at + 1 == self.segments.len() {
+            if segment.size > 0 {
                 want(Part::FirstHeader(at), segment.file.clone(), BATCH_HEADER_SIZE as u64);
             }
         }
@@ -254,8 +259,12 @@ impl Log {
             match part {
                 Part::Epochs => match checkpoint::parse_epochs(data) {
                     Ok(entries) => self.epochs.restore(&entries),
-                    Err(_) => l.epochs_lost = true,
+                    Err(_) => {
+                        l.epochs_lost = true;
+                        l.found.bad_files += 1;
+                    }
                 },
+                // Whether it counts as bad is known when its topic is.
                 Part::Metadata => l.topic_id = checkpoint::parse_partition_metadata(data),
                 Part::Offsets(at) => {
                     if !self.segments[at].restore_offsets(data) {
@@ -270,13 +279,25 @@ impl Log {
                 Part::FirstHeader(at) => {
                     let header = BatchHeader::parse(data).ok();
                     self.segments[at].first_timestamp = header.map(|h| h.max_timestamp);
+                    // A file of epochs that contradicts the batches is another log's, or an older one.
+                    let told = header.filter(|h| h.leader_epoch.0 >= 0 && !l.epochs_lost);
+                    if let Some(h) = told.filter(|h| self.epochs.for_offset(h.base_offset) != Some(h.leader_epoch)) {
+                        l.contradicted.get_or_insert(h.base_offset);
+                    }
                 }
                 Part::Snapshot(offset) if snapshot.is_none() => {
                     snapshot = Producers::restore(data, offset).map(|p| (offset, p));
+                    l.found.bad_files += u32::from(snapshot.is_none());
                 }
                 Part::Snapshot(_) => {}
             }
         }
+        if l.contradicted.is_some() {
+            l.epochs_lost = true;
+            l.found.bad_files += 1;
+            self.epochs.clear();
+        }
+        l.found.indexes_rebuilt = l.reindex.len() as u32;
         for (at, segment) in self.segments.iter_mut().enumerate() {
             segment.named = at < l.verify_from;
             if at >= l.verify_from || l.reindex.contains(&at) {
@@ -323,6 +344,7 @@ impl Log {
         if pos == 0 {
             l.expected = Some(segment.base);
         }
+        l.began_at = pos;
         l.scanner = Some(Scanner::new(segment.file.clone(), pos, segment.size));
     }
 
@@ -359,6 +381,14 @@ impl Log {
         match fed {
             Fed::More => l.scanner = Some(scanner),
             Fed::End => {}
+            // Nothing was read: it is the index that leads astray, not the log that is damaged.
+            Fed::Bad if !verify && l.began_at > 0 && scanner.pos == l.began_at => {
+                l.reindex.insert(l.at);
+                l.found.indexes_rebuilt += 1;
+                self.segments[l.at].reset_indexes();
+                l.expected = None;
+                self.open_segment(l);
+            }
             // Nothing asked for this segment to be checked: it stays as it is.
             Fed::Stopped | Fed::Bad if !verify && l.at + 1 < self.segments.len() => l.expected = None,
             Fed::Stopped | Fed::Bad => self.cut(scanner.pos, l, out),
@@ -374,16 +404,17 @@ impl Log {
             l.scanned = true;
             return;
         }
-        l.recovered = true;
+        l.found.scanned = true;
         for segment in self.segments.split_off(at + 1) {
-            l.truncated_bytes += segment.size;
+            l.found.cut_bytes += segment.size;
+            l.found.segments_removed += 1;
             for path in segment.files() {
                 self.step(l, DiskOp::Delete { path: path.clone() }, out);
             }
         }
         let segment = &mut self.segments[at];
         if pos < segment.size {
-            l.truncated_bytes += segment.size - pos;
+            l.found.cut_bytes += segment.size - pos;
             segment.note_time();
             let mut ops = Vec::new();
             let created = segment.max_timestamp.unwrap_or_default().0;
@@ -467,9 +498,12 @@ impl Log {
         self.next_offset = end;
         self.completed = end;
         self.log_end = end;
-        let untouched = l.clean && !l.recovered;
+        let untouched = l.clean && !l.found.scanned;
         self.recovery_point = if untouched { end } else { l.recovery_point.min(end) };
-        l.recovered |= !l.clean;
+        l.found.scanned |= !l.clean;
+        // An epoch that begins before the first segment tells of segments that are gone: retention moves both.
+        let before_first = self.epochs.entries().first().is_some_and(|(_, start)| *start < self.segments[0].base);
+        l.found.behind = end < l.recovery_point || before_first;
         let cut = self.epochs.truncate_from_end(end) | self.epochs.truncate_from_start(self.log_start);
         if cut || l.epochs_changed {
             self.epochs.write(out);
@@ -488,9 +522,9 @@ impl Log {
                 l.steps = 1;
                 return self.ask(DiskOp::FsyncDir { dir: self.dir.clone() }, Purpose::Step, out);
             }
-            let (recovered, truncated_bytes, topic_id) = (l.recovered, l.truncated_bytes, l.topic_id);
+            let (recovery, topic_id) = (l.found, l.topic_id);
             self.phase = Phase::Ready;
-            events.push(LogEvent::Loaded { recovered, truncated_bytes, topic_id });
+            events.push(LogEvent::Loaded { recovery, topic_id });
         }
     }
 

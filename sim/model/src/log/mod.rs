@@ -7,8 +7,8 @@
 //! ([`Log::check_sequence`]), epochs by the broker.
 //!
 //! The rooms, in reading order: `segment` (files and indexes), `epochs`, `producers` (what is remembered), `append`,
-//! `read`, `flush`, `truncate`, `retention`, `compaction`, `scan`, `load` and `copies` (recovery), [`checkpoint`] (small
-//! text files).
+//! `read`, `flush`, `truncate`, `retention`, `compaction`, `scan`, `load` and `copies` (recovery), `recovery` (what it came
+//! upon), [`checkpoint`] and [`meta`] (small text files).
 //! Follows Kafka's `UnifiedLog`, `LocalLog` and `LogLoader`; two things are stricter here. Recovery also cuts where a
 //! segment does not begin where the one before it ends, which Kafka would keep as a hole. And a truncation into the
 //! middle of a batch leaves the log end at that batch's beginning; one into a gap that compaction left, at the gap's.
@@ -21,8 +21,10 @@ mod copies;
 mod epochs;
 mod flush;
 mod load;
+pub mod meta;
 mod producers;
 mod read;
+mod recovery;
 mod retention;
 mod scan;
 mod segment;
@@ -33,7 +35,8 @@ mod truncate;
 pub use compaction::Cleanable;
 pub use config::{CompactionConfig, LogConfig};
 pub use load::LoadArgs;
-pub use read::{Found, OutOfRange, ReadPlan, first_at_or_after};
+pub use read::{Corrupt, Found, OutOfRange, ReadPlan, first_at_or_after};
+pub use recovery::{Finding, Recovered, Recovery};
 
 use crate::defects::{Defect, Defects};
 use crate::disk::{DiskError, DiskOp, DiskReply, DiskResult, DiskToken, Path};
@@ -53,10 +56,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub enum LogEvent {
     /// The log may be used.
     Loaded {
-        /// Whether segments were scanned because the last shutdown was not clean, or damage was met.
-        recovered: bool,
-        /// Bytes that recovery cut off: torn, corrupt or beyond such.
-        truncated_bytes: u64,
+        /// What loading it came upon.
+        recovery: Recovery,
         /// The topic's id in `partition.metadata`, if that was there and readable.
         topic_id: Option<TopicId>,
     },

@@ -24,6 +24,14 @@ pub struct OutOfRange {
     pub log_end: Offset,
 }
 
+/// What lies in a log where a batch should be is none (Kafka: `CorruptRecordException`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the log is damaged")]
+pub struct Corrupt;
+
+/// Less than a record of the oldest format is no batch to Kafka (`LegacyRecord.RECORD_OVERHEAD_V0`).
+const LEAST_CLAIM: u64 = 14;
+
 /// What is to be read for a Fetch, and how to cut whole batches out of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReadPlan {
@@ -52,7 +60,7 @@ enum Source {
 /// What a plan's bytes hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Found {
-    /// The batches wanted; none if they do not fit, are not below the bound, or what lies there is no batch.
+    /// The batches wanted; none if they do not fit or are not below the bound.
     Batches(Bytes),
     /// Whole batches, all of them below the offset wanted: [`Log::read_on`] says where to look next.
     Below {
@@ -60,6 +68,13 @@ pub enum Found {
         pos: u64,
         /// Bytes that are needed from there to see the next batch.
         need: u64,
+    },
+    /// Where the batch wanted should be lies something that is no batch: [`Log::read_past`] says what follows.
+    Corrupt {
+        /// Where in the file.
+        pos: u64,
+        /// The length that it claims, after the first 12 bytes.
+        claims: i32,
     },
 }
 
@@ -92,6 +107,10 @@ impl ReadPlan {
                 if end == 0 && self.from_where == Source::Index && self.range.pos > 0 {
                     // The index leads astray: from the segment's beginning, then.
                     return Found::Below { pos: 0, need: 0 };
+                }
+                if !begun && whole {
+                    let claims = i32::from_be_bytes([rest[8], rest[9], rest[10], rest[11]]);
+                    return Found::Corrupt { pos: self.range.pos + end as u64, claims };
                 }
                 break;
             };
@@ -245,8 +264,11 @@ impl Log {
     }
 
     /// The plan's bytes held nothing but batches below its offset, up to `pos` of their file: what is to be read next,
-    /// `need` bytes at least. `None`: nothing is there.
-    pub fn read_on(&mut self, plan: &ReadPlan, pos: u64, need: u64) -> Option<ReadPlan> {
+    /// `need` bytes at least. `Ok(None)`: nothing is there.
+    ///
+    /// # Errors
+    /// Less than a batch is left of the log's last file. Of an earlier one that is its end, as in Kafka.
+    pub fn read_on(&mut self, plan: &ReadPlan, pos: u64, need: u64) -> Result<Option<ReadPlan>, Corrupt> {
         let at = self.segments.iter().position(|s| s.file == plan.range.file);
         if let Some(segment) = at.map(|at| &mut self.segments[at]).filter(|_| plan.layout == self.layout) {
             let left = segment.size.saturating_sub(pos);
@@ -254,12 +276,34 @@ impl Log {
                 let len = need.max(plan.max_bytes).max(SCAN_CHUNK_BYTES).min(left);
                 let range = ReadRange { file: segment.file.clone(), pos, len };
                 let next = ReadPlan { range, from_where: Source::Walk, ..plan.clone() };
-                // Less than a batch is left: damage.
-                return (need <= left).then_some(next);
+                if need <= left {
+                    return Ok(Some(next));
+                }
+                if at == Some(self.segments.len() - 1) {
+                    return Err(Corrupt);
+                }
             }
-            segment.ends_at_most(plan.from);
+            if let Some(at) = at {
+                self.segments[at].ends_at_most(plan.from);
+            }
         }
-        self.read(plan.from, plan.max_bytes, plan.up_to, plan.min_one).ok().flatten()
+        Ok(self.read(plan.from, plan.max_bytes, plan.up_to, plan.min_one).ok().flatten())
+    }
+
+    /// At `pos` lies no batch. One that claims more bytes than its file has ends that file, and what follows is read, as Kafka
+    /// does; anything else is damage in the middle.
+    ///
+    /// # Errors
+    /// The damage has an end within the file that nobody knows.
+    pub fn read_past(&mut self, plan: &ReadPlan, pos: u64, claims: i32) -> Result<Option<ReadPlan>, Corrupt> {
+        let at = self.segments.iter().position(|s| s.file == plan.range.file);
+        let Some(at) = at.filter(|_| plan.layout == self.layout) else { return Ok(None) };
+        let ends = u64::try_from(claims).is_ok_and(|n| n >= LEAST_CLAIM && pos + 12 + n > self.segments[at].size);
+        if !ends || at + 1 == self.segments.len() {
+            return Err(Corrupt);
+        }
+        self.segments[at].ends_at_most(plan.from);
+        Ok(self.read(plan.from, plan.max_bytes, plan.up_to, plan.min_one).ok().flatten())
     }
 
     /// The segment with the first batch that ends beyond `offset`, as far as is known: not those that are known to end

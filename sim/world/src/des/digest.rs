@@ -173,6 +173,7 @@ impl Digest {
             }
             T::MemberRemoved { member, reason, .. } => (22, *reason as i64, xxh3_64(member.as_bytes()) as i64),
             T::OffsetCommitted { offset, at, .. } => (23, offset.map_or(-1, |o| o.0), at.0),
+            T::Found { path: place, what } => (24, path(place) as i64, xxh3_64(what.to_string().as_bytes()) as i64),
         };
         self.words(a as u64 ^ kind << 56, b as u64);
     }

@@ -175,6 +175,7 @@ impl Cluster {
                 Err(fs::TryLockError::Error(error)) => return Err(in_data(error)),
             }
             cluster_id = identity(dir).map_err(in_data)?;
+            super::directories::compare(dir).map_err(in_data)?;
         }
         let data = |name: &str| match &spec.data {
             Some(dir) => Data::Files(dir.join(name)),
@@ -208,6 +209,8 @@ impl Cluster {
                 id: NodeId(CONTROLLER),
                 config: spec.config.clone(),
                 cluster_id,
+                dir_id: new_id("c1"),
+                shares_disk: false,
                 voters: controllers.clone(),
                 elr: true,
                 defects: Defects::default(),

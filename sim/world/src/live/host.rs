@@ -6,9 +6,9 @@ use super::faulty::FaultyDisk;
 use super::files::FilesDisk;
 use super::memory::{MemoryDisk, MemoryFiles};
 use super::net::{Door, LiveNet};
+use super::reporter::Reporter;
 use crate::shell::disk::Disk;
 use crate::shell::limits::Limits;
-use crate::shell::observer::Unwatched;
 use crate::shell::process::{Clock, Control, Ending, Parts, run};
 use klamm_model::broker::{Broker, BrokerSpec};
 use klamm_model::controller::{Controller, ControllerSpec};
@@ -202,7 +202,7 @@ impl Host {
                         limits,
                         disk,
                         clock: Clock::new(move || Timestamp(wall() + step.load(Ordering::Relaxed))),
-                        observer: Unwatched,
+                        observer: Reporter { host: host.clone() },
                         meddler: Answers::new(host.clone(), board.clone()),
                         planted: None,
                     };

@@ -8,7 +8,8 @@
 //! - [`files`], [`memory`]: disks;
 //! - [`board`]: the faults in force, which sockets, disks and clocks look up; [`net`]: TCP under them; [`faulty`]: disks
 //!   under them; [`answers`]: requests answered with an error;
-//! - [`host`]: one node and its incarnations; [`cluster`]: all of them; [`inject`]: faults done to them.
+//! - [`host`]: one node and its incarnations; `reporter`: what its start found on its disk; `directories`:
+//!   that none of them is another's copy; [`cluster`]: all of them; [`inject`]: faults done to them.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -18,9 +19,11 @@
 pub mod answers;
 pub mod board;
 pub mod cluster;
+mod directories;
 mod faulty;
 mod files;
 pub mod host;
 pub mod inject;
 mod memory;
 mod net;
+mod reporter;

@@ -240,9 +240,11 @@ impl<'a> Jepsen<'a> {
                 (Some("send"), [_, key, value]) => {
                     let topic = self.topic(key);
                     let name = name(key, value);
-                    let id = self.names.send(name.clone(), client, self.line.0).map_err(|SentBefore(line)| {
-                        self.broken(at, format!("value {name} is sent a second time; line {line} sent it"))
-                    })?;
+                    let id = self.names.send(name.clone(), (client, Incarnation(1)), self.line.0).map_err(
+                        |SentBefore(line)| {
+                            self.broken(at, format!("value {name} is sent a second time; line {line} sent it"))
+                        },
+                    )?;
                     let (partition, from) = (Some(0), None);
                     let topic_of = topic.clone();
                     self.push(

@@ -9,6 +9,7 @@ use crate::log::{Found, ReadPlan};
 use crate::node::Outbox;
 use crate::record::schema::GroupRecord;
 use crate::record::{batches, records};
+use crate::trace::TraceEvent;
 use crate::units::Now;
 use bytes::Bytes;
 use smallvec::smallvec;
@@ -84,10 +85,13 @@ impl Process {
         let data = match result {
             Ok(DiskReply::Data(buffers)) => match plan.look(buffers.first().cloned().unwrap_or_default()) {
                 Found::Batches(data) => data,
+                Found::Corrupt { .. } => return self.load_failed(out),
                 Found::Below { pos, need } => {
                     let replica = self.replicas.get_mut(owner);
-                    let Some(next) = replica.and_then(|p| p.log.read_on(&plan, pos, need)) else {
-                        return self.load_more(now, owner, out);
+                    let next = match replica.map(|p| p.log.read_on(&plan, pos, need)) {
+                        Some(Ok(Some(next))) => next,
+                        Some(Err(_)) => return self.load_failed(out),
+                        _ => return self.load_more(now, owner, out),
                     };
                     let token = out.disk(SELF, DiskOp::Read { ranges: smallvec![next.range.clone()] });
                     loading.reading = Some(next);
@@ -101,6 +105,11 @@ impl Process {
         };
         self.with_shard(now, owner, out, |shard, ctx| shard.replay_chunk(&data, ctx));
         self.load_more(now, owner, out);
+    }
+
+    /// The partition cannot be read to its end: its groups are not coordinated here as long as that is so.
+    fn load_failed(&mut self, out: &mut Outbox) {
+        out.trace(TraceEvent::Mark { mark: "coordinator-load-failed" });
     }
 }
 

@@ -6,7 +6,7 @@ use crate::broker::{Broker, BrokerSpec, Truncation};
 use crate::config::BrokerConfig;
 use crate::controller::{Controller, ControllerSpec};
 use crate::defects::Defects;
-use crate::disk::{DiskOp, DiskToken};
+use crate::disk::{DiskOp, DiskToken, Path};
 use crate::ids::*;
 use crate::inspect::{BrokerInspection, ControllerInspection, Inspection, PartitionInspection};
 use crate::node::*;
@@ -66,6 +66,12 @@ pub(crate) struct Cluster {
     /// This host processes nothing until [`Cluster::resume`].
     paused: Option<usize>,
     backlog: Vec<Event>,
+    /// Other clusters draw otherwise.
+    salt: u64,
+    /// Hosts that gave up, and why.
+    pub(crate) halted: Vec<(usize, String)>,
+    /// Whether they may.
+    pub(crate) may_halt: bool,
 }
 
 /// The test is a client without a host.
@@ -80,6 +86,20 @@ impl Cluster {
         caps: VersionCaps,
         tune: fn(&mut BrokerConfig),
     ) -> Cluster {
+        let mut cluster = Cluster::unstarted(n, truncation, defects, caps, tune, CLUSTER);
+        (0..=n as usize).for_each(|h| cluster.start(h));
+        cluster
+    }
+
+    /// The same, of the cluster with this id, and nothing is started: disks can be changed first.
+    pub(crate) fn unstarted(
+        n: i32,
+        truncation: Truncation,
+        defects: Defects,
+        caps: VersionCaps,
+        tune: fn(&mut BrokerConfig),
+        cluster_id: Uuid,
+    ) -> Cluster {
         let mut config = BrokerConfig::kafka_defaults();
         config.heartbeat_interval = Duration::from_millis(100);
         config.session_timeout = Duration::from_millis(900);
@@ -90,7 +110,9 @@ impl Cluster {
         let controller = ControllerSpec {
             id: NodeId(100),
             config: config.clone(),
-            cluster_id: CLUSTER,
+            cluster_id,
+            dir_id: Uuid::from_u128(cluster_id.as_u128() * 10_000),
+            shares_disk: false,
             voters: vec![(NodeId(100), Endpoint::new("c0", 9093))],
             elr: true,
             defects,
@@ -108,12 +130,15 @@ impl Cluster {
                 truncation,
                 defects,
                 caps: caps.clone(),
-                cluster_id: CLUSTER,
-                dir_id: Uuid::from_u128(1000 + id as u128),
+                cluster_id,
+                dir_id: Uuid::from_u128(cluster_id.as_u128() * 10_000 + id as u128),
             };
             hosts.push(Host::new(name, Box::new(move || Box::new(Broker::new(spec.clone())))));
         }
-        let mut cluster = Cluster {
+        Cluster {
+            salt: cluster_id.as_u128() as u64 - CLUSTER.as_u128() as u64,
+            halted: Vec::new(),
+            may_halt: false,
             hosts,
             events: BTreeMap::new(),
             sequence: 0,
@@ -129,9 +154,7 @@ impl Cluster {
             held: Vec::new(),
             paused: None,
             backlog: Vec::new(),
-        };
-        (0..=n as usize).for_each(|h| cluster.start(h));
-        cluster
+        }
     }
 
     pub(crate) fn start(&mut self, host: usize) {
@@ -140,9 +163,16 @@ impl Cluster {
         h.node = Some((h.make)());
         h.out = Outbox::new();
         h.accepted = 0;
-        let rng = Box::new(ChaCha8Rng::seed_from_u64(host as u64 * 100 + u64::from(h.incarnation)));
+        let rng =
+            Box::new(ChaCha8Rng::seed_from_u64(self.salt * 1_000_000 + host as u64 * 100 + u64::from(h.incarnation)));
         let incarnation = Incarnation(h.incarnation);
         self.give(host, Input::Start { rng, incarnation });
+    }
+
+    /// What a host that has not started yet finds on its disk, after some earlier incarnations.
+    pub(crate) fn set_disk(&mut self, host: usize, files: BTreeMap<Path, Vec<u8>>) {
+        self.hosts[host].disk.files = files;
+        self.hosts[host].incarnation = 10;
     }
 
     /// The process dies; its disk keeps everything.
@@ -278,7 +308,11 @@ impl Cluster {
                 self.exited.push(host);
                 self.kill(host);
             }
-            Output::Halt { reason } => panic!("{} halted: {reason}", self.hosts[host].name),
+            Output::Halt { reason } => {
+                assert!(self.may_halt, "{} halted: {reason}", self.hosts[host].name);
+                self.halted.push((host, reason.to_string()));
+                self.kill(host);
+            }
         }
     }
 

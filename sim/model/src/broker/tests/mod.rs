@@ -6,6 +6,7 @@ mod damage;
 mod delete_records;
 pub(crate) mod disk;
 mod hostile;
+mod matrix;
 mod replication;
 mod requests;
 mod sessions;

@@ -7,6 +7,7 @@ use super::{Batch, Decided, State};
 use crate::defects::Defect;
 use crate::ids::*;
 use crate::log::checkpoint::uuid_text;
+use crate::log::meta::is_reserved;
 use crate::record::schema::{BrokerEndpoint, BrokerRegistrationChangeRecord, MetadataRecord, RegisterBrokerRecord};
 use crate::units::Instant;
 use kafka_protocol::error::ResponseError;
@@ -55,7 +56,12 @@ impl State {
             batch.mark("duplicate-registration-refused");
             return Err(ResponseError::DuplicateBrokerRegistration);
         }
-        if request.log_dirs.iter().any(Uuid::is_nil) {
+        // A directory's id names one directory: not one of another broker, nor two of this one.
+        let dirs = &request.log_dirs;
+        let twice = |n: usize| dirs[..n].contains(&dirs[n]);
+        let anothers = |dir| self.working.brokers().any(|(other, b)| other != id && b.log_dirs.contains(dir));
+        if dirs.iter().any(|dir| is_reserved(*dir) || anothers(dir)) || (0..dirs.len()).any(twice) {
+            batch.mark("directory-id-refused");
             return Err(ResponseError::InvalidRegistration);
         }
         let mut record = RegisterBrokerRecord {

@@ -123,7 +123,7 @@ impl Host {
     }
     fn loaded(&self) -> (bool, u64, Option<TopicId>) {
         match self.events[..] {
-            [LogEvent::Loaded { recovered, truncated_bytes, topic_id }] => (recovered, truncated_bytes, topic_id),
+            [LogEvent::Loaded { recovery, topic_id }] => (recovery.scanned, recovery.cut_bytes, topic_id),
             ref other => panic!("{other:?}"),
         }
     }
@@ -152,7 +152,8 @@ impl Host {
             let data = Bytes::copy_from_slice(&whole[start..stop]);
             match plan.look(data) {
                 Found::Batches(batches) => return Some(batches),
-                Found::Below { pos, need } => plan = self.log.read_on(&plan, pos, need)?,
+                Found::Corrupt { pos, claims } => plan = self.log.read_past(&plan, pos, claims).ok().flatten()?,
+                Found::Below { pos, need } => plan = self.log.read_on(&plan, pos, need).ok().flatten()?,
             }
         }
     }

@@ -29,7 +29,7 @@ impl World {
                 metadata_applied: Offset(self.metadata),
                 image_digest: 1,
                 partitions: vec![account(ends[n - 1], 3, 1)],
-                coordinated: Vec::new(),
+                ..BrokerInspection::default()
             };
             Account { node: NodeRef(n as u16), inspection: Some(Inspection::Broker(inspection)) }
         };
@@ -50,6 +50,7 @@ impl World {
                 leader_epoch: LeaderEpoch(0),
                 partition_epoch: PartitionEpoch(0),
             }],
+            ..ControllerInspection::default()
         };
         let mut all: Vec<_> = (1..=3).map(broker).collect();
         all.push(Account { node: NodeRef(0), inspection: Some(Inspection::Controller(controller)) });

@@ -127,6 +127,8 @@ fn run(seed: u64, truncation: Truncation, elr: bool, defects: Defects) -> Run {
         id: NodeId(100),
         config: broker_config.clone(),
         cluster_id,
+        dir_id: Uuid::from_u128(1000),
+        shares_disk: false,
         voters: voters.clone(),
         elr,
         defects,
@@ -155,7 +157,7 @@ fn run(seed: u64, truncation: Truncation, elr: bool, defects: Defects) -> Run {
             defects,
             caps: caps.clone(),
             cluster_id,
-            dir_id: Uuid::from_u128(50 + id as u128),
+            dir_id: Uuid::from_u128(1050 + id as u128),
         };
         nodes.push(NodeSetup { name: name.clone(), host, role: Role::Broker(NodeId(id)) });
         sim.add_node(NodeSpec {

@@ -71,6 +71,30 @@ fn a_strange_cluster_or_directory_is_refused() {
 }
 
 #[test]
+fn a_directory_is_one_brokers_and_counted_once() {
+    let mut story = Story::with_topic(false, Defects::NONE);
+    let known = story.state.working().broker(NodeId(1)).unwrap().log_dirs[0];
+    let new = Uuid::from_u128(5000);
+    for (broker, dirs, refused) in [
+        (4, vec![known], true),
+        (4, vec![new, new], true),
+        (4, vec![new, known], true),
+        (4, vec![new], false),
+        (5, vec![new], true),
+    ] {
+        let request = BrokerRegistrationRequest::default()
+            .with_broker_id(BrokerId(broker))
+            .with_cluster_id(StrBytes::from_string(uuid_text(CLUSTER)))
+            .with_incarnation_id(Uuid::from_u128(9000 + broker as u128))
+            .with_log_dirs(dirs.clone());
+        let decided = story.state.register(story.now, story.next(), &request);
+        let response = story.append(decided);
+        let expected = if refused { ResponseError::InvalidRegistration.code() } else { 0 };
+        assert_eq!(response.error_code, expected, "{broker} {dirs:?}");
+    }
+}
+
+#[test]
 fn controlled_shutdown_moves_leaders_before_the_broker_may_stop() {
     let mut story = Story::with_topic(false, Defects::NONE);
     let applied = story.next().0 - 1;

@@ -49,6 +49,8 @@ impl Story {
             id: NodeId(100),
             config: BrokerConfig::parse(&settings).unwrap().0,
             cluster_id: CLUSTER,
+            dir_id: Uuid::from_u128(1000),
+            shares_disk: false,
             voters: vec![(NodeId(100), Endpoint::new("c", 9093))],
             elr,
             defects,
@@ -104,7 +106,7 @@ impl Story {
             .with_cluster_id(StrBytes::from_string(uuid_text(CLUSTER)))
             .with_incarnation_id(Uuid::from_u128(incarnation))
             .with_listeners(vec![Listener::default().with_name(StrBytes::from_static_str("CLIENT")).with_port(9092)])
-            .with_log_dirs(vec![Uuid::from_u128(id as u128)])
+            .with_log_dirs(vec![Uuid::from_u128(1000 + id as u128)])
             .with_previous_broker_epoch(previous);
         let decided = self.state.register(self.now, self.next(), &request);
         let response = self.append(decided);
