@@ -380,15 +380,23 @@ def main():
             left -= kills
             draw = random.Random(f"{options.seed} {by_node} {number}")
             directory = Path(tempfile.mkdtemp(prefix="klamm-kills-"))
-            row = round_of_kills(options, directory, draw, by_node, kills)
-            rows.append(row)
-            slowest = max(row["works"].items(), key=lambda one: one[1], default=("nothing", 0))
-            print(f"  {row['mode']}, round {number}: {row['kills']} kills, {row['acknowledged']} acknowledged, slowest "
-                  f"{slowest[0]} after {slowest[1]:.1f} s" + "".join(f"\n    FOUND {one}" for one in row["found"]), flush=True)
-            if row["found"] and options.keep:
-                shutil.copytree(directory, options.keep / f"{row['mode'].replace(' ', '-')}-{number}", dirs_exist_ok=True)
+            name = f"{'nodes' if by_node else 'one process'}, round {number}"
+            try:
+                row = round_of_kills(options, directory, draw, by_node, kills)
+                rows.append(row)
+                found = row["found"]
+                slowest = max(row["works"].items(), key=lambda one: one[1], default=("nothing", 0))
+                print(f"  {name}: {row['kills']} kills, {row['acknowledged']} acknowledged, slowest {slowest[0]} after "
+                      f"{slowest[1]:.1f} s", flush=True)
+            except (AssertionError, KafkaException) as error:
+                found = [str(error)]
+            if found:
+                failed += 1
+                print("".join(f"  {name}: FOUND {one}\n" for one in found), end="", flush=True)
+                if options.keep:
+                    kept = options.keep / name.replace(", ", "-").replace(" ", "-")
+                    shutil.copytree(directory, kept, dirs_exist_ok=True)
             shutil.rmtree(directory)
-            failed += bool(row["found"])
             number += 1
     table(rows)
     # Threads of a client that never came back must not hold up the end.

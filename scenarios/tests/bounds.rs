@@ -23,7 +23,7 @@ const QUIET: &str = r#"
 name = "bounds"
 summary = "Nothing goes wrong."
 duration = "2s"
-converge-within = "60s"
+converge-within = "130s"
 
 [[topic]]
 name = "orders"

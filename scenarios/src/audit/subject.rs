@@ -66,7 +66,7 @@ const BESIDE_THE_POINT: &[&str] = &[
 
 /// How long anything is waited for at most, in virtual time: what is not done by then stands still. Kafka lets a send take 24
 /// days, and whoever sets that means to wait for ever.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+const LONGEST_WAIT: Duration = Duration::from_secs(1200);
 
 /// Members are static if the file names one; the names themselves are each member's own.
 const STATIC: &str = "group.instance.id";
