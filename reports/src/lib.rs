@@ -15,6 +15,7 @@ pub mod html;
 pub mod junit;
 pub mod markdown;
 pub mod merge;
+pub mod output;
 pub mod recap;
 pub mod record;
 pub mod schemas;
@@ -23,6 +24,8 @@ pub mod severity;
 pub mod text;
 pub mod verdict;
 pub mod versus;
+
+pub use output::write_whole;
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,16 @@ pub enum ReportError {
         path: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// Nothing can be written there, or must not be.
+    #[error("{path}: {why}")]
+    Output {
+        /// Which place.
+        path: String,
+        /// Why not.
+        why: String,
+        /// What to do.
+        help: String,
     },
     /// A chart could not be drawn.
     #[error("drawing {chart}: {message}")]
@@ -51,15 +64,4 @@ pub enum ReportError {
         /// What is wrong.
         message: String,
     },
-}
-
-/// Writes a file whole: aside first, then renamed, so that nothing half-written ever bears its name.
-///
-/// # Errors
-/// [`ReportError::Io`].
-pub fn write_whole(path: &std::path::Path, content: &[u8]) -> Result<(), ReportError> {
-    let aside = path.with_extension("part");
-    let io = |source| ReportError::Io { path: path.display().to_string(), source };
-    std::fs::write(&aside, content).map_err(io)?;
-    std::fs::rename(&aside, path).map_err(io)
 }

@@ -170,10 +170,20 @@ pub fn fresh_folder(out: &Path, content: &str, within: &str) -> miette::Result<P
 fn discard(folder: &Path) -> miette::Result<()> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let aside = folder.with_file_name(format!(".{name}.old"));
-    if aside.exists() {
+    let is_there = |path: &Path| std::fs::symlink_metadata(path).is_ok();
+    for path in [&*aside, folder] {
+        if is_there(path) && !std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
+            return Err(miette::miette!(
+                help = "move it away, or name another --out",
+                "{}: this is no folder, and a run's folder would take its place",
+                path.display()
+            ));
+        }
+    }
+    if is_there(&aside) {
         io(&aside, std::fs::remove_dir_all(&aside))?;
     }
-    if folder.exists() {
+    if is_there(folder) {
         io(folder, std::fs::rename(folder, &aside))?;
         io(&aside, std::fs::remove_dir_all(&aside))?;
     }

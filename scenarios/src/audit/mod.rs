@@ -13,6 +13,7 @@ pub use combinations::combinations;
 pub use hazards::hazards;
 
 pub use subject::{Place, Subject};
+pub(crate) use subject::{read_file, take_out_unknowable};
 
 use crate::catalog;
 use crate::interrupt::Interrupt;

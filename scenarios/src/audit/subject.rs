@@ -2,11 +2,12 @@
 
 use super::kinds;
 use super::properties::{self, Entry};
-use crate::schema::{ClientKind, Draw, Scenario, Setting, Settings, Span};
+use crate::schema::{ClientKind, Draw, MAX_FILE_BYTES, Scenario, Setting, Settings, Span};
 use klamm_model::config::{
     BrokerConfig, ConfigError, ConsumerConfig, ProducerConfig, Properties, Scope, TopicConfig, Unheeded, Warning,
 };
 use klamm_model::units::Duration;
+use std::io::Read;
 use std::path::Path;
 
 /// Which file a setting belongs in.
@@ -96,6 +97,54 @@ pub(super) struct InForce {
     pub(super) consumer: ConsumerConfig,
 }
 
+/// What is wrong with a file, each with its line.
+fn with_lines(name: &impl std::fmt::Display, wrong: &[(usize, String)]) -> miette::Report {
+    let lines: Vec<String> = wrong.iter().map(|(line, what)| format!("{name}:{line}: {what}")).collect();
+    miette::miette!("{}", lines.join("\n"))
+}
+
+/// Reads a properties file; returns its entries, and what is to be said of its form.
+///
+/// # Errors
+/// With file and line, if it cannot be read, is too large, or is no properties file.
+pub(crate) fn read_file(place: Place, path: &Path) -> miette::Result<(Vec<Entry>, Vec<String>)> {
+    let name = path.display();
+    let failed = |e: std::io::Error| miette::miette!("{name}: {e}");
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(miette::miette!(
+            help = "properties files are some dozen lines",
+            "{name}: over {MAX_FILE_BYTES} bytes is too large for a properties file"
+        ));
+    }
+    let (text, marked) = properties::decode(&bytes);
+    if let Some(why) = kinds::no_properties(&text) {
+        return Err(miette::miette!("{name}: {why}"));
+    }
+    let entries = properties::parse(&text).map_err(|wrong| with_lines(&name, &wrong))?;
+    let mut said = Vec::new();
+    if marked {
+        said.push("the byte-order mark at its start is skipped; Java makes it a part of the first name".to_owned());
+    }
+    said.extend(kinds::of_another_kind(place, &entries));
+    Ok((entries, said))
+}
+
+/// Takes out of settings what a config provider gives and what belongs to plugins and listeners: neither is known here.
+/// Returns their names.
+pub(crate) fn take_out_unknowable(given: &mut Properties) -> Vec<String> {
+    let provided = |value: &String| value.contains("${");
+    // Roles, listeners and voters are judged together, or not at all.
+    let hidden = given.values().any(provided);
+    let unknowable = |key: &String, value: &String| {
+        provided(value) || kinds::is_handed_on(key) || (hidden && key == "process.roles")
+    };
+    let names: Vec<String> = given.iter().filter(|(k, v)| unknowable(k, v)).map(|(k, _)| k.clone()).collect();
+    names.iter().for_each(|name| drop(given.remove(name)));
+    names
+}
+
 impl Subject {
     /// The settings of one place.
     pub fn of(&self, place: Place) -> &Properties {
@@ -133,21 +182,8 @@ impl Subject {
     /// With file and line, if it cannot be read or Kafka would refuse it: everything at once.
     pub fn read(&mut self, place: Place, path: &Path) -> miette::Result<Vec<String>> {
         let name = path.display();
-        let bytes = std::fs::read(path).map_err(|e| miette::miette!("{name}: {e}"))?;
-        let (text, marked) = properties::decode(&bytes);
-        if let Some(why) = kinds::no_properties(&text) {
-            return Err(miette::miette!("{name}: {why}"));
-        }
-        let all = |wrong: Vec<(usize, String)>| {
-            let lines: Vec<String> = wrong.iter().map(|(line, what)| format!("{name}:{line}: {what}")).collect();
-            miette::miette!("{}", lines.join("\n"))
-        };
-        let entries = properties::parse(&text).map_err(all)?;
-        let mut said = Vec::new();
-        if marked {
-            said.push("the byte-order mark at its start is skipped; Java makes it a part of the first name".to_owned());
-        }
-        said.extend(kinds::of_another_kind(place, &entries));
+        let (entries, mut said) = read_file(place, path)?;
+        let all = |wrong: Vec<(usize, String)>| with_lines(&name, &wrong);
         said.extend(self.take(place, &entries).map_err(all)?);
         Ok(said.into_iter().map(|what| format!("{name}: {what}")).collect())
     }
@@ -155,16 +191,8 @@ impl Subject {
     fn take(&mut self, place: Place, entries: &[Entry]) -> Result<Vec<String>, Vec<(usize, String)>> {
         let mut given: Properties = entries.iter().map(|e| (e.key.clone(), e.value.clone())).collect();
         let line = |key: &str| entries.iter().rfind(|entry| entry.key == key).map_or(1, |entry| entry.line);
-        // Values that a provider gives are not known here, and those of plugins are not Kafka's.
-        let provided = |key: &String, value: &String| value.contains("${") || kinds::is_handed_on(key);
-        let hidden = given.iter().any(|(_, value)| value.contains("${"));
-        for (key, value) in given.clone() {
-            // Roles, listeners and voters are judged together, or not at all.
-            if provided(&key, &value) || (hidden && key == "process.roles") {
-                given.remove(&key);
-                self.not_modelled.push(format!("{} `{key}`", place.name()));
-            }
-        }
+        let unknowable = take_out_unknowable(&mut given);
+        self.not_modelled.extend(unknowable.iter().map(|key| format!("{} `{key}`", place.name())));
         let warnings = place.check(&given).map_err(|errors| {
             let mut wrong: Vec<(usize, String)> = errors.iter().map(|e| (line(e.key()), e.to_string())).collect();
             wrong.sort();

@@ -1,6 +1,6 @@
 //! `klamm audit`: a team's own properties files on trial.
 
-use super::run;
+use super::{bounds, output, run};
 use crate::audit::{self, Place, Subject, Sweep};
 use crate::interrupt::interrupt;
 use crate::schema::{Scenario, to_toml};
@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, value_name = "S")]
     master: Option<String>,
     /// Threads; as many as there are cores, if not said.
-    #[arg(short = 'j', long, value_name = "N")]
+    #[arg(short = 'j', long, value_name = "N", value_parser = bounds::jobs)]
     jobs: Option<usize>,
     /// Where to leave the audit's folder.
     #[arg(long, value_name = "DIR", default_value = "target/klamm")]
@@ -81,7 +81,11 @@ pub fn audit(args: &Args) -> miette::Result<u8> {
     if args.seeds == 0 {
         return Err(miette::miette!("--seeds 0 runs nothing"));
     }
+    if args.seeds > bounds::MAX_AUDIT_SEEDS {
+        return Err(miette::miette!("--seeds {}: at most {} of each class", args.seeds, bounds::MAX_AUDIT_SEEDS));
+    }
     let master = run::master(args.master.as_deref())?;
+    output::folder("--out", &args.out)?;
     interrupt().cooperate();
     let classes = classes(&args.fault)?;
     let how =

@@ -1,6 +1,6 @@
 //! `klamm compare`: the variants of one scenario, run under the same seeds; or runs against each other.
 
-use super::run;
+use super::{bounds, run};
 use crate::campaign::{Paired, Plan};
 use crate::run::WorldKind;
 use crate::{catalog, schema};
@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, value_name = "S")]
     master: Option<String>,
     /// Threads; as many as there are cores, if not said.
-    #[arg(short = 'j', long, value_name = "N")]
+    #[arg(short = 'j', long, value_name = "N", value_parser = bounds::jobs)]
     jobs: Option<usize>,
     /// The k-th of n shards, written k/n; `klamm report` puts them together.
     #[arg(long, value_name = "k/n", default_value = "1/1")]
@@ -91,7 +91,8 @@ pub fn compare(args: &Args) -> miette::Result<u8> {
     if seeds == 0 {
         return Err(miette::miette!("--seeds 0 runs nothing"));
     }
-    let (labels, scenarios) = variants.into_iter().map(|v| (v.label, v.scenario)).unzip();
+    let (labels, scenarios): (_, Vec<_>) = variants.into_iter().map(|v| (v.label, v.scenario)).unzip();
+    bounds::seeds(&scenarios, seeds)?;
     let plan = Plan {
         suite: what.clone(),
         scenarios,

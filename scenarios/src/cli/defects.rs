@@ -1,6 +1,6 @@
 //! `klamm defects`.
 
-use super::net;
+use super::{bounds, net};
 use crate::catalog;
 use crate::hunt::{self, Hunt, Hunted, Sighting};
 use crate::schema::Scenario;
@@ -42,7 +42,7 @@ struct HuntArgs {
     #[arg(long, value_name = "N", default_value_t = 2)]
     witnesses: usize,
     /// Threads.
-    #[arg(short = 'j', long, value_name = "N")]
+    #[arg(short = 'j', long, value_name = "N", value_parser = bounds::jobs)]
     jobs: Option<usize>,
 }
 

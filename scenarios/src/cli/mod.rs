@@ -1,6 +1,7 @@
 //! The command line: what the user types, and what the shell gets back.
 
 mod audit;
+mod bounds;
 mod check;
 mod compare;
 mod defects;
@@ -8,6 +9,7 @@ mod init;
 mod list;
 mod memory;
 mod net;
+mod output;
 mod parity;
 mod progress;
 mod replay;
@@ -152,6 +154,11 @@ fn end_with_the_reader() {
         if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
             // What a shell sees of a program that SIGPIPE ended.
             std::process::exit(141);
+        }
+        if let Some(why) = message.strip_prefix("failed printing to stdout: ") {
+            use std::io::Write;
+            let _ = writeln!(std::io::stderr(), "cannot write to standard output: {why}");
+            std::process::exit(i32::from(BAD_INPUT));
         }
         usual(info);
     }));

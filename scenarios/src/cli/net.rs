@@ -1,5 +1,6 @@
 //! `klamm defects record` and `klamm defects compare`.
 
+use super::{bounds, output};
 use crate::net::plan::Plan;
 use crate::net::{Entry, Switch, difference, file, record};
 use crate::suggest;
@@ -13,7 +14,7 @@ pub struct RecordArgs {
     #[arg(long, value_name = "FILE", default_value = "scenarios/net/findings.tsv")]
     out: PathBuf,
     /// Threads; as many as there are cores, if not said.
-    #[arg(short = 'j', long, value_name = "N")]
+    #[arg(short = 'j', long, value_name = "N", value_parser = bounds::jobs)]
     jobs: Option<usize>,
 }
 
@@ -27,7 +28,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
     seeds: u64,
     /// Threads; as many as there are cores, if not said.
-    #[arg(short = 'j', long, value_name = "N")]
+    #[arg(short = 'j', long, value_name = "N", value_parser = bounds::jobs)]
     jobs: Option<usize>,
 }
 
@@ -47,11 +48,12 @@ fn run(plan: &Plan, switches: &[Switch], seeds: u64, jobs: Option<usize>) -> Vec
 /// # Errors
 /// If it cannot be written.
 pub fn write(args: &RecordArgs) -> miette::Result<u8> {
+    output::file("--out", Some(&args.out))?;
     let plan = Plan::own();
     let switches: Vec<Switch> = Switch::all().collect();
     let entries = run(&plan, &switches, plan.seeds, args.jobs);
     let text = file::write(&entries);
-    klamm_reports::write_whole(&args.out, text.as_bytes()).map_err(|e| miette::miette!("{e}"))?;
+    output::write("--out", &args.out, &text)?;
     let findings: usize = entries.iter().map(|e| e.findings.len()).sum();
     println!(
         "{}: {} switches, {} scenarios under one, {} seeds each, {findings} findings",

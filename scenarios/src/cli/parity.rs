@@ -1,6 +1,6 @@
 //! `klamm parity`.
 
-use super::run;
+use super::{bounds, run};
 use crate::campaign::Plan;
 use crate::parity::{Came, agrees, expressible, verdict};
 use crate::run::WorldKind;
@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long, value_name = "S")]
     master: Option<String>,
     /// Threads; as many as there are cores, if not said.
-    #[arg(short = 'j', long, value_name = "N")]
+    #[arg(short = 'j', long, value_name = "N", value_parser = bounds::jobs)]
     jobs: Option<usize>,
     /// Only scenarios whose name or tags contain this.
     #[arg(long, value_name = "TEXT")]
@@ -46,6 +46,7 @@ pub fn parity(args: &Args) -> miette::Result<u8> {
     if args.seeds == 0 {
         return Err(miette::miette!("--seeds 0 runs nothing"));
     }
+    bounds::seeds(&scenarios, args.seeds)?;
     let mut came: Vec<Vec<Came>> = Vec::new();
     for world in WorldKind::ALL {
         let plan = Plan {

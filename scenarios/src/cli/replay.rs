@@ -1,5 +1,6 @@
 //! `klamm replay` and `klamm shrink`.
 
+use super::output;
 use crate::artefacts::{VerdictFile, in_words, read_verdict, witness_lines};
 use crate::interrupt::interrupt;
 use crate::refusals::refuses;
@@ -228,6 +229,8 @@ fn replay_failure(folder: &Path, args: &Args) -> miette::Result<u8> {
 /// Bad input, or if the failure does not happen again.
 pub fn shrink(args: &ShrinkArgs) -> miette::Result<u8> {
     let f = read_failure(&args.folder)?;
+    let path = args.folder.join("shrunk.toml");
+    output::file("", Some(&path))?;
     interrupt().cooperate();
     let options = Options {
         world: f.verdict.world,
@@ -252,8 +255,7 @@ pub fn shrink(args: &ShrinkArgs) -> miette::Result<u8> {
     }
     print_findings(&shrunk.outcome, &f.scenario);
     let text = toml::to_string(&Schedule { faults: shrunk.schedule }).expect("a schedule is TOML");
-    let path = args.folder.join("shrunk.toml");
-    klamm_reports::write_whole(&path, text.as_bytes()).map_err(|e| miette::miette!("{e}"))?;
+    output::write("", &path, &text)?;
     println!("saved as {}", path.display());
     if shrunk.interrupted {
         println!("interrupted: a smaller schedule may exist");

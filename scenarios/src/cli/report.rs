@@ -1,5 +1,6 @@
 //! `klamm report`: draws a run again, or puts the shards of one together.
 
+use super::output;
 use crate::{artefacts, campaign};
 use klamm_reports::folder::{read_run, write_run};
 use klamm_reports::merge::{Part, merge};
@@ -24,7 +25,7 @@ pub struct Args {
 /// # Errors
 /// Folders that are no runs, or no shards of one run.
 pub fn report(args: &Args) -> miette::Result<u8> {
-    let say = |e: klamm_reports::ReportError| miette::miette!("{e}");
+    output::file("--junit", args.junit.as_deref())?;
     let mut parts = args.runs.iter().map(|run| read(run)).collect::<miette::Result<Vec<Part>>>()?;
     let alone = parts.len() == 1 && parts[0].record.shard.is_none();
     let (record, folder) = if alone {
@@ -34,6 +35,7 @@ pub fn report(args: &Args) -> miette::Result<u8> {
         builds_differ(&parts);
         let merged = merge(parts)
             .map_err(|m| miette::miette!(help = "name the folders of all shards of one run, each once", "{m}"))?;
+        output::folder("--out", &args.out)?;
         join(args, merged)?
     };
     for s in &record.scenarios {
@@ -46,7 +48,7 @@ pub fn report(args: &Args) -> miette::Result<u8> {
     print!("{}", klamm_reports::console::closing(&record, &campaign::shown(&folder), super::paint()));
     if let Some(path) = &args.junit {
         let xml = klamm_reports::junit::to_xml(&record).map_err(|e| miette::miette!("{e}"))?;
-        klamm_reports::write_whole(path, xml.as_bytes()).map_err(say)?;
+        output::write("--junit", path, &xml)?;
     }
     Ok(klamm_reports::verdict::exit_code(&record))
 }

@@ -1,7 +1,7 @@
 //! `klamm run`.
 
-use super::memory;
 use super::progress::{Console, Json};
+use super::{bounds, memory, output};
 use crate::campaign::{self, Done, Plan, Progress};
 use crate::interrupt::interrupt;
 use crate::refusals::refusals;
@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "S", conflicts_with_all = ["seeds", "time", "master"])]
     seed: Option<Seed>,
     /// Threads; as many as there are cores, if not said.
-    #[arg(short = 'j', long, value_name = "N")]
+    #[arg(short = 'j', long, value_name = "N", value_parser = bounds::jobs)]
     jobs: Option<usize>,
     /// The k-th of n shards, written k/n; `klamm report` puts them together.
     #[arg(long, value_name = "k/n", default_value = "1/1")]
@@ -140,6 +140,7 @@ impl Args {
         if plan.seeds == 0 {
             return Err(miette::miette!("--seeds 0 runs nothing"));
         }
+        bounds::seeds(&plan.scenarios, plan.seeds)?;
         Ok((plan, warnings))
     }
 }
@@ -233,13 +234,14 @@ pub fn defects(ids: &[String]) -> miette::Result<Defects> {
 /// Bad input, or a folder that cannot be written.
 pub fn run(args: &Args) -> miette::Result<u8> {
     let (plan, warnings) = args.plan()?;
+    output::file("--junit", args.junit.as_deref())?;
     for warning in &warnings {
         eprintln!("warning: {warning}");
     }
     let done = carry_out(&plan, args.format == "json")?;
     if let Some(path) = &args.junit {
         let xml = klamm_reports::junit::to_xml(&done.record).map_err(|e| miette::miette!("{e}"))?;
-        klamm_reports::write_whole(path, xml.as_bytes()).map_err(|e| miette::miette!("{e}"))?;
+        output::write("--junit", path, &xml)?;
     }
     let code = verdict::exit_code(&done.record);
     if args.format == "json" {
@@ -264,6 +266,7 @@ pub fn run(args: &Args) -> miette::Result<u8> {
 /// # Errors
 /// A folder that cannot be written.
 pub(super) fn carry_out(plan: &Plan, json: bool) -> miette::Result<Done> {
+    output::folder("--out", &plan.out)?;
     interrupt().cooperate();
     let mut progress: Box<dyn Progress> =
         if json { Box::new(Json::new(plan)) } else { Box::new(Console::new(plan, super::paint())) };

@@ -1,15 +1,17 @@
 //! `klamm serve`.
 
-use crate::audit::properties;
+use crate::schema::MAX_FILE_BYTES;
 use crate::serve::control::Control;
 use crate::serve::faults::{self, Scheduled};
-use klamm_model::config::{BrokerConfig, ConfigError, Properties};
+use crate::serve::settings;
 use klamm_model::log::Recovered;
 use klamm_world::live::cluster::{Cluster, ClusterSpec, Members};
+use klamm_world::live::handles::raise_limit;
 use klamm_world::live::host::{Ended, HostEnded};
 use klamm_world::live::inject::Injector;
-use klamm_world::shell::limits::Limits;
+use klamm_world::live::supervisor::News;
 use std::collections::VecDeque;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,40 +66,6 @@ pub struct Args {
     format: String,
 }
 
-/// Settings as given, over what a small cluster needs.
-fn settings(args: &Args) -> miette::Result<Properties> {
-    let few = args.brokers.min(3).to_string();
-    let mut settings: Properties = [
-        // Kafka's own quick start has these at 1 and 0; a cluster of one cannot have 3.
-        ("default.replication.factor", few.as_str()),
-        ("offsets.topic.replication.factor", few.as_str()),
-        ("group.initial.rebalance.delay.ms", "0"),
-        // A restart on the same data is found out sooner, and a dead leader replaced sooner.
-        ("broker.session.timeout.ms", "3000"),
-        ("broker.heartbeat.interval.ms", "500"),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .collect();
-    if let Some(path) = &args.config {
-        let name = path.display();
-        let bytes = std::fs::read(path).map_err(|e| miette::miette!("{name}: {e}"))?;
-        let (text, _) = properties::decode(&bytes);
-        let entries = properties::parse(&text).map_err(|wrong| {
-            let lines: Vec<String> = wrong.iter().map(|(line, what)| format!("{name}:{line}: {what}")).collect();
-            miette::miette!("{}", lines.join("\n"))
-        })?;
-        settings.extend(entries.into_iter().map(|entry| (entry.key, entry.value)));
-    }
-    for setting in &args.c {
-        let Some((key, value)) = setting.split_once('=') else {
-            return Err(miette::miette!("-c {setting}: expected KEY=VALUE, such as `-c num.partitions=3`"));
-        };
-        settings.insert(key.trim().to_owned(), value.trim().to_owned());
-    }
-    Ok(settings)
-}
-
 fn members(args: &Args) -> miette::Result<Members> {
     let (Some(node), Some(controller)) = (&args.node, args.controller) else { return Ok(Members::All) };
     if node == "controller" {
@@ -132,16 +100,9 @@ fn spec(args: &Args) -> miette::Result<ClusterSpec> {
     if args.node.is_some() && args.listen.port() == 0 {
         return Err(miette::miette!("with --node, every broker's port must be known: give --listen a port"));
     }
-    let wrong = |e: ConfigError| miette::miette!("{e}");
-    let mut settings = settings(args)?;
-    let (_, warnings) = BrokerConfig::read(&settings).map_err(|all| {
-        let lines: Vec<String> = all.iter().map(ToString::to_string).collect();
-        miette::miette!("{}", lines.join("\n"))
-    })?;
-    let limits = Limits::take_from(&mut settings).map_err(wrong)?;
-    let (config, _) = BrokerConfig::parse(&settings).map_err(wrong)?;
-    for warning in warnings.iter().filter(|w| settings.contains_key(&w.key)) {
-        eprintln!("warning: {warning}");
+    let settings::Read { config, limits, said } = settings::read(args.brokers, args.config.as_deref(), &args.c)?;
+    for said in said {
+        eprintln!("warning: {said}");
     }
     Ok(ClusterSpec {
         brokers: args.brokers,
@@ -161,6 +122,7 @@ pub fn serve(args: &Args) -> miette::Result<u8> {
     let spec = spec(args)?;
     let mut schedule = schedule(args)?;
     super::log_warnings();
+    raise_limit();
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
     let first = OnceLock::new();
@@ -188,7 +150,62 @@ pub fn serve(args: &Args) -> miette::Result<u8> {
     };
     report_recovery(&cluster);
     announce(args, &cluster, control.as_ref(), began.elapsed());
-    let (mut failed, mut gave_up, begun) = (false, false, Instant::now());
+    let begun = Instant::now();
+    let mut failed = false;
+    if args.node.is_some() {
+        // What restarts a process restarts the node.
+        failed = attend(&cluster, &stop);
+    } else {
+        // Faults end, and hosts start again, whatever aiming the next fault waits for.
+        failed |= std::thread::scope(|scope| {
+            let keeps = scope.spawn(|| keep(&injector, &stop, begun));
+            follow(&mut schedule, &injector, &stop, begun);
+            keeps.join().unwrap_or(true)
+        });
+    }
+    let late = cluster.shut_down_all(END);
+    for host in &late {
+        eprintln!("{host} was not through within {END:?}, and was killed");
+    }
+    Ok(if failed || !late.is_empty() { super::VIOLATED } else { super::HELD })
+}
+
+/// How often faults that are over, faults that are due and hosts are looked after.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Waits for a node that has a process of its own. True if it did not end in order.
+fn attend(cluster: &Cluster, stop: &AtomicBool) -> bool {
+    while !stop.load(Ordering::Relaxed) {
+        let Some(HostEnded { host, how, .. }) = cluster.next_ended(TICK) else { continue };
+        match &how {
+            Ended::Exit => eprintln!("{host} has shut down"),
+            Ended::Killed => eprintln!("{host} was killed"),
+            Ended::Halt(reason) => eprintln!("{host} gave up: {reason}"),
+            Ended::Failed(reason) => eprintln!("{host} failed, which is a defect of klamm's: {reason}"),
+        }
+        return how != Ended::Exit;
+    }
+    false
+}
+
+/// Keeps hosts running and ends faults. True if a host failed by a defect of klamm's.
+fn keep(injector: &Injector, stop: &AtomicBool, begun: Instant) -> bool {
+    let mut failed = false;
+    while !stop.load(Ordering::Relaxed) {
+        for what in injector.lift_due() {
+            eprintln!("over at {:.1?}: {what}", begun.elapsed());
+        }
+        for news in injector.supervisor().tick() {
+            failed |= matches!(&news, News::GaveUp { end, .. } if matches!(end.how, Ended::Failed(_)));
+            eprintln!("{news}");
+        }
+        std::thread::sleep(TICK);
+    }
+    failed
+}
+
+/// Does the faults on a schedule, each at its time.
+fn follow(schedule: &mut VecDeque<Scheduled>, injector: &Injector, stop: &AtomicBool, begun: Instant) {
     while !stop.load(Ordering::Relaxed) {
         while let Some(fault) = schedule.pop_front_if(|f| f.at <= begun.elapsed()) {
             match injector.inject(&fault.deed, fault.lasts) {
@@ -196,34 +213,8 @@ pub fn serve(args: &Args) -> miette::Result<u8> {
                 Err(error) => eprintln!("fault at {:.1?} not done: {error}", begun.elapsed()),
             }
         }
-        for lifted in injector.lift_due() {
-            match lifted {
-                Ok(what) => eprintln!("over at {:.1?}: {what}", begun.elapsed()),
-                Err(error) => eprintln!("fault not lifted: {error}"),
-            }
-        }
-        let Some(end) = cluster.next_ended(Duration::from_millis(10)) else { continue };
-        match end.how {
-            Ended::Exit => eprintln!("{} has shut down", end.host),
-            Ended::Killed => eprintln!("{} was killed", end.host),
-            Ended::Halt(reason) => {
-                gave_up |= args.node.is_some();
-                eprintln!("{} gave up: {reason}", end.host);
-            }
-            Ended::Failed(reason) => {
-                failed = true;
-                eprintln!("{} failed, which is a defect of klamm's: {reason}", end.host);
-            }
-        }
-        if args.node.is_some() {
-            break;
-        }
+        std::thread::sleep(TICK);
     }
-    let late = cluster.shut_down_all(END);
-    for host in &late {
-        eprintln!("{host} was not through within {END:?}, and was killed");
-    }
-    Ok(if failed || gave_up || !late.is_empty() { super::VIOLATED } else { super::HELD })
 }
 
 /// The sum of what all starts found on their disks; each place has had a line of its own.
@@ -242,8 +233,12 @@ fn wait_until_ready(cluster: &Cluster, stop: &AtomicBool) -> miette::Result<bool
         if cluster.await_ready(Duration::from_millis(100)) {
             return Ok(true);
         }
-        if let Some(HostEnded { host, how: Ended::Halt(reason), .. }) = cluster.next_ended(Duration::ZERO) {
-            return Err(miette::miette!("{host} cannot start: {reason}"));
+        match cluster.next_ended(Duration::ZERO) {
+            None => {}
+            Some(HostEnded { host, how: Ended::Halt(reason) | Ended::Failed(reason), .. }) => {
+                return Err(miette::miette!("{host} cannot start: {reason}"));
+            }
+            Some(HostEnded { host, .. }) => return Err(miette::miette!("{host} ended before it was ready")),
         }
     }
     Ok(false)
@@ -253,7 +248,13 @@ fn wait_until_ready(cluster: &Cluster, stop: &AtomicBool) -> miette::Result<bool
 fn schedule(args: &Args) -> miette::Result<VecDeque<Scheduled>> {
     let Some(path) = &args.faults else { return Ok(VecDeque::new()) };
     let name = path.display();
-    let text = std::fs::read_to_string(path).map_err(|e| miette::miette!("{name}: {e}"))?;
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text))
+        .map_err(|e| miette::miette!("{name}: {e}"))?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(miette::miette!("{name}: over {MAX_FILE_BYTES} bytes is too large for a schedule of faults"));
+    }
     let hosts: Vec<String> = (1..=args.brokers).map(|n| format!("b{n}")).chain(["c1".to_owned()]).collect();
     let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
     let schedule = faults::read_file(&text, &hosts, args.seed).map_err(|e| miette::miette!("{name}: {e}"))?;

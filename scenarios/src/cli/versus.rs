@@ -1,6 +1,6 @@
 //! `klamm compare <run dir> <run dir>...`: runs of the same seeds against each other.
 
-use super::report;
+use super::{output, report};
 use crate::{artefacts, campaign};
 use klamm_reports::charts::{PercentileChart, PercentileSeries, svg, write};
 use klamm_reports::html::Charts;
@@ -16,6 +16,7 @@ pub fn compare(folders: &[String], gate: Option<&str>, force: bool, out: &Path) 
     let gate = gate.map(Gate::parse).transpose().map_err(|m| miette::miette!("--gate {m}"))?;
     let parts = folders.iter().map(|f| report::read(Path::new(f))).collect::<miette::Result<Vec<_>>>()?;
     let groups = versus::by_build(parts);
+    output::folder("--out", out)?;
     let (base, others) = groups.split_first().expect("two folders at least");
     let mut codes = Vec::new();
     for other in others {

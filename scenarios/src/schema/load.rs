@@ -4,6 +4,7 @@ use super::notice::Notice;
 use super::source::Node;
 use super::{Scenario, check, grammar};
 use miette::{Diagnostic, LabeledSpan, NamedSource, Report, SourceCode};
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
@@ -55,7 +56,14 @@ pub fn load(path: &Path) -> miette::Result<Scenario> {
             "{name}: {size} bytes is too large for a scenario; the limit is {MAX_FILE_BYTES}"
         ));
     }
-    let bytes = std::fs::read(path).map_err(|e| miette::miette!("{name}: {e}"))?;
+    let mut bytes = Vec::new();
+    // What has no length, such as a device or a pipe, has a bound all the same.
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|e| miette::miette!("{name}: {e}"))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(miette::miette!("{name}: too large for a scenario; the limit is {MAX_FILE_BYTES} bytes"));
+    }
     let text = String::from_utf8(bytes).map_err(|e| {
         miette::miette!(
             help = "scenario files are TOML, in UTF-8",

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// How many faults a schedule may have, those that happen several times counted so often.
 pub const MAX_FAULTS: usize = 10_000;
 
+/// As long as a fault may be waited for, and may last.
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// A fault that happens at a time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Scheduled {
@@ -66,7 +69,13 @@ fn answer(table: Map<String, Value>) -> Result<Scheduled, String> {
     let api = api.ok_or_else(|| format!("`{}` cannot be answered so; expected one of {}", spec.api, known()))?;
     let deed = Deed::Answer { who: Who(spec.who), api, error: error_code(&spec.error)?, times: spec.times };
     let at = spec.at.as_deref().map_or(Ok(Duration::ZERO), span)?;
-    Ok(Scheduled { at, deed, lasts: spec.lasts.as_deref().map(span).transpose()? })
+    let lasts = spec.lasts.as_deref().map(span).transpose()?;
+    for (key, span) in [("at", Some(at)), ("for", lasts)] {
+        if span.is_some_and(|span| span > DAY) {
+            return Err(format!("`{key}` is over a day"));
+        }
+    }
+    Ok(Scheduled { at, deed, lasts })
 }
 
 /// Reads one fault, and draws what is to be drawn. Without `at` it is meant for now.
@@ -96,6 +105,25 @@ pub fn read(fault: Value, hosts: &[&str], seed: u64) -> Result<Vec<Scheduled>, S
         })
     });
     scheduled.collect()
+}
+
+/// How many faults one request by hand may do.
+pub const MAX_AT_ONCE: usize = 100;
+
+/// Reads a fault that is to happen now.
+///
+/// # Errors
+/// As [`read`]; and a time to wait for, or too many at once.
+pub fn read_for_now(fault: Value, hosts: &[&str], seed: u64) -> Result<Vec<Scheduled>, String> {
+    let waits = fault.get("at").is_some();
+    let faults = read(fault, hosts, seed)?;
+    if waits {
+        return Err("a fault by hand happens now, and takes no `at`; `--faults` has schedules".to_owned());
+    }
+    if faults.len() > MAX_AT_ONCE {
+        return Err(format!("{} faults at once: `times` must be at most {MAX_AT_ONCE} here", faults.len()));
+    }
+    Ok(faults)
 }
 
 /// Reads a file of `[[fault]]`s; the schedule is in the order of time.
@@ -165,6 +193,18 @@ mod tests {
     }
 
     #[test]
+    fn by_hand_there_are_few_at_once_and_now() {
+        let read = |more: &str| {
+            let fault = format!(r#"{{"kind": "reset", "between": ["b1", "clients"]{more}}}"#);
+            read_for_now(serde_json::from_str(&fault).unwrap(), &HOSTS, 1)
+        };
+        assert_eq!(read(r#", "times": 100"#).unwrap().len(), MAX_AT_ONCE);
+        assert!(read(r#", "times": 101"#).unwrap_err().contains("at most 100"));
+        assert!(read(r#", "times": 1000000000"#).unwrap_err().contains("`times` must be at most 1000"));
+        assert!(read(r#", "at": "1s""#).unwrap_err().contains("takes no `at`"));
+    }
+
+    #[test]
     fn what_cannot_be_done_here_is_refused_by_name() {
         let told = |text: &str| read_file(text, &HOSTS, 1).unwrap_err();
         for (text, message) in [
@@ -177,6 +217,9 @@ mod tests {
             ("[[fault]]\nkind = 'kill'\nwho = 'b1'\nat = '1s'\nwhen = 'up(b1)'", "cannot wait for a condition"),
             ("[[fault]]\nkind = 'kill'\nwho = 'member(g)'\nat = '1s'", "cannot be told apart"),
             ("[[fault]]\nkind = 'answer'\nwho = 'b1'\napi = 'Vote'\nerror = 1", "cannot be answered so"),
+            ("[[fault]]\nkind = 'answer'\nwho = 'b1'\napi = 'Fetch'\nerror = 1\nfor = '25h'", "`for` is over a day"),
+            ("[[fault]]\nkind = 'kill'\nwho = 'b1'\nat = '1s'\nfor = '99999999h'", "`for`"),
+            ("[[fault]]\nkind = 'kill'\nwho = 'b1'\nat = '1s'\nevery = '1ms'", "unknown field `every`"),
             ("[[fault]]\nkind = 'answer'\nwho = 'b1'\napi = 'Fetch'\nerror = 'OOPS'", "no error `OOPS`"),
         ] {
             assert!(told(text).contains(message), "{text}: {}", told(text));

@@ -1,6 +1,6 @@
 //! The state of a live cluster as JSON: hosts, leaders and in-sync replicas, groups and their lag, faults in force.
 
-use klamm_model::inspect::BrokerInspection;
+use klamm_model::inspect::{BrokerInspection, Inspection};
 use klamm_world::live::cluster::Cluster;
 use klamm_world::live::inject::Injector;
 use serde_json::{Value, json};
@@ -12,15 +12,27 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything.
 pub fn state(cluster: &Cluster, injector: &Injector) -> Value {
-    let controller = cluster.controller();
-    let accounts = cluster.brokers();
-    let brokers: Vec<&BrokerInspection> = accounts.iter().filter_map(|(_, account)| account.as_ref()).collect();
-    let hosts: Vec<Value> = cluster
-        .hosts()
+    let accounts = cluster.accounts();
+    let controller = accounts.iter().find_map(|(_, account)| match account {
+        Some(Inspection::Controller(account)) => Some(account),
+        _ => None,
+    });
+    let broker = |account: &Option<Inspection>| match account {
+        Some(Inspection::Broker(account)) => Some(account.clone()),
+        _ => None,
+    };
+    let brokers: Vec<BrokerInspection> = accounts.iter().filter_map(|(_, account)| broker(account)).collect();
+    let hosts: Vec<Value> = accounts
         .iter()
-        .map(|host| {
-            let account = accounts.iter().find(|(name, _)| *name == &*host.name).and_then(|(_, a)| a.as_ref());
-            json!({ "host": &*host.name, "up": host.is_up(), "takes-part": account.map(|a| a.unfenced) })
+        .map(|(host, account)| {
+            let part = broker(account).map(|a| a.unfenced);
+            let mut told = json!({ "host": &*host.name, "up": host.is_up(), "takes-part": part });
+            if let (Some(told), Some(account)) = (told.as_object_mut(), injector.supervisor().account(&host.name))
+                && let Ok(Value::Object(more)) = serde_json::to_value(account)
+            {
+                told.extend(more);
+            }
+            told
         })
         .collect();
     let replica = |topic: &str, partition: i32, id| {
@@ -29,7 +41,7 @@ pub fn state(cluster: &Cluster, injector: &Injector) -> Value {
     };
     let mut partitions = Vec::new();
     let mut ends: BTreeMap<(&str, i32), i64> = BTreeMap::new();
-    for p in controller.iter().flat_map(|c| &c.partitions) {
+    for p in controller.into_iter().flat_map(|c| &c.partitions) {
         let number = p.partition.partition;
         let leader = replica(&p.topic, number, p.leader);
         if let Some(leader) = leader {

@@ -1,10 +1,12 @@
 //! A live cluster: a controller and brokers, each on a thread of its own, or one of them alone in this process.
 //!
 //! Where data is kept, `cluster.properties` beside the nodes' directories holds the cluster's id; a cluster that finds one is
-//! the same cluster again. The directory is locked while somebody serves it.
+//! the same cluster again. The directory is claimed for as long as it is served.
 
 use super::board::Board;
-use super::host::{Data, Host, HostEnded, NodeSpec, take_port};
+use super::claim::{Claim, Refused, claim};
+use super::handles::share;
+use super::host::{Data, Host, HostEnded, NodeSpec, answer, take_port};
 use super::memory::MemoryFiles;
 use crate::shell::limits::Limits;
 use crate::shell::process::Control;
@@ -27,6 +29,8 @@ use tokio::net::TcpSocket;
 
 /// The controller's node id; brokers count from 1.
 pub const CONTROLLER: i32 = 101;
+/// Fewer connections than these, for want of descriptors, are worth saying.
+const WORTH_SAYING: usize = 1_000;
 /// How long a node may take to give an account of itself.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -63,6 +67,17 @@ pub struct ClusterSpec {
     pub members: Members,
 }
 
+impl ClusterSpec {
+    /// The names of the nodes that run here.
+    fn nodes(&self) -> Vec<String> {
+        match &self.members {
+            Members::All => (1..=self.brokers).map(|n| format!("b{n}")).chain(["c1".to_owned()]).collect(),
+            Members::Controller(_) => vec!["c1".to_owned()],
+            Members::Broker { number, .. } => vec![format!("b{number}")],
+        }
+    }
+}
+
 /// Why a cluster cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -90,9 +105,14 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
-    /// Somebody else is at it.
-    #[error("the data directory {} is being served by another process", .0.display())]
-    Locked(PathBuf),
+    /// Another process serves it, or one that lies in it or around it.
+    #[error("the data directory {} is being served by another process{}", path.display(), where_else(path, served))]
+    Locked {
+        /// Which was asked for.
+        path: PathBuf,
+        /// Which is served.
+        served: PathBuf,
+    },
     /// A thread.
     #[error("cannot start {host}: {error}")]
     Thread {
@@ -103,6 +123,13 @@ pub enum StartError {
     },
 }
 
+fn where_else(path: &Path, served: &Path) -> String {
+    match fs::canonicalize(path) {
+        Ok(path) if path == served => String::new(),
+        _ => format!(": it holds {}", served.join(super::claim::LOCK).display()),
+    }
+}
+
 /// A running cluster. Dropping it kills it.
 pub struct Cluster {
     /// Hosts: the controller first, then brokers by number.
@@ -111,7 +138,7 @@ pub struct Cluster {
     ended: Mutex<Receiver<HostEnded>>,
     brokers: u32,
     bootstrap: Vec<SocketAddr>,
-    _lock: Option<File>,
+    _claim: Option<Claim>,
 }
 
 /// A cluster's or a directory's new id.
@@ -160,20 +187,13 @@ impl Cluster {
         let (ended, ends) = channel();
         let board = Arc::new(Board::default());
         let in_data = |error: io::Error| StartError::Data { path: spec.data.clone().unwrap_or_default(), error };
-        let (mut lock, mut cluster_id) = (None, new_id("cluster"));
+        let (mut claimed, mut cluster_id) = (None, new_id("cluster"));
         if let Some(dir) = &spec.data {
-            fs::create_dir_all(dir).map_err(in_data)?;
-            let name = match &spec.members {
-                Members::All => ".lock".to_owned(),
-                Members::Controller(_) => ".lock-c1".to_owned(),
-                Members::Broker { number, .. } => format!(".lock-b{number}"),
+            let refused = |why: Refused| match why {
+                Refused::Served(served) => StartError::Locked { path: dir.clone(), served },
+                Refused::Io(error) => in_data(error),
             };
-            let file = File::create(dir.join(name)).map_err(in_data)?;
-            match file.try_lock() {
-                Ok(()) => lock = Some(file),
-                Err(fs::TryLockError::WouldBlock) => return Err(StartError::Locked(dir.clone())),
-                Err(fs::TryLockError::Error(error)) => return Err(in_data(error)),
-            }
+            claimed = Some(claim(dir, &spec.nodes(), spec.members == Members::All).map_err(refused)?);
             cluster_id = identity(dir).map_err(in_data)?;
             super::directories::compare(dir).map_err(in_data)?;
         }
@@ -181,6 +201,18 @@ impl Cluster {
             Some(dir) => Data::Files(dir.join(name)),
             None => Data::Memory(MemoryFiles::default()),
         };
+        let nodes = spec.nodes();
+        let share = share(nodes.len(), nodes.iter().filter(|name| *name != "c1").count());
+        let mut limits = spec.limits.clone();
+        if share.connections < limits.connections.min(WORTH_SAYING) {
+            tracing::warn!(
+                "few files may be open: each node keeps {} log files open, each broker takes {} connections; a higher \
+                 `ulimit -n` helps",
+                share.files,
+                share.connections
+            );
+        }
+        limits.connections = limits.connections.min(share.connections);
         let ip = spec.listen.ip();
         let any_port = |ip: IpAddr| SocketAddr::new(ip, 0);
         let endpoint = |address: SocketAddr| Endpoint::new(address.ip().to_string(), address.port());
@@ -201,7 +233,7 @@ impl Cluster {
             let addresses = bound.iter().map(|(listener, (address, _))| (*listener, *address)).collect();
             let (board, ended) = (board.clone(), ended.clone());
             let data = data(&name);
-            hosts.push(Host::new(name.into(), spec_of, addresses, data, spec.limits.clone(), board, ended));
+            hosts.push(Host::new(name.into(), spec_of, addresses, data, (limits.clone(), share.files), board, ended));
             sockets.push(bound.into_iter().map(|(listener, (_, socket))| (listener, socket)).collect::<Vec<_>>());
         };
         if let Some(bound) = controller_bound {
@@ -250,10 +282,11 @@ impl Cluster {
             let bound = vec![(Listener::Client, client), (Listener::InterBroker, inter_broker)];
             host(name, NodeSpec::Broker(Box::new(broker)), bound);
         }
-        let cluster = Cluster { hosts, board, ended: Mutex::new(ends), brokers: spec.brokers, bootstrap, _lock: lock };
+        let cluster =
+            Cluster { hosts, board, ended: Mutex::new(ends), brokers: spec.brokers, bootstrap, _claim: claimed };
         for (host, bound) in cluster.hosts.iter().zip(sockets) {
             let failed = |error| StartError::Thread { host: host.name.to_string(), error };
-            host.start(Some(bound)).map_err(failed)?;
+            host.start(Some(bound), Duration::ZERO).map_err(failed)?;
         }
         Ok(cluster)
     }
@@ -306,6 +339,12 @@ impl Cluster {
         })
     }
 
+    /// The accounts of all hosts that run here, asked for at once: one that does not answer holds up no other.
+    pub fn accounts(&self) -> Vec<(&Host, Option<Inspection>)> {
+        let asked: Vec<_> = self.hosts.iter().map(|host| (host, host.ask())).collect();
+        let until = Instant::now() + PATIENCE;
+        asked.into_iter().map(|(host, from)| (host, from.and_then(|from| answer(from, until)))).collect()
+    }
     /// The controller's account, if it runs here.
     pub fn controller(&self) -> Option<ControllerInspection> {
         match self.host("c1")?.inspect(PATIENCE)? {
@@ -315,12 +354,12 @@ impl Cluster {
     }
     /// The accounts of the brokers that run here.
     pub fn brokers(&self) -> Vec<(&str, Option<BrokerInspection>)> {
-        let brokers = self.hosts.iter().filter(|h| matches!(h.spec, NodeSpec::Broker(_)));
-        let account = |host: &Host| match host.inspect(PATIENCE) {
+        let brokers = self.accounts().into_iter().filter(|(host, _)| matches!(host.spec, NodeSpec::Broker(_)));
+        let account = |account| match account {
             Some(Inspection::Broker(account)) => Some(account),
             _ => None,
         };
-        brokers.map(|host| (&*host.name, account(host))).collect()
+        brokers.map(|(host, told)| (&*host.name, account(told))).collect()
     }
 
     /// The process is gone at once; connections break, what was written stays written.
@@ -334,7 +373,7 @@ impl Cluster {
     pub fn restart(&self, name: &str) -> Result<(), StartError> {
         let Some(host) = self.host(name) else { return Ok(()) };
         let failed = |error| StartError::Thread { host: name.to_owned(), error };
-        host.start(None).map_err(failed)
+        host.start(None, super::host::START_PATIENCE).map_err(failed)
     }
     /// SIGTERM for one host.
     pub fn shut_down(&self, name: &str) -> bool {
@@ -344,16 +383,6 @@ impl Cluster {
     pub fn pause(&self, name: &str, paused: bool) -> bool {
         self.host(name).is_some_and(|h| h.tell(if paused { Control::Pause } else { Control::Resume }))
     }
-    /// The data of a host that does not run is gone. False if it runs.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn wipe(&self, name: &str) -> io::Result<bool> {
-        let Some(host) = self.host(name).filter(|h| !h.is_up()) else { return Ok(false) };
-        host.data.wipe()?;
-        Ok(true)
-    }
-
     /// SIGTERM for everybody: brokers first, and the controller once they are through. Whoever is not through within
     /// `patience` is killed; their names are returned.
     pub fn shut_down_all(&self, patience: Duration) -> Vec<String> {
@@ -391,16 +420,27 @@ impl Drop for Cluster {
 }
 
 impl Data {
-    fn wipe(&self) -> io::Result<()> {
-        match self {
-            Data::Files(dir) => match fs::remove_dir_all(dir) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                other => other,
-            },
+    /// Everything is gone but the lock: the host is this process's, whatever becomes of its data.
+    pub(super) fn wipe(&self) -> io::Result<()> {
+        let dir = match self {
+            Data::Files(dir) => dir,
             Data::Memory(files) => {
                 files.wipe();
-                Ok(())
+                return Ok(());
+            }
+        };
+        let entries = match fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else if entry.file_name() != super::claim::LOCK {
+                fs::remove_file(entry.path())?;
             }
         }
+        Ok(())
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! What only touches the page cache (append, write, read, truncate) is done at once, on the node's own thread, as Kafka does
 //! on its request threads. What waits for the device or walks directories (fsync, rename, delete, list) goes to a few blocking
-//! threads. Operations on one file never pass one another: one that would waits for the earlier to be over.
+//! threads. Operations on one file never pass one another: one that would waits for the earlier to be over. So does one for
+//! which there is no file descriptor at the moment.
 
+use super::handles::{Patience, is_out_of_files};
 use crate::disk::names::{below, related};
 use crate::shell::disk::{Completion, Disk};
 use bytes::Bytes;
@@ -13,12 +15,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-
-/// Files kept open, of one node.
-const OPEN_FILES: usize = 256;
 
 /// An operation that could not be done at once.
 #[derive(Debug)]
@@ -32,6 +32,10 @@ struct Job {
 #[derive(Debug)]
 pub struct FilesDisk {
     root: PathBuf,
+    /// Files kept open at most.
+    files: usize,
+    /// Operations that wait for a descriptor.
+    patience: Arc<Patience>,
     open: BTreeMap<Path, Arc<File>>,
     /// The open files, the one opened longest ago first.
     opened: VecDeque<Path>,
@@ -79,12 +83,14 @@ fn refused(error: &io::Error) -> DiskError {
 }
 
 impl FilesDisk {
-    /// Over a directory, which is created if it is missing.
-    pub fn new(root: PathBuf) -> io::Result<FilesDisk> {
+    /// Over a directory, which is created if it is missing. So many files are kept open at most.
+    pub fn new(root: PathBuf, files: usize) -> io::Result<FilesDisk> {
         fs::create_dir_all(&root)?;
         let (finish, finished) = unbounded_channel();
         Ok(FilesDisk {
             root,
+            files,
+            patience: Arc::default(),
             open: BTreeMap::new(),
             opened: VecDeque::new(),
             jobs: VecDeque::new(),
@@ -94,30 +100,24 @@ impl FilesDisk {
         })
     }
 
-    fn place(&self, path: &Path) -> io::Result<PathBuf> {
-        place(&self.root, path)
-    }
-
     /// An open file; `create` makes it, and its directory, where it is missing.
     fn file(&mut self, path: &Path, create: bool) -> io::Result<Arc<File>> {
         if let Some(file) = self.open.get(path) {
             return Ok(file.clone());
         }
-        let place = self.place(path)?;
-        let open = || OpenOptions::new().read(true).append(true).create(create).open(&place);
-        let file = match open() {
-            Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
-                place.parent().map_or(Ok(()), fs::create_dir_all)?;
-                open()?
-            }
-            file => file?,
-        };
-        if self.opened.len() == OPEN_FILES
+        while self.opened.len() >= self.files
             && let Some(oldest) = self.opened.pop_front()
         {
             self.open.remove(&oldest);
         }
-        let file = Arc::new(file);
+        let file = match open_file(&self.root, path, create) {
+            Err(error) if is_out_of_files(&error) && !self.opened.is_empty() => {
+                self.opened.clear();
+                self.open.clear();
+                open_file(&self.root, path, create)?
+            }
+            file => file?,
+        };
         self.opened.push_back(path.clone());
         self.open.insert(path.clone(), file.clone());
         Ok(file)
@@ -129,45 +129,15 @@ impl FilesDisk {
         self.opened.retain(|path| !below(path, tree));
     }
 
-    fn quick(&mut self, op: &DiskOp) -> io::Result<DiskReply> {
-        match op {
-            DiskOp::Append { file, data } => (&*self.file(file, true)?).write_all(data)?,
-            DiskOp::Write { file, data } => {
-                let file = self.file(file, true)?;
-                file.set_len(0)?;
-                (&*file).write_all(data)?;
+    /// What is done at once; `None` if there is no descriptor for it now.
+    fn quick(&mut self, op: &DiskOp) -> Option<DiskResult> {
+        match perform(op, |path, create| self.file(path, create)) {
+            Err(error) if is_out_of_files(&error) => {
+                self.patience.say(&error);
+                None
             }
-            DiskOp::Truncate { file, len } => {
-                let file = self.file(file, false)?;
-                if *len < file.metadata()?.len() {
-                    file.set_len(*len)?;
-                }
-            }
-            DiskOp::Read { ranges } => {
-                let buffers = ranges.iter().map(|range| self.read(range)).collect::<io::Result<_>>()?;
-                return Ok(DiskReply::Data(buffers));
-            }
-            _ => return Err(io::ErrorKind::Unsupported.into()),
+            result => Some(result.map_err(|e| refused(&e))),
         }
-        Ok(DiskReply::Done)
-    }
-
-    fn read(&mut self, range: &ReadRange) -> io::Result<Bytes> {
-        let file = self.file(&range.file, false)?;
-        // Never more room than there are bytes: a range may be as long as an index entry claims.
-        let there = file.metadata()?.len().saturating_sub(range.pos).min(range.len);
-        let mut buffer = vec![0; usize::try_from(there).map_err(io::Error::other)?];
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match file.read_at(&mut buffer[filled..], range.pos + filled as u64) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        buffer.truncate(filled);
-        Ok(buffer.into())
     }
 
     fn start(&mut self, token: DiskToken, op: &DiskOp) {
@@ -177,15 +147,18 @@ impl FilesDisk {
             _ => {}
         }
         let file = match op {
-            DiskOp::Fsync { file } => Some(self.file(file, false)),
+            DiskOp::Fsync { file } => self.file(file, false).ok(),
             _ => None,
         };
-        let (root, op, finish) = (self.root.clone(), op.clone(), self.finish.clone());
+        let (root, op, finish, patience) = (self.root.clone(), op.clone(), self.finish.clone(), self.patience.clone());
         tokio::task::spawn_blocking(move || {
-            let result = match file {
-                Some(file) => file.and_then(|file| file.sync_data()).map(|()| DiskReply::Done),
-                None => slow(&root, &op),
+            let work = || match file {
+                Some(file) => file.sync_data().map(|()| DiskReply::Done),
+                None => patience.with(|| slow(&root, &op)),
             };
+            let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+                Err(io::Error::other(format!("a defect of klamm's: {}", crate::panic_text(panic.as_ref()))))
+            });
             let _ = finish.send((token, result.map_err(|e| refused(&e))));
         });
     }
@@ -202,9 +175,10 @@ impl FilesDisk {
                 continue;
             }
             let (token, op) = (job.token, job.op.clone());
-            if is_quick(&op) {
+            if is_quick(&op)
+                && let Some(result) = self.quick(&op)
+            {
                 self.jobs.remove(at);
-                let result = self.quick(&op).map_err(|e| refused(&e));
                 self.done.push((token, result));
                 // It may have been what an operation behind it waited for; those in front are as they were.
             } else {
@@ -225,7 +199,61 @@ fn place(root: &std::path::Path, path: &Path) -> io::Result<PathBuf> {
     Ok(root.join(path.as_str()))
 }
 
-/// What waits for the device.
+fn open_file(root: &std::path::Path, path: &Path, create: bool) -> io::Result<Arc<File>> {
+    let place = place(root, path)?;
+    let open = || OpenOptions::new().read(true).append(true).create(create).open(&place);
+    let file = match open() {
+        Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
+            place.parent().map_or(Ok(()), fs::create_dir_all)?;
+            open()?
+        }
+        file => file?,
+    };
+    Ok(Arc::new(file))
+}
+
+/// What only touches the page cache, on files that `file` opens.
+fn perform(op: &DiskOp, mut file: impl FnMut(&Path, bool) -> io::Result<Arc<File>>) -> io::Result<DiskReply> {
+    match op {
+        DiskOp::Append { file: path, data } => (&*file(path, true)?).write_all(data)?,
+        DiskOp::Write { file: path, data } => {
+            let file = file(path, true)?;
+            file.set_len(0)?;
+            (&*file).write_all(data)?;
+        }
+        DiskOp::Truncate { file: path, len } => {
+            let file = file(path, false)?;
+            if *len < file.metadata()?.len() {
+                file.set_len(*len)?;
+            }
+        }
+        DiskOp::Read { ranges } => {
+            let mut read = |range: &ReadRange| read(&*file(&range.file, false)?, range);
+            return Ok(DiskReply::Data(ranges.iter().map(&mut read).collect::<io::Result<_>>()?));
+        }
+        _ => return Err(io::ErrorKind::Unsupported.into()),
+    }
+    Ok(DiskReply::Done)
+}
+
+fn read(file: &File, range: &ReadRange) -> io::Result<Bytes> {
+    // Never more room than there are bytes: a range may be as long as an index entry claims.
+    let there = file.metadata()?.len().saturating_sub(range.pos).min(range.len);
+    let mut buffer = vec![0; usize::try_from(there).map_err(io::Error::other)?];
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], range.pos + filled as u64) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(filled);
+    Ok(buffer.into())
+}
+
+/// What waits for the device, or for a descriptor.
 fn slow(root: &std::path::Path, op: &DiskOp) -> io::Result<DiskReply> {
     match op {
         DiskOp::FsyncDir { dir } => File::open(place(root, dir)?)?.sync_all()?,
@@ -250,7 +278,8 @@ fn slow(root: &std::path::Path, op: &DiskOp) -> io::Result<DiskReply> {
             files.sort_by(|a: &FileEntry, b| a.path.cmp(&b.path));
             return Ok(DiskReply::Listing(files));
         }
-        _ => return Err(io::ErrorKind::Unsupported.into()),
+        DiskOp::Fsync { file } => open_file(root, file, false)?.sync_data()?,
+        quick => return perform(quick, |path, create| open_file(root, path, create)),
     }
     Ok(DiskReply::Done)
 }
@@ -265,11 +294,20 @@ fn list(root: &std::path::Path, dir: &std::path::Path, into: &mut Vec<FileEntry>
         let path = entry.path();
         if entry.file_type()?.is_dir() {
             list(root, &path, into)?;
-        } else if let Some(name) = path.strip_prefix(root).ok().and_then(|p| p.to_str()) {
+        } else if let Some(name) = path.strip_prefix(root).ok().and_then(|p| p.to_str())
+            // Of its process, and no business of the node's.
+            && name != super::claim::LOCK
+        {
             into.push(FileEntry { path: Path::new(name), len: entry.metadata()?.len() });
         }
     }
     Ok(())
+}
+
+impl Drop for FilesDisk {
+    fn drop(&mut self) {
+        self.patience.end();
+    }
 }
 
 impl Disk for FilesDisk {
@@ -277,8 +315,9 @@ impl Disk for FilesDisk {
         let waits = self.jobs.iter().any(|job| collide(&job.op, &op));
         if waits {
             self.jobs.push_back(Job { token, op, started: false });
-        } else if is_quick(&op) {
-            let result: DiskResult = self.quick(&op).map_err(|e| refused(&e));
+        } else if is_quick(&op)
+            && let Some(result) = self.quick(&op)
+        {
             self.done.push((token, result));
         } else {
             self.start(token, &op);
@@ -328,7 +367,7 @@ mod tests {
 
     fn disk() -> (tempfile::TempDir, FilesDisk) {
         let dir = tempfile::tempdir().unwrap();
-        let disk = FilesDisk::new(dir.path().join("b1")).unwrap();
+        let disk = FilesDisk::new(dir.path().join("b1"), 4).unwrap();
         (dir, disk)
     }
 

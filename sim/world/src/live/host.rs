@@ -36,8 +36,8 @@ use tokio::task::LocalSet;
 
 /// Threads that wait for a node's device.
 const DISK_THREADS: usize = 4;
-/// How long a host that starts again waits for its own ports to be free.
-const PORT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a host that is started at once waits for its former process to be gone, and for its ports to be free.
+pub(super) const START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What runs on a host.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ pub enum Ended {
     Halt(String),
     /// Killed from outside.
     Killed,
-    /// Its code failed, or its thread could not go on.
+    /// Its code failed.
     Failed(String),
 }
 
@@ -103,7 +103,22 @@ struct Running {
 #[derive(Default)]
 struct State {
     running: Option<Running>,
+    /// What remains to be done of a process that was killed: its thread ends, its data may be removed.
+    ending: Option<JoinHandle<()>>,
     incarnation: u32,
+}
+
+impl State {
+    /// Whether nothing is left of earlier processes.
+    fn is_gone(&mut self) -> bool {
+        if let Some(running) = self.running.take_if(|r| r.thread.is_finished()) {
+            let _ = running.thread.join();
+        }
+        if let Some(ending) = self.ending.take_if(|e| e.is_finished()) {
+            let _ = ending.join();
+        }
+        self.running.is_none() && self.ending.is_none()
+    }
 }
 
 /// A host: its name, and what runs on it now.
@@ -115,6 +130,8 @@ pub struct Host {
     pub(super) addresses: Vec<(Listener, SocketAddr)>,
     pub(super) data: Data,
     pub(super) limits: Limits,
+    /// Log files that it keeps open.
+    pub(super) files: usize,
     pub(super) board: Arc<Board>,
     pub(super) ended: Sender<HostEnded>,
     state: Mutex<State>,
@@ -146,14 +163,14 @@ impl Host {
         spec: NodeSpec,
         addresses: Vec<(Listener, SocketAddr)>,
         data: Data,
-        limits: Limits,
+        (limits, files): (Limits, usize),
         board: Arc<Board>,
         ended: Sender<HostEnded>,
     ) -> Host {
         for (_, address) in &addresses {
             board.listening(address.port(), name.clone());
         }
-        Host { name, spec, addresses, data, limits, board, ended, state: Mutex::default() }
+        Host { name, spec, addresses, data, limits, files, board, ended, state: Mutex::default() }
     }
 
     /// Whether a process runs.
@@ -161,25 +178,36 @@ impl Host {
         lock(&self.state).running.as_ref().is_some_and(|r| !r.thread.is_finished())
     }
 
-    /// Starts a process, on sockets bound already or on the same addresses again. No effect while one runs.
+    /// Whether nothing is left of earlier processes.
+    pub fn is_gone(&self) -> bool {
+        lock(&self.state).is_gone()
+    }
+
+    /// Starts a process, on sockets bound already or on the same addresses again. No effect while one runs. What is left of
+    /// the one before may take as long as `patience` to be gone.
     ///
     /// # Errors
-    /// A port that is taken, or a thread that cannot be started.
-    pub(super) fn start(&self, bound: Option<Vec<(Listener, TcpSocket)>>) -> io::Result<()> {
+    /// A process that is not gone, a port that is taken, or a thread that cannot be started.
+    pub(super) fn start(&self, bound: Option<Vec<(Listener, TcpSocket)>>, patience: Duration) -> io::Result<()> {
+        let until = std::time::Instant::now() + patience;
         let mut state = lock(&self.state);
-        if let Some(running) = state.running.take_if(|r| r.thread.is_finished()) {
-            let _ = running.thread.join();
+        while !state.is_gone() {
+            if state.running.is_some() {
+                return Ok(());
+            }
+            if std::time::Instant::now() >= until {
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, "its former process is not gone yet"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
-        if state.running.is_some() {
-            return Ok(());
-        }
-        let bound = bound.map_or_else(|| self.bind(), Ok)?;
+        let bound = bound.map_or_else(|| self.bind(until), Ok)?;
         state.incarnation += 1;
         let incarnation = state.incarnation;
         let (control, controlled) = unbounded_channel();
         let (kill, killed) = oneshot::channel();
         let (name, spec, data) = (self.name.clone(), self.spec.clone(), self.data.clone());
-        let (limits, board, ended) = (self.limits.clone(), self.board.clone(), self.ended.clone());
+        let (limits, files) = (self.limits.clone(), self.files);
+        let (board, ended) = (self.board.clone(), self.ended.clone());
         let body = move || {
             let incarnate = || -> io::Result<Ended> {
                 let runtime = tokio::runtime::Builder::new_current_thread()
@@ -207,7 +235,7 @@ impl Host {
                         planted: None,
                     };
                     let disk: AnyDisk = match data {
-                        Data::Files(root) => AnyDisk::Files(FilesDisk::new(root)?),
+                        Data::Files(root) => AnyDisk::Files(FilesDisk::new(root, files)?),
                         Data::Memory(files) => AnyDisk::Memory(MemoryDisk::new(files)),
                     };
                     let process = run(parts(FaultyDisk::new(disk, host.clone(), board.clone())), controlled);
@@ -224,7 +252,7 @@ impl Host {
             };
             let how = match catch_unwind(AssertUnwindSafe(incarnate)) {
                 Ok(Ok(how)) => how,
-                Ok(Err(error)) => Ended::Failed(error.to_string()),
+                Ok(Err(error)) => Ended::Halt(format!("its process cannot start: {error}")),
                 Err(panic) => Ended::Failed(crate::panic_text(panic.as_ref()).to_owned()),
             };
             let _ = ended.send(HostEnded { host: name, incarnation, how });
@@ -234,24 +262,53 @@ impl Host {
         Ok(())
     }
 
-    fn bind(&self) -> io::Result<Vec<(Listener, TcpSocket)>> {
-        let began = std::time::Instant::now();
+    fn bind(&self, until: std::time::Instant) -> io::Result<Vec<(Listener, TcpSocket)>> {
         let bind = |&(listener, address): &(Listener, SocketAddr)| loop {
             match take_port(address) {
                 Ok(socket) => return Ok((listener, socket)),
-                Err(_) if began.elapsed() < PORT_PATIENCE => std::thread::sleep(Duration::from_millis(20)),
-                Err(error) => return Err(error),
+                Err(_) if std::time::Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+                Err(error) => return Err(io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))),
             }
         };
         self.addresses.iter().map(bind).collect()
     }
 
+    /// The process is to vanish, and with `wipe` its data after it; nothing is flushed. It is over when [`Host::is_gone`] says
+    /// so. False if no process ran.
+    pub(super) fn stop(&self, wipe: bool) -> bool {
+        let mut state = lock(&self.state);
+        let mut ran = false;
+        if let Some(mut running) = state.running.take() {
+            ran = !running.thread.is_finished();
+            drop(running.kill.take());
+            // One that was killed before has been waited for by this one's start.
+            state.ending = Some(running.thread);
+        }
+        if wipe {
+            let (before, data, name) = (state.ending.take(), self.data.clone(), self.name.clone());
+            let removes = move || {
+                if let Some(before) = before {
+                    let _ = before.join();
+                }
+                if let Err(error) = data.wipe() {
+                    tracing::error!("{name}: its data could not be removed: {error}");
+                }
+            };
+            match Builder::new().name(format!("{}-wipe", self.name)).spawn(removes) {
+                Ok(thread) => state.ending = Some(thread),
+                Err(error) => tracing::error!("{}: its data was not removed: {error}", self.name),
+            }
+        }
+        ran
+    }
+
     /// The process is gone when this returns. Nothing is flushed. False if none ran.
     pub(super) fn kill(&self) -> bool {
-        let Some(mut running) = lock(&self.state).running.take() else { return false };
-        let ran = !running.thread.is_finished();
-        drop(running.kill.take());
-        let _ = running.thread.join();
+        let ran = self.stop(false);
+        let ending = lock(&self.state).ending.take();
+        if let Some(ending) = ending {
+            let _ = ending.join();
+        }
         ran
     }
 
@@ -271,21 +328,26 @@ impl Host {
         lock(&self.state).running.as_ref().is_some_and(|r| r.control.send(what).is_ok())
     }
 
+    /// Asks for the node's account of itself; `None` if it is down.
+    pub(super) fn ask(&self) -> Option<oneshot::Receiver<Inspection>> {
+        let (to, from) = oneshot::channel();
+        self.tell(Control::Inspect(to)).then_some(from)
+    }
+
     /// The node's account of itself; `None` if it is down, or does not answer in time (a paused one does).
     pub fn inspect(&self, patience: Duration) -> Option<Inspection> {
-        let (to, from) = oneshot::channel();
-        if !self.tell(Control::Inspect(to)) {
-            return None;
-        }
-        let until = std::time::Instant::now() + patience;
-        let mut from = from;
-        loop {
-            match from.try_recv() {
-                Ok(account) => return Some(account),
-                Err(oneshot::error::TryRecvError::Closed) => return None,
-                Err(oneshot::error::TryRecvError::Empty) if std::time::Instant::now() >= until => return None,
-                Err(oneshot::error::TryRecvError::Empty) => std::thread::sleep(Duration::from_millis(1)),
-            }
+        answer(self.ask()?, std::time::Instant::now() + patience)
+    }
+}
+
+/// Waits for a node's account of itself.
+pub(super) fn answer(mut from: oneshot::Receiver<Inspection>, until: std::time::Instant) -> Option<Inspection> {
+    loop {
+        match from.try_recv() {
+            Ok(account) => return Some(account),
+            Err(oneshot::error::TryRecvError::Closed) => return None,
+            Err(oneshot::error::TryRecvError::Empty) if std::time::Instant::now() >= until => return None,
+            Err(oneshot::error::TryRecvError::Empty) => std::thread::sleep(Duration::from_millis(1)),
         }
     }
 }

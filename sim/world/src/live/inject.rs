@@ -3,15 +3,21 @@
 
 use super::board::{CLIENTS, Fault, FaultId, lock};
 use super::cluster::Cluster;
+use super::host::NodeSpec;
+use super::supervisor::Supervisor;
 use crate::disk::DiskFault;
 use crate::faults::who::Expr;
 use crate::faults::{Action, ParseError, PartitionName, Who, nearest};
 use klamm_model::ids::{ApiKey, NodeId};
-use klamm_model::inspect::{BrokerInspection, ControllerPartition};
+use klamm_model::inspect::{BrokerInspection, ControllerPartition, Inspection};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// How many faults may be in force at once.
+pub const MAX_IN_FORCE: usize = 1_000;
 
 /// Why a fault is not done.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +39,9 @@ pub enum Refused {
     /// It cannot be understood.
     #[error(transparent)]
     Who(#[from] ParseError),
-    /// The host's data cannot be removed, or its process not be started.
-    #[error("{0}")]
-    Failed(String),
+    /// There are too many.
+    #[error("{MAX_IN_FORCE} faults are in force; lift some before")]
+    TooMany,
 }
 
 /// What a live cluster can have done to it.
@@ -60,8 +66,8 @@ pub enum Deed {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Lift {
     Board(FaultId),
-    Restart(String),
-    Resume(String),
+    /// It holds a host down, or pauses it.
+    Host(String),
 }
 
 /// A fault in force.
@@ -82,16 +88,22 @@ struct State {
     last_killed: Option<String>,
 }
 
-/// Does faults, and lifts them.
+/// Does faults, and lifts them. Nothing here waits for a host but the aim, and that only for as long as one may take to
+/// answer.
 pub struct Injector {
     cluster: Arc<Cluster>,
+    supervisor: Supervisor,
     seed: u64,
     state: Mutex<State>,
 }
 
-/// Who can be meant: the cluster as it is when a fault is aimed.
+/// Who can be meant: the cluster as it is when a fault is aimed. Asked only if an expression needs to know.
 struct Sight<'a> {
     cluster: &'a Cluster,
+    seen: OnceCell<Seen<'a>>,
+}
+
+struct Seen<'a> {
     partitions: Vec<ControllerPartition>,
     brokers: Vec<(&'a str, Option<BrokerInspection>)>,
 }
@@ -100,9 +112,30 @@ fn name(node: NodeId) -> String {
     format!("b{}", node.0)
 }
 
-impl Sight<'_> {
+impl<'a> Sight<'a> {
+    fn seen(&self) -> &Seen<'a> {
+        self.seen.get_or_init(|| {
+            let mut seen = Seen { partitions: Vec::new(), brokers: Vec::new() };
+            for (host, account) in self.cluster.accounts() {
+                match (&host.spec, account) {
+                    (NodeSpec::Controller(_), Some(Inspection::Controller(c))) => seen.partitions = c.partitions,
+                    (NodeSpec::Broker(_), Some(Inspection::Broker(b))) => seen.brokers.push((&host.name, Some(b))),
+                    (NodeSpec::Broker(_), _) => seen.brokers.push((&host.name, None)),
+                    (NodeSpec::Controller(_), _) => {}
+                }
+            }
+            seen
+        })
+    }
+    fn partitions(&self) -> &[ControllerPartition] {
+        &self.seen().partitions
+    }
+    fn broker_names(&self) -> impl Iterator<Item = &'a str> {
+        let brokers = self.cluster.hosts().iter().filter(|h| matches!(h.spec, NodeSpec::Broker(_)));
+        brokers.map(|host| &*host.name)
+    }
     fn partition(&self, name: &PartitionName) -> Option<&ControllerPartition> {
-        self.partitions.iter().find(|p| p.topic == name.topic && p.partition.partition == name.partition)
+        self.partitions().iter().find(|p| p.topic == name.topic && p.partition.partition == name.partition)
     }
     /// What an expression names and the cluster does not have: a topic or a partition may still be created, and is said.
     fn missing(&self, expr: &Expr) -> String {
@@ -110,7 +143,7 @@ impl Sight<'_> {
             let group = expr.group().map(|group| format!(": there is no group `{group}` yet, or no coordinator of it"));
             return group.unwrap_or_default();
         };
-        if self.partitions.iter().any(|p| p.topic == name.topic) {
+        if self.partitions().iter().any(|p| p.topic == name.topic) {
             let found = self.partition(name).is_some();
             return if found {
                 String::new()
@@ -118,7 +151,7 @@ impl Sight<'_> {
                 format!(": `{}` has no partition {} yet", name.topic, name.partition)
             };
         }
-        let hint = nearest(&name.topic, self.partitions.iter().map(|p| p.topic.as_str()));
+        let hint = nearest(&name.topic, self.partitions().iter().map(|p| p.topic.as_str()));
         format!(": there is no topic `{}` yet{hint}", name.topic)
     }
     /// Everybody an expression may mean, and whether one of them is to be drawn.
@@ -139,7 +172,7 @@ impl Sight<'_> {
                 }
             }
             Expr::Coordinator(group) | Expr::CoordinatorFollowers(group) => {
-                let coordinators = self.brokers.iter().filter_map(|(_, account)| account.as_ref());
+                let coordinators = self.seen().brokers.iter().filter_map(|(_, account)| account.as_ref());
                 let mut parts = coordinators.flat_map(|b| b.coordinated.iter().map(move |c| (b.id, c)));
                 let Some((id, part)) = parts.find(|(_, c)| c.groups.contains_key(group)) else {
                     return Ok((Vec::new(), false));
@@ -147,7 +180,7 @@ impl Sight<'_> {
                 if matches!(expr, Expr::Coordinator(_)) {
                     return Ok((nodes(&[id]), false));
                 }
-                let p = self.partitions.iter().find(|p| p.partition == part.partition);
+                let p = self.partitions().iter().find(|p| p.partition == part.partition);
                 (p.map_or_else(Vec::new, |p| nodes(&followers(p))), false)
             }
             Expr::Member(_) | Expr::Members(_) | Expr::LeaderMember(_) => {
@@ -155,10 +188,10 @@ impl Sight<'_> {
             }
             Expr::Controller => (vec!["c1".to_owned()], false),
             Expr::Broker => {
-                let up = self.brokers.iter().filter(|(name, _)| self.cluster.host(name).is_some_and(|h| h.is_up()));
-                (up.map(|(name, _)| (*name).to_owned()).collect(), true)
+                let up = self.broker_names().filter(|name| self.cluster.host(name).is_some_and(|h| h.is_up()));
+                (up.map(str::to_owned).collect(), true)
             }
-            Expr::Brokers => (self.brokers.iter().map(|(name, _)| (*name).to_owned()).collect(), false),
+            Expr::Brokers => (self.broker_names().map(str::to_owned).collect(), false),
             Expr::Clients => (vec![CLIENTS.to_owned()], false),
             // Seen to by whoever knows the other side, and what was killed.
             Expr::Others | Expr::LastKilled => (Vec::new(), false),
@@ -169,7 +202,12 @@ impl Sight<'_> {
 impl Injector {
     /// Of a cluster. Choices are drawn by `seed`.
     pub fn new(cluster: Arc<Cluster>, seed: u64) -> Injector {
-        Injector { cluster, seed, state: Mutex::default() }
+        Injector { supervisor: Supervisor::new(cluster.clone()), cluster, seed, state: Mutex::default() }
+    }
+
+    /// What keeps the hosts running; faults hold them down through it.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
     }
 
     /// What is in force.
@@ -188,32 +226,33 @@ impl Injector {
     /// # Errors
     /// [`Refused`], and then nothing was done.
     pub fn inject(&self, deed: &Deed, lasts: Option<Duration>) -> Result<(Option<u64>, String), Refused> {
-        let sight = Sight {
-            cluster: &self.cluster,
-            partitions: self.cluster.controller().map_or_else(Vec::new, |c| c.partitions),
-            brokers: self.cluster.brokers(),
-        };
+        if self.in_force().len() >= MAX_IN_FORCE {
+            return Err(Refused::TooMany);
+        }
+        let sight = Sight { cluster: &self.cluster, seen: OnceCell::new() };
         let board = self.cluster.board();
+        let id = {
+            let mut state = lock(&self.state);
+            state.next += 1;
+            state.next
+        };
         let (what, lifts) = match deed {
             Deed::Answer { who, api, error, times } => {
                 let who = self.one(&sight, who)?;
                 let fault = Fault::Answer { who: who.clone(), api: *api, error: *error, times: *times };
                 (format!("answer {api:?} of {who} with {error}"), vec![Lift::Board(board.add(fault))])
             }
-            Deed::Action(action) => self.act(&sight, action)?,
+            Deed::Action(action) => self.act(&sight, id, action)?,
         };
         if lifts.is_empty() {
             return Ok((None, what));
         }
-        let mut state = lock(&self.state);
-        state.next += 1;
-        let id = state.next;
-        let until = lasts.map(|lasts| Instant::now() + lasts);
-        state.in_force.insert(id, InForce { id, what: what.clone(), lifts, until });
+        let until = lasts.and_then(|lasts| Instant::now().checked_add(lasts));
+        lock(&self.state).in_force.insert(id, InForce { id, what: what.clone(), lifts, until });
         Ok((Some(id), what))
     }
 
-    fn act(&self, sight: &Sight<'_>, action: &Action) -> Result<(String, Vec<Lift>), Refused> {
+    fn act(&self, sight: &Sight<'_>, id: u64, action: &Action) -> Result<(String, Vec<Lift>), Refused> {
         let board = self.cluster.board();
         let kind = action.kind();
         if let Some(why) = why_not(action) {
@@ -225,28 +264,26 @@ impl Injector {
         };
         match action {
             Action::Kill { who } | Action::Wipe { who } => {
-                let who = self.one(sight, who)?;
-                self.cluster.kill(&who);
-                if matches!(action, Action::Wipe { .. }) {
-                    self.cluster.wipe(&who).map_err(|e| Refused::Failed(format!("cannot wipe {who}: {e}")))?;
-                }
+                let (who, already) = self.running(sight, who)?;
+                self.supervisor.kill(&who, id, matches!(action, Action::Wipe { .. }));
                 lock(&self.state).last_killed = Some(who.clone());
-                Ok((format!("{kind} {who}"), vec![Lift::Restart(who)]))
+                Ok((format!("{kind} {who}{already}"), vec![Lift::Host(who)]))
             }
             Action::Shutdown { who } => {
-                let who = self.one(sight, who)?;
-                self.cluster.shut_down(&who);
-                Ok((format!("{kind} {who}"), vec![Lift::Restart(who)]))
+                let (who, already) = self.running(sight, who)?;
+                self.supervisor.shut_down(&who, id);
+                Ok((format!("{kind} {who}{already}"), vec![Lift::Host(who)]))
             }
             Action::Restart { who } => {
                 let who = self.one(sight, who)?;
-                self.cluster.restart(&who).map_err(|e| Refused::Failed(e.to_string()))?;
+                let over = self.supervisor.start(&who);
+                lock(&self.state).in_force.retain(|id, _| !over.contains(id));
                 Ok((format!("{kind} {who}"), Vec::new()))
             }
             Action::Pause { who } => {
-                let who = self.one(sight, who)?;
-                self.cluster.pause(&who, true);
-                Ok((format!("{kind} {who}"), vec![Lift::Resume(who)]))
+                let (who, already) = self.running(sight, who)?;
+                self.supervisor.pause(&who, id);
+                Ok((format!("{kind} {who}{already}"), vec![Lift::Host(who)]))
             }
             Action::Partition { a, b, one_way } => {
                 let (a, b) = self.sides(sight, a, b)?;
@@ -288,6 +325,13 @@ impl Injector {
         let found = self.everybody(sight, who, &[])?;
         let found = found.into_iter().next().filter(|found| self.cluster.host(found).is_some());
         found.ok_or_else(|| self.nobody(sight, std::slice::from_ref(who)))
+    }
+
+    /// One host, and what there is to say if it does not run.
+    fn running(&self, sight: &Sight<'_>, who: &Who) -> Result<(String, &'static str), Refused> {
+        let who = self.one(sight, who)?;
+        let is_up = self.cluster.host(&who).is_some_and(|host| host.is_up());
+        Ok((who, if is_up { "" } else { ", which was down already" }))
     }
 
     /// Why nothing can be meant by these.
@@ -343,41 +387,27 @@ impl Injector {
         Ok((a, b))
     }
 
-    /// Lifts a fault: what was killed starts again, what was paused goes on. `None`: it is not in force.
-    ///
-    /// # Errors
-    /// A process that cannot be started.
-    pub fn lift(&self, id: u64) -> Result<Option<String>, Refused> {
-        let Some(fault) = lock(&self.state).in_force.remove(&id) else { return Ok(None) };
+    /// Lifts a fault: what it killed starts again, what it paused goes on, unless another fault has a hold on it. Tells what it
+    /// was; `None`: it is not in force.
+    pub fn lift(&self, id: u64) -> Option<String> {
+        let fault = lock(&self.state).in_force.remove(&id)?;
         for lift in &fault.lifts {
             match lift {
                 Lift::Board(id) => {
                     self.cluster.board().lift(*id);
                 }
-                Lift::Resume(who) => {
-                    self.cluster.pause(who, false);
-                }
-                Lift::Restart(who) => {
-                    // A shutdown may still be under way.
-                    if let Some(host) = self.cluster.host(who) {
-                        let until = Instant::now() + Duration::from_secs(5);
-                        while host.is_up() && Instant::now() < until {
-                            std::thread::sleep(Duration::from_millis(5));
-                        }
-                    }
-                    self.cluster.restart(who).map_err(|e| Refused::Failed(e.to_string()))?;
-                }
+                Lift::Host(who) => self.supervisor.release(who, fault.id),
             }
         }
-        Ok(Some(fault.what))
+        Some(fault.what)
     }
 
     /// Lifts whatever has lasted long enough; tells what.
-    pub fn lift_due(&self) -> Vec<Result<String, Refused>> {
+    pub fn lift_due(&self) -> Vec<String> {
         let now = Instant::now();
         let due = |f: &&InForce| f.until.is_some_and(|until| until <= now);
         let ids: Vec<u64> = lock(&self.state).in_force.values().filter(due).map(|f| f.id).collect();
-        ids.into_iter().filter_map(|id| self.lift(id).transpose()).collect()
+        ids.into_iter().filter_map(|id| self.lift(id)).collect()
     }
 }
 

@@ -5,11 +5,12 @@
 //! the machine's clock, start threads and touch files.
 //!
 //! The rooms, in reading order:
-//! - [`files`], [`memory`]: disks;
+//! - [`files`], [`memory`]: disks; [`handles`]: file descriptors, and what there is when they run out;
 //! - [`board`]: the faults in force, which sockets, disks and clocks look up; [`net`]: TCP under them; [`faulty`]: disks
 //!   under them; [`answers`]: requests answered with an error;
-//! - [`host`]: one node and its incarnations; `reporter`: what its start found on its disk; `directories`:
-//!   that none of them is another's copy; [`cluster`]: all of them; [`inject`]: faults done to them.
+//! - [`host`]: one node and its incarnations; `reporter`: what its start found on its disk; `directories`: that none of them
+//!   is another's copy; [`cluster`]: all of them, in a directory that is theirs (`claim`); [`supervisor`]: those that gave up
+//!   start again; [`inject`]: faults done to them.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -18,12 +19,15 @@
 
 pub mod answers;
 pub mod board;
+mod claim;
 pub mod cluster;
 mod directories;
 mod faulty;
 mod files;
+pub mod handles;
 pub mod host;
 pub mod inject;
 mod memory;
 mod net;
 mod reporter;
+pub mod supervisor;

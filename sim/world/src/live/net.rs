@@ -5,11 +5,13 @@
 //! from them (a delay), or by not writing (a cut).
 
 use super::board::{Board, CLIENTS, Line, Way, lock};
+use super::handles::is_out_of_files;
 use crate::shell::net::{Net, Stream};
 use bytes::{Buf, Bytes};
 use klamm_model::node::Endpoint;
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -33,16 +35,22 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
+/// Connections that are turned away at once where there is no descriptor for them.
+const TURNED_AWAY: usize = 64;
+
 /// A port that is this process's, and closed: connections to it are refused until somebody accepts.
 #[derive(Debug)]
 pub struct Door {
     bound: RefCell<Option<TcpSocket>>,
     listening: OnceCell<Rc<TcpListener>>,
+    /// A descriptor kept for turning connections away: they get an end, and do not hang.
+    spare: RefCell<Option<File>>,
 }
 
 impl Door {
     pub(super) fn new(bound: TcpSocket) -> Door {
-        Door { bound: RefCell::new(Some(bound)), listening: OnceCell::new() }
+        let spare = RefCell::new(File::open("/dev/null").ok());
+        Door { bound: RefCell::new(Some(bound)), listening: OnceCell::new(), spare }
     }
     fn open(&self) -> io::Result<Rc<TcpListener>> {
         if let Some(listener) = self.listening.get() {
@@ -51,6 +59,20 @@ impl Door {
         let bound = self.bound.take().ok_or(io::ErrorKind::AddrInUse)?;
         let listener = Rc::new(bound.listen(BACKLOG)?);
         Ok(self.listening.get_or_init(|| listener).clone())
+    }
+
+    /// There are no descriptors left: whoever waits to be accepted is closed instead. How many that were.
+    async fn turn_away(&self, listener: &TcpListener) -> usize {
+        drop(self.spare.take());
+        let mut count = 0;
+        while count < TURNED_AWAY
+            && let Ok(Ok(accepted)) = tokio::time::timeout(Duration::ZERO, listener.accept()).await
+        {
+            drop(accepted);
+            count += 1;
+        }
+        self.spare.replace(File::open("/dev/null").ok());
+        count
     }
 }
 
@@ -95,8 +117,22 @@ impl Net for LiveNet {
     type Write = LiveWrite;
 
     async fn accept(&self, door: &Door) -> io::Result<Stream<LiveRead, LiveWrite>> {
-        let (tcp, peer) = door.open()?.accept().await?;
-        self.stream(tcp, peer, None)
+        let listener = door.open()?;
+        loop {
+            match listener.accept().await {
+                Ok((tcp, peer)) => match self.stream(tcp, peer, None) {
+                    Ok(stream) => return Ok(stream),
+                    // It is over already.
+                    Err(_) => continue,
+                },
+                Err(error) if is_out_of_files(&error) => {
+                    let count = door.turn_away(&listener).await;
+                    let told = format!("{error}; {count} were closed; a higher `ulimit -n` helps");
+                    return Err(io::Error::new(error.kind(), told));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn connect(&self, to: &Endpoint) -> io::Result<Stream<LiveRead, LiveWrite>> {

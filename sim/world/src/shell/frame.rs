@@ -75,37 +75,38 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(Some(size))
     }
 
-    /// Waits until `part` bytes of the frame whose length was read last have come.
-    pub async fn begun(&mut self, part: usize) -> Result<(), FrameError> {
-        while self.buffer.len() < part {
-            let missing = part - self.buffer.len();
-            if self.fill(missing, missing).await? == 0 {
-                return Err(FrameError::Truncated { missing });
-            }
+    /// How many bytes of the frame whose length was read last have come, and of what follows it.
+    pub fn come(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Reads more of the frame whose length was read last, and returns that length. May be given up while it waits.
+    pub async fn more(&mut self, size: usize) -> Result<usize, FrameError> {
+        let missing = size.saturating_sub(self.buffer.len());
+        // A few times as much as has come: a lie about the length costs little memory, and the truth few copies.
+        let chunk = missing.min((16 * self.buffer.len()).max(READ_CHUNK));
+        // What comes after a large frame is left where it is, so that nobody else has a part in its buffer: its
+        // records may be stamped in place.
+        if self.fill(chunk, if size >= READ_CHUNK { missing } else { usize::MAX }).await? == 0 {
+            return Err(FrameError::Truncated { missing });
         }
-        Ok(())
+        Ok(if self.takes_parts { size.min(self.buffer.len()) } else { size })
+    }
+
+    /// The bytes of the frame whose length was read last, once all of them have come.
+    pub fn take(&mut self, size: usize) -> Bytes {
+        if size >= READ_CHUNK && self.buffer.len() == size {
+            return std::mem::take(&mut self.buffer).freeze();
+        }
+        self.buffer.split_to(size).freeze()
     }
 
     /// The bytes of the frame whose length was read last.
     pub async fn body(&mut self, mut size: usize) -> Result<Bytes, FrameError> {
-        let large = size >= READ_CHUNK;
         while self.buffer.len() < size {
-            let missing = size - self.buffer.len();
-            // A few times as much as has come: a lie about the length costs little memory, and the truth few copies.
-            let chunk = missing.min((16 * self.buffer.len()).max(READ_CHUNK));
-            // What comes after a large frame is left where it is, so that nobody else has a part in its buffer: its
-            // records may be stamped in place.
-            if self.fill(chunk, if large { missing } else { usize::MAX }).await? == 0 {
-                return Err(FrameError::Truncated { missing });
-            }
-            if self.takes_parts {
-                size = size.min(self.buffer.len());
-            }
+            size = self.more(size).await?;
         }
-        if large && self.buffer.len() == size {
-            return Ok(std::mem::take(&mut self.buffer).freeze());
-        }
-        Ok(self.buffer.split_to(size).freeze())
+        Ok(self.take(size))
     }
 
     /// Reads what there is, at most `most` bytes, and sets `chunk` bytes aside for it where there is no room.

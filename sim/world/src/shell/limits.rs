@@ -1,6 +1,7 @@
 //! Every bound of the shell. Kafka's own, where it has one.
 
 use klamm_model::config::{ConfigError, FromConfig, Properties};
+use klamm_model::node::Listener;
 use std::time::Duration;
 
 /// What one process allows others to take of it.
@@ -9,13 +10,16 @@ pub struct Limits {
     /// The largest frame, bytes (Kafka: `socket.request.max.bytes`, 100 MiB). Whoever announces a larger one is
     /// disconnected.
     pub frame_bytes: usize,
-    /// Open incoming connections (Kafka: `max.connections`). One more is closed as soon as it is accepted.
+    /// Open connections of clients (Kafka: `max.connections`). One more is closed as soon as it is accepted.
     pub connections: usize,
     /// Requests of one connection that are read and not answered yet. Kafka reads one at a time; a few more hide the way.
     pub requests_per_connection: usize,
     /// Bytes of requests that are read and not answered yet, over all connections (Kafka: `queued.max.request.bytes`). While
-    /// they are used up, nothing is read. Not below `frame_bytes`.
+    /// they are used up, one frame at a time is read. Not below `frame_bytes`. A frame takes of them what has come of it.
     pub bytes_in_flight: usize,
+    /// Bytes of answers that are not sent yet, over all connections. One answer more, and the peer that has taken none for
+    /// longest is disconnected.
+    pub answer_bytes: usize,
     /// How long a connection may be silent with nothing to be answered (Kafka: `connections.max.idle.ms`).
     pub idle: Duration,
     /// How long the bytes of one frame may take, once its first has come.
@@ -31,6 +35,7 @@ impl Default for Limits {
             connections: 16_384,
             requests_per_connection: 16,
             bytes_in_flight: 512 << 20,
+            answer_bytes: 512 << 20,
             idle: Duration::from_secs(600),
             frame_time: Duration::from_secs(60),
             write_time: Duration::from_secs(60),
@@ -39,6 +44,14 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Open incoming connections of a listener: nodes need fewer among themselves.
+    pub fn connections_on(&self, listener: Listener) -> usize {
+        match listener {
+            Listener::Client => self.connections,
+            Listener::InterBroker | Listener::Controller => (self.connections / OTHERS).max(LEAST_OF_NODES),
+        }
+    }
+
     /// Takes out of a broker's settings those that are limits, under Kafka's names. `queued.max.request.bytes` of -1, and
     /// what is not set, leaves the limit as it is.
     ///
@@ -64,6 +77,10 @@ impl Limits {
         Ok(limits)
     }
 }
+
+/// One connection of another node's for so many of clients, and at least so many.
+const OTHERS: usize = 8;
+const LEAST_OF_NODES: usize = 16;
 
 /// Milliseconds of a century, for a connection that is never idle too long.
 const FOR_EVER: u64 = 100 * 365 * 24 * 3_600_000;

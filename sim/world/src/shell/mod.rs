@@ -8,10 +8,13 @@
 //! The rooms, in reading order:
 //! - [`limits`]: every bound, by name; [`net`]: the sockets it needs;
 //! - [`frame`]: length-prefixed frames; [`codec`]: headers and versions around the messages;
+//! - `budget`: what peers may take of memory; `complaints`: what is said of them, and how often;
 //! - `connection`: the tasks of a connection; [`process`]: a node's inputs and outputs;
 //! - [`disk`]: the disk as the shell sees it; [`observer`]: who watches, and who meddles; [`planted`]: bugs, for tests.
 
+mod budget;
 pub mod codec;
+mod complaints;
 mod connection;
 pub mod disk;
 pub mod frame;

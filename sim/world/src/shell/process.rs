@@ -4,12 +4,14 @@
 //! order of its requests, whoever gives them. A timer never comes before its deadline. Dropping the future that
 //! [`run`] returns is a kill: tasks, sockets and files are gone, nothing is flushed.
 
+use super::budget::{Hold, Owed, Requests, Unsent};
 use super::codec::{encode_request, encode_response, is_answered};
-use super::connection::{Asked, Hold, News, Outgoing, Shared, accept, read_requests, read_responses, write};
+use super::complaints::Complaints;
+use super::connection::{Asked, News, Outgoing, Shared, accept, read_requests, read_responses, write};
 use super::disk::{Completion, Disk};
 use super::limits::Limits;
 use super::net::{Net, StreamOf, reason};
-use super::observer::{Ends, Meddler, Observer, Place};
+use super::observer::{Ends, Fault, Meddler, Observer, Place};
 use super::planted::Planted;
 use bytes::BytesMut;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
@@ -25,10 +27,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Sleep, sleep_until, timeout};
 
@@ -132,7 +133,7 @@ struct Pending {
     correlation: i32,
     api: ApiKey,
     hold: Hold,
-    answer: Option<BytesMut>,
+    answer: Option<(BytesMut, Owed)>,
 }
 
 /// What a connection is to this process.
@@ -146,7 +147,9 @@ enum Role {
 /// An open connection.
 struct Connection {
     role: Role,
+    peer: String,
     outgoing: UnboundedSender<Outgoing>,
+    unsent: Rc<Unsent>,
     reader: AbortHandle,
     writer: AbortHandle,
 }
@@ -166,7 +169,8 @@ struct Process<N: Net, D, O, M> {
     /// Connections being opened.
     opening: BTreeMap<ConnId, AbortHandle>,
     accepted: u64,
-    from_clients: usize,
+    /// Open connections that were accepted, by listener.
+    open_on: [usize; 3],
     /// Requests that nobody waits for an answer to; they hold their places until the disk is through.
     unanswered: Vec<Hold>,
     asked_of_disk: usize,
@@ -184,6 +188,15 @@ struct Process<N: Net, D, O, M> {
     ending: Option<Ending>,
 }
 
+/// Where a listener stands among all.
+fn place(listener: Listener) -> usize {
+    match listener {
+        Listener::Client => 0,
+        Listener::InterBroker => 1,
+        Listener::Controller => 2,
+    }
+}
+
 /// Runs a process to its end. Must be polled within a `LocalSet`. `control` may be closed early; the process goes on.
 pub async fn run<N: Net, D: Disk, O: Observer, M: Meddler>(
     parts: Parts<N, D, O, M>,
@@ -198,7 +211,7 @@ pub async fn run<N: Net, D: Disk, O: Observer, M: Meddler>(
         if !paused {
             process.settle();
         }
-        while process.tasks.try_join_next().is_some() || process.writers.try_join_next().is_some() {}
+        process.reap();
         if let Some(ending) = process.ending.take() {
             return process.end(ending).await;
         }
@@ -245,10 +258,8 @@ pub async fn run<N: Net, D: Disk, O: Observer, M: Meddler>(
 impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
     fn new(parts: Parts<N, D, O, M>, news: UnboundedSender<News<N>>) -> (Self, ChaCha8Rng, Incarnation) {
         let limits = parts.limits;
-        let budget = limits.bytes_in_flight.max(limits.frame_bytes).min(Semaphore::MAX_PERMITS);
-        let bytes = Arc::new(Semaphore::new(budget));
-        let rest = Arc::new(Semaphore::new(budget));
-        let shared = Shared { limits, caps: parts.caps, bytes, rest, planted: parts.planted };
+        let (requests, answers, complaints) = (Requests::new(&limits), Rc::default(), Rc::<Complaints>::default());
+        let shared = Shared { limits, caps: parts.caps, requests, answers, complaints, planted: parts.planted };
         let process = Process {
             doors: parts.listeners,
             client_id: StrBytes::from_string(parts.name.to_string()),
@@ -262,7 +273,7 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
             connections: BTreeMap::new(),
             opening: BTreeMap::new(),
             accepted: 0,
-            from_clients: 0,
+            open_on: [0; 3],
             unanswered: Vec::new(),
             asked_of_disk: 0,
             shared: Rc::new(shared),
@@ -295,8 +306,18 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
         self.outputs = outputs;
         if !self.doors.is_empty() && self.node.is_open() {
             for (listener, socket) in std::mem::take(&mut self.doors) {
-                let task = accept(self.net.clone(), (self.name.clone(), listener), socket, self.news.clone());
+                let (net, complaints) = (self.net.clone(), self.shared.complaints.clone());
+                let task = accept(net, (self.name.clone(), listener), socket, complaints, self.news.clone());
                 self.tasks.spawn_local(task);
+            }
+        }
+    }
+
+    /// Takes leave of tasks that are over. A panic in one of them is the process's own.
+    fn reap(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next().or_else(|| self.writers.try_join_next()) {
+            if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
+                std::panic::resume_unwind(panic);
             }
         }
     }
@@ -353,7 +374,8 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
 
     fn hear(&mut self, news: News<N>) {
         match news {
-            News::Accepted { listener, stream } => self.accepted(listener, stream),
+            News::Accepted { listener, stream, .. } => self.accepted(listener, stream),
+            News::Panicked => self.reap(),
             News::Connected { conn, stream } => self.connected(conn, stream),
             News::Request { conn, incoming, hold } => {
                 let Some(Connection { role: Role::Server { listener, pending }, .. }) = self.connections.get_mut(&conn)
@@ -400,20 +422,24 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
     }
 
     fn accepted(&mut self, listener: Listener, stream: StreamOf<N>) {
-        if listener == Listener::Client && self.from_clients >= self.shared.limits.connections {
-            tracing::warn!("{}: refusing {}: {} connections are open", self.name, stream.peer, self.from_clients);
+        let open = self.open_on[place(listener)];
+        if open >= self.shared.limits.connections_on(listener) {
+            let what = format_args!("refusing {}: {open} connections are open", stream.peer);
+            self.shared.complaints.say(&self.name, "connections too many", &stream.peer, &what);
             return;
         }
-        self.from_clients += usize::from(listener == Listener::Client);
+        self.open_on[place(listener)] += 1;
         self.accepted += 1;
         let conn = ConnId::incoming(self.accepted);
         let ends = Ends { local: &stream.local, peer: &stream.peer };
         self.observer.accepted(self.clock.now(), conn, listener, ends);
         let (name, shared, news) = (self.name.clone(), self.shared.clone(), self.news.clone());
-        let reads = read_requests::<N>((conn, listener), (name, stream.peer), stream.read, shared, news);
+        let (peer, unsent) = (stream.peer.clone(), Unsent::new(shared.answers.clone()));
+        let reads =
+            read_requests::<N>((conn, listener), (name, stream.peer), stream.read, unsent.clone(), shared, news);
         let reader = self.tasks.spawn_local(reads);
         let role = Role::Server { listener, pending: VecDeque::new() };
-        self.open(conn, role, reader, stream.write);
+        self.open(conn, role, reader, (peer, stream.write), unsent);
         self.input(Input::Accepted { conn, listener });
     }
 
@@ -424,17 +450,44 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
         self.observer.connected(self.clock.now(), conn, Ends { local: &stream.local, peer: &stream.peer });
         let asked = Asked::default();
         let (name, shared, news) = (self.name.clone(), self.shared.clone(), self.news.clone());
+        let (peer, unsent) = (stream.peer.clone(), Unsent::new(shared.answers.clone()));
         let reads = read_responses::<N>(conn, (name, stream.peer), stream.read, asked.clone(), shared, news);
         let reader = self.tasks.spawn_local(reads);
-        self.open(conn, Role::Client { asked }, reader, stream.write);
+        self.open(conn, Role::Client { asked }, reader, (peer, stream.write), unsent);
         self.input(Input::Connected { conn });
     }
 
-    fn open(&mut self, conn: ConnId, role: Role, reader: AbortHandle, to: N::Write) {
+    fn open(
+        &mut self,
+        conn: ConnId,
+        role: Role,
+        reader: AbortHandle,
+        (peer, to): (String, N::Write),
+        unsent: Rc<Unsent>,
+    ) {
         let (outgoing, frames) = unbounded_channel();
-        let writes = write::<N>(conn, to, frames, self.shared.clone(), self.news.clone());
+        let writes = write::<N>(conn, to, frames, unsent.clone(), self.shared.clone(), self.news.clone());
         let writer = self.writers.spawn_local(writes);
-        self.connections.insert(conn, Connection { role, outgoing, reader, writer });
+        self.connections.insert(conn, Connection { role, peer, outgoing, unsent, reader, writer });
+    }
+
+    /// If more answers wait than may, those of whose peers take nothing are dropped, and their connections closed.
+    fn bound_answers(&mut self) {
+        let limit = self.shared.limits.answer_bytes;
+        let of = self.connections.iter().map(|(conn, connection)| (*conn, &connection.unsent));
+        for conn in self.shared.answers.give_up(limit, of) {
+            let Some(connection) = self.connections.get_mut(&conn) else { continue };
+            let why = format!("over {limit} bytes of answers wait, and it takes none");
+            let what = format_args!("closing the connection with {}: {why}", connection.peer);
+            self.shared.complaints.say(&self.name, "answers not taken", &connection.peer, &what);
+            connection.reader.abort();
+            connection.writer.abort();
+            if let Role::Server { pending, .. } = &mut connection.role {
+                pending.clear();
+            }
+            let (reason, fault) = (DisconnectReason::Closed, Some(Fault::Silent(why)));
+            let _ = self.news.send(News::Ended { conn, reason, fault });
+        }
     }
 
     /// A connection is over for this process. What was written to it still leaves.
@@ -444,8 +497,8 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
         if self.shared.planted == Some(Planted::LateBytesDropped) {
             connection.writer.abort();
         }
-        if matches!(connection.role, Role::Server { listener: Listener::Client, .. }) {
-            self.from_clients -= 1;
+        if let Role::Server { listener, .. } = connection.role {
+            self.open_on[place(listener)] -= 1;
         }
         true
     }
@@ -506,7 +559,7 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
                     asked.borrow_mut().push_back((correlation, api_of(request), version));
                 }
                 self.observer.request_sent(now, Place { conn, correlation, version }, request, &frame);
-                let _ = outgoing.send(Outgoing { frame, hold: None });
+                let _ = outgoing.send(Outgoing { frame, hold: None, owed: None });
             }
             Err(error) => self.broken(conn, &error),
         }
@@ -514,7 +567,8 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
 
     /// Answers a request: at once if it is the connection's oldest, else after those before it.
     fn respond(&mut self, now: Now, conn: ConnId, correlation: i32, version: i16, response: &ResponseKind) {
-        let Some(Connection { role: Role::Server { pending, .. }, outgoing, .. }) = self.connections.get_mut(&conn)
+        let Some(Connection { role: Role::Server { pending, .. }, outgoing, unsent, .. }) =
+            self.connections.get_mut(&conn)
         else {
             return;
         };
@@ -526,7 +580,8 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
         match encode_response(asked.api, correlation, version, response) {
             Ok(frame) => {
                 self.observer.response_sent(now, Place { conn, correlation, version }, response, &frame);
-                asked.answer = Some(frame);
+                let owed = unsent.owe(frame.len());
+                asked.answer = Some((frame, owed));
             }
             Err(error) => return self.broken(conn, &error),
         }
@@ -537,9 +592,10 @@ impl<N: Net, D: Disk, O: Observer, M: Meddler> Process<N, D, O, M> {
             pending.swap(0, 1);
         }
         while let Some(next) = pending.pop_front_if(|p| p.answer.is_some()) {
-            let Some(frame) = next.answer else { unreachable!("just looked at") };
-            let _ = outgoing.send(Outgoing { frame, hold: Some(next.hold) });
+            let Some((frame, owed)) = next.answer else { unreachable!("just looked at") };
+            let _ = outgoing.send(Outgoing { frame, hold: Some(next.hold), owed: Some(owed) });
         }
+        self.bound_answers();
     }
 
     /// The node made a message that its version cannot carry: a defect of the node's, at the cost of the connection.

@@ -82,13 +82,23 @@ fn process(
 ) -> (DuplexStream, UnboundedSender<Control>, JoinHandle<Ending>) {
     let (client, server) = duplex(1 << 16);
     let (control, controlled) = unbounded_channel();
-    let parts = Parts {
+    let parts = parts(Pipe, RefCell::new(Some(server)), node);
+    (client, control, spawn_local(run(parts, controlled)))
+}
+
+/// What a process of a node is made of.
+fn parts<N: Net>(
+    net: N,
+    listener: N::Listener,
+    node: impl FnMut(Now, Input, &mut Outbox) + 'static,
+) -> Parts<N, NoDisk, Unwatched, Unmeddled> {
+    Parts {
         name: Rc::from("n"),
         node: Box::new(Script(node, 0)),
         incarnation: Incarnation(1),
         rng: ChaCha8Rng::seed_from_u64(1),
-        net: Rc::new(Pipe),
-        listeners: vec![(Listener::Client, RefCell::new(Some(server)))],
+        net: Rc::new(net),
+        listeners: vec![(Listener::Client, listener)],
         caps: VersionCaps::default(),
         limits: Limits::default(),
         disk: NoDisk,
@@ -96,8 +106,7 @@ fn process(
         observer: Unwatched,
         meddler: Unmeddled,
         planted: None,
-    };
-    (client, control, spawn_local(run(parts, controlled)))
+    }
 }
 
 fn request(correlation: i32) -> Bytes {
@@ -182,4 +191,33 @@ async fn a_paused_process_hands_over_nothing_though_it_gives_an_account() {
         assert!(handled(&control).await >= before + 10);
     };
     LocalSet::new().run_until(paused).await;
+}
+
+/// A network that is broken.
+struct Panics;
+
+impl Net for Panics {
+    type Listener = ();
+    type Read = ReadHalf<DuplexStream>;
+    type Write = WriteHalf<DuplexStream>;
+
+    async fn accept(&self, (): &()) -> io::Result<Stream<Self::Read, Self::Write>> {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        panic!("planted")
+    }
+    async fn connect(&self, _: &Endpoint) -> io::Result<Stream<Self::Read, Self::Write>> {
+        Err(io::ErrorKind::ConnectionRefused.into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_task_is_its_processs_and_never_a_silence() {
+    let over = async {
+        let idle = |_: Now, _: Input, _: &mut Outbox| {};
+        let (_control, controlled) = unbounded_channel();
+        let process = spawn_local(run(parts(Panics, (), idle), controlled));
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(5), process).await.expect("it ends");
+        assert_eq!(crate::panic_text(ended.unwrap_err().into_panic().as_ref()), "planted");
+    };
+    LocalSet::new().run_until(over).await;
 }
