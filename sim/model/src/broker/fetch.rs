@@ -413,7 +413,7 @@ impl Process {
                 Ok(Some(next)) => further.push((t, p, next)),
                 Ok(None) => {}
                 Err(Corrupt) => {
-                    // Not an empty answer: the reader would ask for the same for ever, and nobody would notice.
+                    // Not an empty answer: the reader would ask for the same for ever, without a sign of the damage.
                     out.trace(TraceEvent::Mark { mark: "corrupt-log-read" });
                     let data = &mut response.responses[t].partitions[p];
                     data.error_code = ResponseError::CorruptMessage.code();

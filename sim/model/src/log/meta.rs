@@ -48,7 +48,7 @@ pub fn is_reserved(directory: Uuid) -> bool {
     directory.as_u128() < 100
 }
 
-/// Whose the directory is, compared with who starts.
+/// What the directory's file says, compared with the node that starts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
     /// The directory's id.

@@ -294,7 +294,7 @@ impl Log {
     /// does; anything else is damage in the middle.
     ///
     /// # Errors
-    /// The damage has an end within the file that nobody knows.
+    /// Where the damage ends within the file is not known.
     pub fn read_past(&mut self, plan: &ReadPlan, pos: u64, claims: i32) -> Result<Option<ReadPlan>, Corrupt> {
         let at = self.segments.iter().position(|s| s.file == plan.range.file);
         let Some(at) = at.filter(|_| plan.layout == self.layout) else { return Ok(None) };

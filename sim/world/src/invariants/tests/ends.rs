@@ -23,6 +23,7 @@ impl World {
     pub(super) fn accounts(&self, ends: [i64; 3]) -> Vec<Account> {
         let broker = |n: usize| {
             let inspection = BrokerInspection {
+                recovered: Default::default(),
                 id: NodeId(n as i32),
                 epoch: Some(BrokerEpoch(n as i64 * 10)),
                 unfenced: true,
@@ -34,6 +35,7 @@ impl World {
             Account { node: NodeRef(n as u16), inspection: Some(Inspection::Broker(inspection)) }
         };
         let controller = ControllerInspection {
+            recovered: Default::default(),
             id: NodeId(9),
             active: true,
             epoch: LeaderEpoch(1),
