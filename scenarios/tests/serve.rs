@@ -236,7 +236,10 @@ fn a_delay_and_a_cut_reach_clients_and_are_over_when_lifted() {
     });
 }
 
-fn deed(action: fn(Who) -> Action, who: &str) -> Deed {
+/// A kind of fault that happens to one host.
+type Kind = fn(Who) -> Action;
+
+fn deed(action: Kind, who: &str) -> Deed {
     Deed::Action(action(Who(who.into())))
 }
 
@@ -250,7 +253,7 @@ fn overlapping_faults_of_one_host_end_each_at_its_time() {
     let injector = Injector::new(cluster.clone(), 1);
     let kill = |who| Action::Kill { who };
     let pause = |who| Action::Pause { who };
-    let faults: &[(fn(Who) -> Action, &str, u64)] = &[
+    let faults: &[(Kind, &str, u64)] = &[
         (kill, "b1", 3000),
         // Of hosts that are down, or paused, already.
         (kill, "b1", 1500),
