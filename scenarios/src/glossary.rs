@@ -71,6 +71,7 @@ const CHECKS: &[(&str, &str)] = &[
     ("ack-justified", "an acknowledgement rests on less than the replicas must hold"),
     ("assignment-legal", "a group's partitions were shared out against its protocol"),
     ("batch-integrity", "the bytes of a batch are not those that its producer made"),
+    ("client-recovers", "the faults are over, and a client that lived through them does not work"),
     ("committed-offset", "an acknowledged commit is not in the log, or an answer is not what was committed"),
     ("committed-prefix", "what was committed changed, or a leader's high watermark passed what is not"),
     ("compaction-legal", "compaction removed a record that nothing supersedes"),

@@ -218,7 +218,10 @@ mod tests {
             ("[[fault]]\nkind = 'kill'\nwho = 'member(g)'\nat = '1s'", "cannot be told apart"),
             ("[[fault]]\nkind = 'answer'\nwho = 'b1'\napi = 'Vote'\nerror = 1", "cannot be answered so"),
             ("[[fault]]\nkind = 'answer'\nwho = 'b1'\napi = 'Fetch'\nerror = 1\nfor = '25h'", "`for` is over a day"),
-            ("[[fault]]\nkind = 'kill'\nwho = 'b1'\nat = '1s'\nfor = '999h'", "`for` is over a day"),
+            (
+                "[[fault]]\nkind = 'kill'\nwho = 'b1'\nat = '1s'\nfor = '999h'",
+                "`for` must lie above 0 and within a day",
+            ),
             ("[[fault]]\nkind = 'kill'\nwho = 'b1'\nat = '1s'\nevery = '1ms'", "unknown field `every`"),
             ("[[fault]]\nkind = 'answer'\nwho = 'b1'\napi = 'Fetch'\nerror = 'OOPS'", "no error `OOPS`"),
         ] {

@@ -184,6 +184,9 @@ impl Log {
                 want(part, self.dir.join(name), len);
             }
         }
+        // The first batch and the last segment's tell whether the file of epochs is this log's. A read of every segment
+        // would cost a start as many seeks, and bring the whole log into the page cache.
+        let first = self.segments.iter().position(|segment| segment.size > 0);
         for (at, segment) in self.segments.iter().enumerate().take(loading.verify_from) {
             match files.get(&(segment.base, ".index")) {
                 Some(&len) => want(Part::Offsets(at), segment.offsets.file.clone(), len),
@@ -199,7 +202,7 @@ impl Log {
                 _ if segment.size > 0 => _ = loading.reindex.insert(at),
                 _ => {}
             }
-            if segment.size > 0 {
+            if segment.size > 0 && (Some(at) == first || at + 1 == self.segments.len()) {
                 want(Part::FirstHeader(at), segment.file.clone(), BATCH_HEADER_SIZE as u64);
             }
         }
