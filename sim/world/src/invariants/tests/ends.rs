@@ -52,7 +52,6 @@ impl World {
                 leader_epoch: LeaderEpoch(0),
                 partition_epoch: PartitionEpoch(0),
             }],
-            ..ControllerInspection::default()
         };
         let mut all: Vec<_> = (1..=3).map(broker).collect();
         all.push(Account { node: NodeRef(0), inspection: Some(Inspection::Controller(controller)) });
