@@ -37,8 +37,8 @@ const WORKER: &[&str] = &[
 
 /// Why a text is no properties file at all, and what to do.
 pub(super) fn no_properties(text: &str) -> Option<String> {
-    let mut lines = text.lines().filter(|l| !l.trim().is_empty() && !l.trim_start().starts_with(['#', '!']));
-    let first = lines.next()?;
+    let lines = || text.lines().filter(|l| !l.trim().is_empty() && !l.trim_start().starts_with(['#', '!']));
+    let first = lines().next()?;
     let do_this = "write one `name=value` a line";
     if text.starts_with("\u{ff}\u{fe}") || text.starts_with("\u{fe}\u{ff}") {
         return Some(format!("this is UTF-16, and Java reads Latin-1: save it as UTF-8 without a mark, and {do_this}"));
@@ -47,11 +47,14 @@ pub(super) fn no_properties(text: &str) -> Option<String> {
         let what = if first.trim_start().starts_with('{') { "JSON" } else { "XML" };
         return Some(format!("this is {what}, and no properties file: {do_this}"));
     }
-    if first.trim_start().starts_with('[') {
+    // Java would read all sections and levels as one, so that the last one decides: such a form is looked for everywhere.
+    if lines().any(|l| l.trim().starts_with('[') && l.trim().ends_with(']')) {
         return Some(format!("this is TOML or INI, and no properties file: {do_this}"));
     }
-    let opens = |l: &str| l.trim_end().ends_with(':') && !l.starts_with(' ') && !l.trim_end().ends_with("\\:");
-    let yaml = first.trim() == "---" || (opens(first) && lines.next().is_some_and(|l| l.starts_with("  ")));
+    let indent = |l: &str| l.len() - l.trim_start().len();
+    let opens = |l: &str| l.trim_end().ends_with(':') && !l.trim_end().ends_with("\\:");
+    let nested = lines().zip(lines().skip(1)).any(|(outer, inner)| opens(outer) && indent(inner) > indent(outer));
+    let yaml = first.trim() == "---" || nested;
     yaml.then(|| format!("this is YAML, and no properties file: {do_this}"))
 }
 
@@ -143,6 +146,8 @@ mod tests {
             ("{ \"acks\": \"all\" }", "JSON"),
             ("<properties/>", "XML"),
             ("[producer]\nacks=all\n", "TOML"),
+            ("acks=all\n\n[consumer]\ngroup.id=g\n", "TOML"),
+            ("acks: all\nspring:\n  kafka:\n    producer:\n      acks: 1\n", "YAML"),
         ] {
             assert!(no_properties(text).is_some_and(|said| said.contains(what)), "{text}");
         }
