@@ -43,6 +43,11 @@ const CONVICTED: &[(&str, &str, &str)] = &[
         "0x8b9c2ac36afb1e98",
         "a batch that stood behind a later one, as Kafka's producer without idempotence leaves them, was held to its own time",
     ),
+    (
+        "edge-maintenance",
+        "0x4acb7f118fdefb46",
+        "a leader that knew nothing of the producer took its fifth batch before the first (KIP-360, KAFKA-15591), as Kafka's do",
+    ),
 ];
 
 #[test]

@@ -9,8 +9,8 @@ use klamm_model::units::Instant;
 use klamm_reports::charts::{Band, Moment};
 use klamm_workloads::oracles;
 use klamm_workloads::permission::{
-    Clause, Compacted, Damage, Declared, Facts, LeaderChange, LogStart, Loss, OffsetsAltered, PartitionChange, Unclean,
-    permitted,
+    Clause, Compacted, Damage, Declared, Expired, Facts, LeaderChange, LogStart, Loss, OffsetsAltered, PartitionChange,
+    Unclean, permitted,
 };
 use klamm_world::invariants;
 use std::collections::BTreeMap;
@@ -72,6 +72,12 @@ pub fn declare(watch: &Watch) -> Declared {
             .compactions()
             .iter()
             .map(|c| Compacted { at: c.at.as_nanos(), source: source(c.partition), removed: c.offsets.clone() })
+            .collect(),
+        expiries: watch
+            .invariants
+            .unknown_producers()
+            .iter()
+            .map(|u| Expired { at: u.at.as_nanos(), source: source(u.partition), producer_id: Some(u.producer) })
             .collect(),
         offsets_altered: offsets_altered(facts),
         ..Declared::default()

@@ -373,7 +373,11 @@ const DECLARED: &[Field] = &[
         ])),
         "what compaction removed",
     ),
-    may("expiries", Kind::List(&Kind::Object(&[AT, SOURCE])), "partitions that forgot a producer"),
+    may(
+        "expiries",
+        Kind::List(&Kind::Object(&[AT, SOURCE, may("producer_id", INT64, "which producer; absent: any")])),
+        "partitions that forgot a producer, or never knew one of which they took a later batch first",
+    ),
     may(
         "offsets_altered",
         Kind::List(&Kind::Object(&[

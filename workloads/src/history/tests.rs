@@ -140,7 +140,7 @@ fn the_table_of_fields_is_that_of_the_operations() {
         damages: vec![Damage { at, source: source.clone(), from: Offset(0), to: Offset(1), beyond_budget: false }],
         log_starts: vec![LogStart { at, source: source.clone(), offset: Offset(1) }],
         compactions: vec![Compacted { at, source: source.clone(), removed: vec![Offset(3)] }],
-        expiries: vec![Expired { at, source: source.clone() }],
+        expiries: vec![Expired { at, source: source.clone(), producer_id: Some(ProducerId(4)) }],
         offsets_altered: vec![OffsetsAltered { at, group: "g".into(), source: Some(source) }],
         partition_changes: vec![PartitionChange { at, topic: "t".into(), count: 2 }],
     };

@@ -355,6 +355,7 @@ impl Client {
             read,
             renewed_at: other_id.into_iter().chain(bumped(false)).min(),
             unfenced_at: other_id.into_iter().chain(bumped(send.state == State::Info).filter(|_| unsaid)).min(),
+            producer_id: usize::from(send.producer).checked_sub(1).map(|n| self.producers[n]),
         })
     }
 

@@ -6,7 +6,7 @@
 use super::Facts;
 use crate::planted::planted;
 use klamm_model::history::TopicPartition;
-use klamm_model::ids::{LeaderEpoch, Offset};
+use klamm_model::ids::{LeaderEpoch, Offset, ProducerId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -150,7 +150,8 @@ impl Compacted {
     }
 }
 
-/// A partition forgot a producer (`producer.id.expiration.ms`, judged by record timestamps).
+/// A partition forgot a producer (`producer.id.expiration.ms`, judged by record timestamps), or its leader took a batch of a
+/// producer that it knew nothing of, and that was not the producer's first: what is under way of earlier batches is overtaken.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expired {
@@ -158,6 +159,16 @@ pub struct Expired {
     pub at: u64,
     /// Which partition.
     pub source: TopicPartition,
+    /// Which producer; none: any.
+    #[serde(default)]
+    pub producer_id: Option<ProducerId>,
+}
+
+impl Expired {
+    /// Whether it is about the producer of a send, of which the id is known or not.
+    pub fn is_of(&self, producer: Option<ProducerId>) -> bool {
+        self.producer_id.is_none_or(|own| producer.is_none_or(|id| id == own))
+    }
 }
 
 /// A group's committed offsets expired in order, were deleted or set by somebody else, or went with what the offsets

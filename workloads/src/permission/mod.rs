@@ -20,7 +20,7 @@ pub use declared::{
 pub use table::{Clause, Row, TABLE};
 
 use klamm_model::history::{Acks, PositionReason, TopicPartition, ValueId};
-use klamm_model::ids::Offset;
+use klamm_model::ids::{Offset, ProducerId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -107,7 +107,9 @@ impl Cause {
             Cause::DataLoss => "a loss of data beyond what replication survives",
             Cause::AmbiguousRetry => "a retry without idempotence",
             Cause::AmbiguousRetryInFlight => "a retry without idempotence, with several requests in flight",
-            Cause::NewProducerIdentity => "a new producer identity while the send was open",
+            Cause::NewProducerIdentity => {
+                "a producer identity that is new, or unknown to the leader, while the send was open"
+            }
             Cause::Compaction => "compaction",
             Cause::Deletion => "deletion by retention or request",
             Cause::PositionMoved => "a seek or a reset of the position",
@@ -147,6 +149,9 @@ pub struct SendFacts {
     /// may land later.
     #[serde(default)]
     pub unfenced_at: Option<u64>,
+    /// The producer id that it went out under last, where that is known.
+    #[serde(default)]
+    pub producer_id: Option<ProducerId>,
 }
 
 impl SendFacts {
@@ -328,7 +333,8 @@ fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool 
             // A new epoch fences what is under way under the old one; only another id lets sends overtake each other.
             let renewed = if facts.sends.len() > 1 && !planted(14) { s.unfenced_at } else { s.renewed_at };
             renewed.is_some_and(|at| at <= facts.at)
-                || declared.expiries(facts).any(|e| s.is_open_at(e.at) || planted(15)) && !planted(16)
+                || declared.expiries(facts).any(|e| (s.is_open_at(e.at) && e.is_of(s.producer_id)) || planted(15))
+                    && !planted(16)
         }),
         Cause::Compaction => {
             let removed = || declared.compactions(facts).any(|c| c.covers(facts.offset) || planted(17));

@@ -80,6 +80,7 @@ fn send() -> SendFacts {
         read: false,
         renewed_at: None,
         unfenced_at: None,
+        producer_id: Some(ProducerId(7)),
     }
 }
 
@@ -298,13 +299,18 @@ fn a_new_epoch_repeats_and_a_new_id_reorders() {
 fn expired_producer_state_is_a_new_identity_for_what_was_open() {
     for (at, permits) in [(9, false), (10, true), (40, true), (41, false)] {
         let (facts, mut declared) = innocent();
-        declared.expiries.push(Expired { at, source: source() });
+        declared.expiries.push(Expired { at, source: source(), producer_id: None });
         let by = permitted("duplicate", &facts, &declared);
         assert_eq!(by, permits.then_some(Cause::NewProducerIdentity), "{at}");
     }
+    for (id, permits) in [(7, true), (8, false)] {
+        let (facts, mut declared) = innocent();
+        declared.expiries.push(Expired { at: 10, source: source(), producer_id: Some(ProducerId(id)) });
+        assert_eq!(permitted("duplicate", &facts, &declared).is_some(), permits, "producer {id}");
+    }
     let (mut facts, mut declared) = innocent();
     facts.sends[0].completed = None;
-    declared.expiries.push(Expired { at: 90, source: source() });
+    declared.expiries.push(Expired { at: 90, source: source(), producer_id: None });
     assert_eq!(permitted("duplicate", &facts, &declared), Some(Cause::NewProducerIdentity));
 }
 

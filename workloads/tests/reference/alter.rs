@@ -451,7 +451,10 @@ fn bring_about(cause: Cause, check: &str, target: &Target, history: &mut History
             }
         }
         NI => match dice.below(5) {
-            0..=2 => history.declared.expiries.push(Expired { at, source }),
+            0..=2 => {
+                let producer_id = [None, Some(ProducerId(71)), Some(ProducerId(500))][dice.below(3)];
+                history.declared.expiries.push(Expired { at, source, producer_id });
+            }
             3 => {
                 settings(history, client, |f| (f.idempotent, f.acks) = (true, Acks::All));
                 for entry in history.entries.iter_mut().filter(|e| e.client == client && e.at >= resolved) {

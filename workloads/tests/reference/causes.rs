@@ -142,13 +142,16 @@ impl Case<'_> {
         self.given_up(send) || self.new_identity(send)
     }
 
-    /// A send of its life was given up while it was open, in the partition where it lies.
+    /// A send of its life was given up while it was open, in its partition.
     fn given_up(&self, send: &Send) -> bool {
+        let partition = |s: &Send| s.resolved.as_ref().and_then(|r| r.partition).or(s.chosen);
+        let own = partition(send).unwrap_or(self.source.partition);
         self.laid.sends.iter().any(|x| {
             x.value != send.value
                 && x.life == send.life
                 && x.facts.idempotent
-                && x.partition().as_ref() == Some(self.source)
+                && x.topic == send.topic
+                && partition(x) == Some(own)
                 && x.resolved.as_ref().is_some_and(|r| {
                     r.outcome != Outcome::Ok
                         && r.when.at <= self.at
@@ -169,16 +172,18 @@ impl Case<'_> {
             .filter_map(|r| Some((r.when, r.outcome, r.producer_id?)))
             .collect();
         ids.sort_by_key(|i| i.0);
-        // It was taken between the last resolution under the old id and the first under the new one.
-        ids.windows(2).filter(|w| w[0].2 != w[1].2).any(|w| {
-            let (from, to) = (w[0].0, w[1].0);
-            from.at <= self.at
-                && send.invoked.at < to.at
-                && send
-                    .resolved
-                    .as_ref()
-                    .is_none_or(|own| own.when > from || (own.when.at == from.at && own.outcome == Outcome::Info))
-        })
+        // Each new id was taken between the last resolution before and the first under it. No id comes back.
+        let is_new = |i: usize| ids[..i].iter().all(|before| before.2 != ids[i].2);
+        let taken: Vec<(u64, u64, i64)> =
+            (1..ids.len()).filter(|&i| is_new(i)).map(|i| (ids[i - 1].0.at, ids[i].0.at, ids[i].2)).collect();
+        let later: Vec<_> = taken.iter().filter(|t| send.invoked.at < t.1).collect();
+        let Some(first) = later.first() else { return false };
+        // What was answered under an older id was not sent again; nor was what was given up before.
+        let open = send.resolved.as_ref().is_none_or(|own| {
+            let under_a_new_one = later.iter().any(|t| own.producer_id == Some(t.2));
+            under_a_new_one || (own.outcome == Outcome::Info && first.0 <= own.when.at)
+        });
+        first.0 <= self.at && open
     }
 
     fn expired(&self, send: &Send) -> bool {
@@ -186,7 +191,12 @@ impl Case<'_> {
             e.source == *self.source
                 && e.at <= self.at
                 && send.invoked.at <= e.at
-                && send.resolved.as_ref().is_none_or(|own| own.when.at >= e.at)
+                && send.resolved.as_ref().is_none_or(|own| {
+                    own.when.at >= e.at
+                        && (e.producer_id.is_none()
+                            || own.producer_id.is_none()
+                            || e.producer_id.map(|id| id.0) == own.producer_id)
+                })
         })
     }
 

@@ -118,6 +118,18 @@ pub(crate) struct Copy {
     pub(crate) end: i64,
 }
 
+/// A leader took a batch that was not its producer's first, and knew nothing of the producer. Kafka's brokers do (KIP-360; since
+/// 4.5 no more where the log never held a record, KAFKA-15591): earlier batches under way to the leader before are overtaken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnknownProducer {
+    /// When.
+    pub at: klamm_model::units::Instant,
+    /// Which partition.
+    pub partition: TopicIdPartition,
+    /// Which producer.
+    pub producer: ProducerId,
+}
+
 /// Records that compaction took out of a partition, and was right to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Compaction {

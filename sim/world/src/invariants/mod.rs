@@ -40,7 +40,7 @@ mod truncation;
 
 pub use armed::CHECKS;
 pub(crate) use armed::Check;
-pub use contents::Compaction;
+pub use contents::{Compaction, UnknownProducer};
 pub use finding::Finding;
 use finding::{Ctx, Findings};
 
@@ -185,6 +185,8 @@ pub struct Invariants {
     compacting: bool,
     /// What compaction took out, and may.
     compactions: Vec<Compaction>,
+    /// Producers that leaders knew nothing of, and whose first batch they did not get first.
+    unknown_producers: Vec<UnknownProducer>,
     /// All clocks show the same.
     clocks_agree: bool,
     quorum_leaders: BTreeMap<LeaderEpoch, (NodeRef, Ordinal)>,
@@ -214,6 +216,7 @@ impl Invariants {
             clocks_agree: setup.clocks_agree,
             compacting: false,
             compactions: Vec::new(),
+            unknown_producers: Vec::new(),
             cluster: Cluster::new(setup),
             replicas: Replicas::default(),
             requests: Requests::default(),
@@ -260,6 +263,11 @@ impl Invariants {
     /// What compaction took out, in order.
     pub fn compactions(&self) -> &[Compaction] {
         &self.compactions
+    }
+
+    /// Producers that leaders knew nothing of, and whose first batch they did not get first, in order.
+    pub fn unknown_producers(&self) -> &[UnknownProducer] {
+        &self.unknown_producers
     }
 
     /// Every data partition known, with its topic's name and one past its last committed record.

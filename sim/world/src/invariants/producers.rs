@@ -8,7 +8,7 @@ use super::batch::Head;
 use super::cluster::PartIx;
 use super::finding::Ctx;
 use super::replica::{Producer, ReplicaIx};
-use super::{Check, Invariants};
+use super::{Check, Invariants, UnknownProducer};
 use crate::event::Ordinal;
 use kafka_protocol::messages::{AllocateProducerIdsResponse, InitProducerIdResponse};
 use klamm_model::ids::*;
@@ -29,6 +29,10 @@ impl Invariants {
         };
         let Some(state) = producers.get_mut(&head.producer) else {
             producers.insert(head.producer, new);
+            if leads && head.base_sequence != Sequence(0) {
+                let partition = self.cluster.parts[part.0].id;
+                self.unknown_producers.push(UnknownProducer { at: ctx.at, partition, producer: head.producer });
+            }
             return;
         };
         let before = std::mem::replace(state, new);

@@ -114,6 +114,8 @@ fn sequences() {
     w.write(1, &batch(4, 1, 0, (5, 1, 0), b"c"));
     w.write(1, &batch(5, 1, 0, (6, 3, 17), b"d"));
     w.silent();
+    let unknown: Vec<_> = w.judge.unknown_producers().iter().map(|u| (u.partition, u.producer)).collect();
+    assert_eq!(unknown, [(P, ProducerId(6))], "a leader that knows nothing of a producer takes any batch");
     w.write(1, &batch(6, 1, 0, (5, 1, 0), b"repeated"));
     w.only("sequence-contiguous");
 
