@@ -83,6 +83,15 @@ fn linger_neg() {
     refused("--producer", "settings/linger-neg.properties", &why["linger-neg.properties:".len()..][3..]);
 }
 
+/// Nothing that was sent could be acknowledged: that is told before anything else, and is no green.
+#[test]
+fn nothing_can_be_sent() {
+    let (code, text) = audit("--producer", "settings/nothing-can-be-sent.properties");
+    assert_eq!(code, Some(4), "{text}");
+    let first = text.lines().find(|l| l.ends_with('.')).unwrap_or_default();
+    assert!(first.contains("Every send is refused while nothing is wrong"), "{text}");
+}
+
 #[test]
 fn min_isr_4_topic() {
     let (code, text) = audit("--topic", "settings/min-isr-4.topic.properties");

@@ -4,12 +4,13 @@
 
 use super::report::{Findings, Report};
 use super::sends::CLAIMED;
-use super::slots::{ACK, CLASH, READ, Seen, read_flag};
+use super::slots::{ACK, CLASH, REACHED, READ, Seen, read_flag};
 use super::store::{Read, Store};
 use crate::permission::Clause;
 use klamm_model::history::ValueId;
 use klamm_model::ids::ClientId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 /// An offset of which more than one value is known.
 #[derive(Debug, Default)]
@@ -32,7 +33,7 @@ pub(super) struct Got {
     pub(super) rank: usize,
     /// When it was read again: last before there was a clash, and each time since, up to a bound.
     again: Vec<u64>,
-    /// Under which isolation it was read.
+    /// Under which isolation it was read, and reached from the offset below.
     pub(super) flags: u16,
 }
 
@@ -41,14 +42,23 @@ impl Clash {
     pub(super) fn got_by(&self, client: ClientId) -> Option<u64> {
         self.by.get(&client).copied().or(self.first)
     }
-    /// The first read here of another value than this one since a moment, as far as it is remembered.
-    pub(super) fn first_read_instead(&self, value: u64, since: u64) -> Option<Seen> {
+    /// The read here of another value than this one that is the hardest to excuse, as far as reads are remembered. Where
+    /// this one was while its send was open is not known: of the reads of that time the last counts.
+    pub(super) fn read_instead(&self, value: u64, open: RangeInclusive<u64>) -> Option<Seen> {
         let others = self.read.iter().filter(|(other, _)| **other != value).map(|(_, got)| got);
         let reads = others.flat_map(|got| {
             let again = got.again.iter().map(|at| Seen { at: *at, ..got.seen });
             std::iter::once(got.seen).chain(again)
         });
-        reads.filter(|seen| seen.at >= since).min_by_key(|seen| seen.at)
+        let (mut meanwhile, mut after): (Option<Seen>, Option<Seen>) = (None, None);
+        for seen in reads {
+            if open.contains(&seen.at) {
+                meanwhile = meanwhile.filter(|m| m.at >= seen.at).or(Some(seen));
+            } else if seen.at > *open.end() {
+                after = after.filter(|a| a.at <= seen.at).or(Some(seen));
+            }
+        }
+        meanwhile.or(after)
     }
 }
 
@@ -79,7 +89,8 @@ fn clash(store: &mut Store, part: u32, offset: i64) -> &mut Clash {
     if new {
         let clash = p.clashes.entry(offset).or_default();
         if let Some(seen) = slot.seen() {
-            clash.read.insert(slot.value, Got { seen, rank: 0, again: vec![slot.last], flags: slot.flags & READ });
+            let flags = slot.flags & (READ | REACHED[0] | REACHED[1]);
+            clash.read.insert(slot.value, Got { seen, rank: 0, again: vec![slot.last], flags });
             clash.first = Some(slot.value);
         }
         // Where something was read, what was acknowledged is the same value, or there would be a clash already.

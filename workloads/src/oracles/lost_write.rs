@@ -204,11 +204,9 @@ fn displaced(store: &Store, part: u32, below: i64, missing: &mut Missing) {
         p.clashes.range(p.log_start.min(below)..below).filter(|(o, c)| **o < p.max_read && !c.read.is_empty())
     {
         for &value in clash.acked.iter().filter(|value| !store.is_read(**value)) {
-            let began = store.send(value).map_or(0, |send| send.invoked);
-            let Some(first) = clash.first_read_instead(value, began).filter(|first| is_owed_at(store, value, first.at))
-            else {
-                continue;
-            };
+            let Some(send) = store.send(value) else { continue };
+            let first = clash.read_instead(value, send.invoked..=send.completed);
+            let Some(first) = first.filter(|first| is_owed_at(store, value, first.at)) else { continue };
             let client = store.reader_of(first).unwrap_or_default();
             let (at, witness) = (first.at, Witness::Displaced);
             let piece = Piece { at, client, witness, displaced: true, within: false, older: false };

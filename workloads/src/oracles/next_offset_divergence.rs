@@ -1,11 +1,11 @@
 //! next-offset-divergence: two readers of the same isolation see different successors of an offset. The nearer one is
 //! what the other has not.
 //!
-//! A step over a gap is a pass, and kept; of a step without one, the offset keeps that there was one.
+//! A step over a gap is a pass, and kept; of a step without one, what was read after it keeps that there was one.
 
 use super::passes::{self, Pass};
 use super::report::{Findings, Report};
-use super::slots::{DIRECTLY, FOLLOWED, read_flag};
+use super::slots::{FOLLOWED, REACHED};
 use super::store::{Part, Read, Reader, Store};
 use crate::planted::planted;
 use std::collections::BTreeMap;
@@ -15,16 +15,16 @@ pub(super) fn next(store: &mut Store, read: &Read, reader: &Reader) -> bool {
     if !reader.by_read || read.offset() <= reader.last {
         return false;
     }
-    let slots = &mut store.parts[read.part as usize].slots;
-    if slots.get(reader.last).is_none() {
+    let p = &mut store.parts[read.part as usize];
+    if p.slots.get(reader.last).is_none() {
         return false;
     }
-    let slot = slots.entry(reader.last);
+    let slot = p.slots.entry(reader.last);
     let isolation = read.isolation as usize;
     let known = slot.flags & FOLLOWED[isolation] != 0;
     slot.flags |= FOLLOWED[isolation];
     if read.offset() - 1 == reader.last {
-        slot.flags |= DIRECTLY[isolation];
+        p.reached(read, REACHED[isolation]);
     }
     known
 }
@@ -36,10 +36,9 @@ const LOOKED_AT: usize = 64;
 /// a gap.
 fn successors(p: &Part, last: i64, far: &[&Pass], below: i64) -> Vec<(i64, u64)> {
     let mut all: Vec<(i64, u64)> = far.iter().map(|pass| (pass.to(), pass.record.value.0)).collect();
-    let isolation = far[0].isolation;
-    let direct = p.slots.get(last).is_some_and(|slot| slot.flags & DIRECTLY[isolation as usize] != 0);
-    if let (true, Some(slot)) = (direct, p.slots.get(last + 1)) {
-        all.extend(p.read_values(last + 1, slot, read_flag(isolation)).into_iter().map(|value| (last + 1, value)));
+    let reached = REACHED[far[0].isolation as usize];
+    if let Some(slot) = p.slots.get(last + 1) {
+        all.extend(p.read_values(last + 1, slot, reached).into_iter().map(|value| (last + 1, value)));
     }
     all.retain(|(offset, _)| (p.log_start..below).contains(offset));
     all.sort_by_key(|&(offset, value)| (offset, p.rank(offset, value), value));

@@ -11,7 +11,7 @@
 //! is told once for the earlier send and what excuses it: all that follows a record that is gone lies below it, and is no
 //! news.
 
-use super::places;
+use super::places::{self, Place};
 use super::report::{Findings, Report};
 use super::sends::{Client, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State};
 use super::store::Store;
@@ -23,33 +23,46 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How many earlier sends of either kind are looked at for one that lies below them.
 const LOOKED_AT: usize = 16;
 
-/// Whether a send has its place in the order of its producer.
-fn counts(store: &Store, client: &Client, index: u64, send: &Send) -> bool {
-    let placed = send.offset >= 0 && send.part != NOWHERE && (send.is(READ) || send.is(OFFSET_ACKED));
-    if !placed || send.state == State::Failed || (send.is(MOVED) && !has_one_place(store, client, index, send)) {
-        return false;
-    }
+/// The place of a send in the order of its producer, if it has one.
+fn place(store: &Store, client: &Client, index: u64, send: &Send) -> Option<Place> {
+    let place = if send.is(MOVED) {
+        only_place(store, ValueId::new(client.id, index).0, send)
+    } else {
+        let placed = send.offset >= 0 && send.part != NOWHERE && (send.is(READ) || send.is(OFFSET_ACKED));
+        placed.then_some((send.part, send.offset))
+    };
     let facts = client.facts(send.incarnation);
-    facts.acks != Acks::None && (facts.idempotent || send.state == State::Acknowledged)
+    let held = facts.acks != Acks::None && (facts.idempotent || send.state == State::Acknowledged);
+    place.filter(|_| held && send.state != State::Failed)
 }
 
-/// Whether a send that was seen elsewhere, too, was seen nowhere else in its partition.
+/// The place of a send that was seen elsewhere, too: the only one in its own partition.
 #[cold]
-fn has_one_place(store: &Store, client: &Client, index: u64, send: &Send) -> bool {
-    let value = ValueId::new(client.id, index).0;
-    let own = (send.part, send.offset);
+fn only_place(store: &Store, value: u64, send: &Send) -> Option<Place> {
     let read = places::all(store, value, send);
-    store.places.chosen(value).is_none()
-        && read.contains(&own)
-        && read.iter().all(|place| place.0 != own.0 || *place == own)
+    let home = places::home(store, value, send, &read);
+    let mut local = read.iter().filter(|place| Some(place.0) == home);
+    let place = *local.next()?;
+    let stands = !send.is(OFFSET_ACKED) || place == (send.part, send.offset);
+    (local.next().is_none() && stands && store.places.chosen(value).is_none()).then_some(place)
 }
 
 fn resolved_before(earlier: &Send, later: &Send) -> bool {
     !matches!(earlier.state, State::Pending) && earlier.completed <= later.invoked
 }
 
-/// One send, by its index.
-type Placed<'a> = (u64, &'a Send);
+/// One send that has its place.
+#[derive(Clone, Copy)]
+struct Placed<'a> {
+    index: u64,
+    send: &'a Send,
+    place: Place,
+}
+
+/// The sends of a client that have one, in order.
+fn all_placed<'a>(store: &'a Store, client: &'a Client) -> impl Iterator<Item = Placed<'a>> {
+    client.all().filter_map(|(index, send)| Some(Placed { index, send, place: place(store, client, index, send)? }))
+}
 
 /// A producer's order in a partition: its incarnation, and the partition.
 type Order = (u32, u32);
@@ -57,17 +70,17 @@ type Order = (u32, u32);
 /// The sends of one order so far, by offset and index.
 #[derive(Default)]
 struct Earlier<'a> {
-    all: BTreeMap<(i64, u64), &'a Send>,
+    all: BTreeMap<(i64, u64), Placed<'a>>,
     /// Those that were read, and not sent again: only a cut or a loss excuses a later send below them.
-    plain: BTreeMap<(i64, u64), &'a Send>,
+    plain: BTreeMap<(i64, u64), Placed<'a>>,
 }
 
 impl<'a> Earlier<'a> {
     /// Those that lie above an offset, the highest first; then the highest of those that are hard to excuse.
     fn above(&self, offset: i64) -> impl Iterator<Item = Placed<'a>> {
         let from = (offset, u64::MAX);
-        let highest = |sends: &BTreeMap<(i64, u64), &'a Send>| -> Vec<Placed<'a>> {
-            sends.range(from..).rev().take(LOOKED_AT).map(|(&(_, index), send)| (index, *send)).collect()
+        let highest = |sends: &BTreeMap<(i64, u64), Placed<'a>>| -> Vec<Placed<'a>> {
+            sends.range(from..).rev().take(LOOKED_AT).map(|(_, placed)| *placed).collect()
         };
         highest(&self.all).into_iter().chain(highest(&self.plain))
     }
@@ -87,16 +100,16 @@ pub(super) fn end(store: &Store, out: &mut Findings, declared: &Declared) -> [u6
         // By order: the last one, and the highest offset.
         let mut orders: BTreeMap<Order, (&Send, i64)> = BTreeMap::new();
         let mut broken: BTreeSet<Order> = BTreeSet::new();
-        for (_, send) in client.all().filter(|(index, s)| counts(store, client, *index, s)) {
-            let order = (send.incarnation, send.part);
+        for Placed { send, place: (part, offset), .. } in all_placed(store, client) {
+            let order = (send.incarnation, part);
             let (last, highest) = orders.entry(order).or_insert((send, i64::MIN));
             if *highest != i64::MIN {
                 pairs[usize::from(!resolved_before(last, send))] += 1;
             }
-            if *highest > send.offset {
+            if *highest > offset {
                 broken.insert(order);
             }
-            (*last, *highest) = (send, send.offset.max(*highest));
+            (*last, *highest) = (send, offset.max(*highest));
         }
         if !broken.is_empty() {
             judge(store, out, declared, client, &broken);
@@ -111,15 +124,16 @@ fn judge(store: &Store, out: &mut Findings, declared: &Declared, client: &Client
     let mut orders: BTreeMap<Order, Earlier<'_>> = BTreeMap::new();
     // The earlier send of what is told, and what excuses it.
     let mut told: BTreeSet<(u64, Option<Cause>)> = BTreeSet::new();
-    for (index, send) in client.all().filter(|(index, s)| counts(store, client, *index, s)) {
-        let order = (send.incarnation, send.part);
+    for later in all_placed(store, client) {
+        let Placed { index, send, place: (part, offset) } = later;
+        let order = (send.incarnation, part);
         if !broken.contains(&order) {
             continue;
         }
         let earlier = orders.entry(order).or_default();
         let mut worst = None;
-        for before in earlier.above(send.offset).filter(|(_, b)| !(planted(25) && resolved_before(b, send))) {
-            let pair = Pair::new(store, client, before, (index, send));
+        for before in earlier.above(offset).filter(|b| !(planted(25) && resolved_before(b.send, send))) {
+            let pair = Pair::new(store, client, before, later);
             let cause = permitted(pair.check, &out.facts(store, &pair.report()), declared);
             if worst.is_none() || cause.is_none() {
                 worst = Some((pair, cause));
@@ -133,9 +147,9 @@ fn judge(store: &Store, out: &mut Findings, declared: &Declared, client: &Client
         {
             pair.tell(store, out);
         }
-        earlier.all.insert((send.offset, index), send);
+        earlier.all.insert((offset, index), later);
         if is_plain(client, index, send) {
-            earlier.plain.insert((send.offset, index), send);
+            earlier.plain.insert((offset, index), later);
         }
     }
 }
@@ -153,11 +167,12 @@ struct Pair {
 impl Pair {
     fn new(store: &Store, client: &Client, earlier: Placed<'_>, later: Placed<'_>) -> Pair {
         let both = [earlier, later];
-        let values = both.map(|(index, _)| ValueId::new(client.id, index).0);
-        let check = if resolved_before(earlier.1, later.1) { "nonmonotonic-send" } else { "int-nonmonotonic-send" };
-        let known = |(index, send)| places::known_at(store, ValueId::new(client.id, index).0, send);
+        let values = both.map(|p| ValueId::new(client.id, p.index).0);
+        let check =
+            if resolved_before(earlier.send, later.send) { "nonmonotonic-send" } else { "int-nonmonotonic-send" };
+        let known = |p: Placed<'_>| places::known_at(store, ValueId::new(client.id, p.index).0, p.send, p.place);
         let at = both.map(known).into_iter().max().unwrap_or(0);
-        Pair { check, at, part: later.1.part, offsets: both.map(|(_, send)| send.offset), values }
+        Pair { check, at, part: later.place.0, offsets: both.map(|p| p.place.1), values }
     }
 
     fn report(&self) -> Report<'_> {

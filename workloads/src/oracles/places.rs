@@ -69,15 +69,25 @@ pub(super) fn first_read_in(store: &Store, read: &BTreeSet<Place>, send: &Send) 
     in_topic.min_by_key(|place| part(place).source.partition).map(|place| place.0)
 }
 
+/// A value's own partition, where it was read at these places.
+pub(super) fn home(store: &Store, value: u64, send: &Send, read: &BTreeSet<Place>) -> Option<u32> {
+    match store.places.chosen(value) {
+        Some(part) => Some(part),
+        None if send.is(CHOSEN) || send.is(TOLD) => Some(send.part),
+        None => first_read_in(store, read, send),
+    }
+}
+
 /// When a value was read at a place, at the first time; of one that is not remembered, when its send began.
 pub(super) fn when(store: &Store, value: u64, send: &Send, place: Place) -> u64 {
     store.seen(value, place).map_or(send.invoked, |seen| seen.at)
 }
 
-/// When the place of a send that has one was known: it was acknowledged, or read.
-pub(super) fn known_at(store: &Store, value: u64, send: &Send) -> u64 {
-    let read = store.seen(value, (send.part, send.offset)).filter(|_| send.is(READ)).map(|seen| seen.at);
-    let acknowledged = send.is(OFFSET_ACKED).then_some(send.completed);
+/// When the place of a send was known: it was acknowledged, or read.
+pub(super) fn known_at(store: &Store, value: u64, send: &Send, place: Place) -> u64 {
+    let here = place == (send.part, send.offset);
+    let read = store.seen(value, place).filter(|_| !here || send.is(READ)).map(|seen| seen.at);
+    let acknowledged = (here && send.is(OFFSET_ACKED)).then_some(send.completed);
     acknowledged.into_iter().chain(read).min().unwrap_or(0)
 }
 
@@ -88,11 +98,7 @@ pub(super) fn end(store: &Store, out: &mut Findings) {
         let Some(send) = store.send(value).copied() else { continue };
         let read = all(store, value, &send);
         let chosen = store.places.chosen(value);
-        let home = match chosen {
-            Some(part) => Some(part),
-            None if send.is(CHOSEN) || send.is(TOLD) => Some(send.part),
-            None => first_read_in(store, &read, &send),
-        };
+        let home = home(store, value, &send, &read);
         for &place in read.iter().filter(|place| Some(place.0) != home) {
             unknown_read::wrong_partition(store, out, value, &send, home, place);
         }

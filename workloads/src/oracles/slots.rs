@@ -19,8 +19,8 @@ pub(super) const EPOCHS: u16 = 16;
 
 /// A reader got another record after it, by isolation.
 pub(super) const FOLLOWED: [u16; 2] = [32, 64];
-/// That was the one at the next offset, by isolation.
-pub(super) const DIRECTLY: [u16; 2] = [128, 256];
+/// A reader got it directly after the record at the offset below, by isolation.
+pub(super) const REACHED: [u16; 2] = [128, 256];
 
 /// The flag of having been read under an isolation.
 pub(super) fn read_flag(isolation: IsolationLevel) -> u16 {

@@ -102,6 +102,16 @@ impl Part {
         self.clashes.get(&offset).and_then(|clash| clash.read.get(&value)).map_or(0, |got| got.rank)
     }
 
+    /// What was read has a flag more, whether or not it is alone at its offset.
+    pub(super) fn reached(&mut self, read: &Read, flag: u16) {
+        self.slots.entry(read.offset()).flags |= flag;
+        if let Some(clash) = self.clashes.get_mut(&read.offset())
+            && let Some(got) = clash.read.get_mut(&read.value())
+        {
+            got.flags |= flag;
+        }
+    }
+
     /// The values that were read at an offset by readers of these flags, in the order in which they were.
     pub(super) fn read_values(&self, offset: i64, slot: &Slot, flags: u16) -> Vec<u64> {
         match self.clashes.get(&offset) {

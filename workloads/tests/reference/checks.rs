@@ -68,9 +68,18 @@ fn missing(laid: &Laid<'_>, said: &mut Said) {
     let jumps = laid.steps();
     for send in laid.sends.iter().filter(|s| s.outcome() == Some(Outcome::Ok)) {
         // What was acknowledged on another partition than the application chose is owed there.
-        let Some(source) = send.acknowledged_at().map(|a| a.0).or(send.partition()) else { continue };
+        let Some((topic, partition)) = lies_in(send) else { continue };
+        let source = TopicPartition { topic, partition };
         let acknowledged = send.acknowledged_at().map(|a| a.1);
-        let read: Vec<_> = laid.reads_of(send.value).collect();
+        let elsewhere = send.partition().is_some_and(|chosen| chosen != source);
+        let read: Vec<_> = match elsewhere {
+            true => laid
+                .reads
+                .iter()
+                .filter(|r| r.value == send.value && r.source == source && send.invoked < r.when)
+                .collect(),
+            false => laid.reads_of(send.value).collect(),
+        };
         let astray = read.is_empty() && laid.seen(send);
         if astray || (acknowledged.is_some() && laid.standing_ack(send).is_none()) {
             continue;
@@ -89,7 +98,11 @@ fn missing(laid: &Laid<'_>, said: &mut Said) {
             let on = laid.reads.iter().filter(|r| r.source == source);
             if on.clone().any(|r| r.offset > offset) {
                 let other = |r: &&Read| r.offset == offset && r.value != send.value && r.when.at >= began;
-                for other in on.filter(other) {
+                let others: Vec<_> = on.filter(other).collect();
+                // Where the record was while its send was open is not known: of the reads of that time the last counts.
+                let ended = send.resolved.as_ref().map_or(u64::MAX, |r| r.when.at);
+                let open = others.iter().map(|r| r.when.at).filter(|at| *at <= ended).max();
+                for other in others.iter().filter(|r| r.when.at > ended || Some(r.when.at) == open) {
                     let case = case(laid, &source, other.when.at, offset);
                     said.add(subject(), gone(laid, send, &case, Absence { displaced: true, ..Absence::default() }));
                 }
@@ -401,7 +414,7 @@ fn read_epoch_regression(laid: &Laid<'_>, said: &mut Said) {
 /// Of two *latest* answers, the one asked for after the other had come is lower, at a leader epoch not lower.
 fn list_offsets_regression(laid: &Laid<'_>, said: &mut Said) {
     for first in laid.answers.iter().filter(|a| a.query == -1) {
-        for second in laid.answers.iter().filter(|a| a.query == -1 && a.asked > first.when) {
+        for second in laid.answers.iter().filter(|a| a.query == -1 && a.asked.at > first.when.at) {
             let same = first.source == second.source
                 && first.topic_id == second.topic_id
                 && first.isolation == second.isolation;

@@ -4,6 +4,7 @@ use super::checks::{self, SLACK};
 use super::laid::Laid;
 use super::log::History;
 use super::verdict::{Said, Subject};
+use klamm_model::history::{Entry, Op};
 use klamm_workloads::history::{Header, write};
 use klamm_workloads::oracles::{Finding, Judge, JudgeConfig};
 use std::collections::BTreeMap;
@@ -138,17 +139,26 @@ fn smaller(history: &History) -> Vec<History> {
         let mut less = history.clone();
         let gone = less.entries.remove(i);
         // A final reader begins with a position; a send goes with its resolution.
-        if matches!(gone.op, klamm_model::history::Op::Position { .. }) && gone.client.0 == super::log::FINAL {
+        if matches!(gone.op, Op::Position { .. }) && gone.client.0 == super::log::FINAL {
             continue;
         }
-        if let klamm_model::history::Op::Send { value, .. } = gone.op {
-            less.entries.retain(|e| !matches!(e.op, klamm_model::history::Op::Sent { value: v, .. } if v == value));
+        // So does an answer with its question.
+        match gone.op {
+            Op::Send { value, .. } => {
+                less.entries.retain(|e| !matches!(e.op, Op::Sent { value: v, .. } if v == value));
+            }
+            Op::AskOffset { ask } => {
+                let answers =
+                    |e: &Entry| e.client == gone.client && matches!(e.op, Op::ListOffsets { ask: a, .. } if a == ask);
+                less.entries.retain(|e| !answers(e));
+            }
+            _ => {}
         }
         all.push(less);
-        if let klamm_model::history::Op::Poll { records, .. } = &history.entries[i].op {
+        if let Op::Poll { records, .. } = &history.entries[i].op {
             for r in (0..records.len()).filter(|_| records.len() > 1) {
                 let mut less = history.clone();
-                if let klamm_model::history::Op::Poll { records, .. } = &mut less.entries[i].op {
+                if let Op::Poll { records, .. } = &mut less.entries[i].op {
                     records.remove(r);
                 }
                 all.push(less);

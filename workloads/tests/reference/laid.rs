@@ -302,6 +302,11 @@ impl<'a> Laid<'a> {
         if send.acknowledged_at().is_some() && self.standing_ack(send).is_none() {
             return None;
         }
+        // Nor does what resolved to another partition than was chosen.
+        let resolved = send.resolved.as_ref().and_then(|r| r.partition);
+        if send.chosen.zip(resolved).is_some_and(|(chosen, resolved)| chosen != resolved) {
+            return None;
+        }
         let mut places: Vec<(i64, Moment)> =
             self.reads_of(send.value).filter(|r| r.source == *source).map(|r| (r.offset, r.when)).collect();
         if let (Some((on, offset)), Some(resolved)) = (self.standing_ack(send), &send.resolved)

@@ -1,7 +1,7 @@
 //! Mistakes planted in the fast judge: each must make it part from the reference where it did not before.
 
 use super::compare::differences;
-use super::{SEED, count, history};
+use super::{SEED, history, numbers};
 use klamm_workloads::planted::plant;
 
 /// Number, and what is wrong.
@@ -44,7 +44,7 @@ const MISTAKES: &[(u32, &str)] = &[
 #[test]
 fn each_planted_mistake_is_noticed() {
     let mut first = vec![None; MISTAKES.len()];
-    for number in 0..count() {
+    for number in numbers() {
         if first.iter().all(Option::is_some) {
             break;
         }
