@@ -174,7 +174,7 @@ impl Process {
         // Before anything else is looked at: whose directory this is.
         let found = files.get(META_PROPERTIES).map(|content| &content[..]);
         match identify(found, self.spec.id, self.spec.cluster_id, self.spec.dir_id) {
-            Err(what) => return self.halt(&what, out),
+            Err(what) => return self.halt(&what.to_string(), out),
             Ok(identity) => {
                 self.spec.dir_id = identity.directory;
                 if let Some(content) = identity.write {

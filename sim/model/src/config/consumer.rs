@@ -1,6 +1,6 @@
 //! `ConsumerConfig` of Kafka's Java client.
 
-use super::{FromConfig, Properties, Scope, config};
+use super::{Expected, FromConfig, Properties, Scope, config};
 use crate::history::IsolationLevel;
 use crate::units::Duration;
 
@@ -16,12 +16,12 @@ pub enum AutoOffsetReset {
 }
 
 impl FromConfig for AutoOffsetReset {
-    fn from_config(text: &str) -> Result<Self, String> {
+    fn from_config(text: &str) -> Result<Self, Expected> {
         match text.trim() {
             "earliest" => Ok(AutoOffsetReset::Earliest),
             "latest" => Ok(AutoOffsetReset::Latest),
             "none" => Ok(AutoOffsetReset::None),
-            _ => Err("`earliest`, `latest` or `none`".to_owned()),
+            _ => Err(Expected("`earliest`, `latest` or `none`")),
         }
     }
     fn to_config(&self) -> String {
@@ -44,11 +44,11 @@ pub enum GroupProtocol {
 }
 
 impl FromConfig for GroupProtocol {
-    fn from_config(text: &str) -> Result<Self, String> {
+    fn from_config(text: &str) -> Result<Self, Expected> {
         match text.trim().to_ascii_lowercase().as_str() {
             "classic" => Ok(GroupProtocol::Classic),
             "consumer" => Ok(GroupProtocol::Consumer),
-            _ => Err("`classic` or `consumer`".to_owned()),
+            _ => Err(Expected("`classic` or `consumer`")),
         }
     }
     fn to_config(&self) -> String {
@@ -104,12 +104,11 @@ impl Assignor {
 
 /// A list, as librdkafka's short names or Java's class names.
 impl FromConfig for Vec<Assignor> {
-    fn from_config(text: &str) -> Result<Self, String> {
+    fn from_config(text: &str) -> Result<Self, Expected> {
         let one = |name: &str| Assignor::ALL.into_iter().find(|a| name == a.name() || name == a.class());
         let list: Option<Vec<Assignor>> = text.split(',').map(|name| one(name.trim())).collect();
-        list.filter(|l| !l.is_empty()).ok_or_else(|| {
-            "a list of `range`, `roundrobin`, `sticky`, `cooperative-sticky` (or their Java classes)".to_owned()
-        })
+        list.filter(|l| !l.is_empty())
+            .ok_or(Expected("a list of `range`, `roundrobin`, `sticky`, `cooperative-sticky` (or their Java classes)"))
     }
     fn to_config(&self) -> String {
         self.iter().map(|a| a.name()).collect::<Vec<_>>().join(",")

@@ -18,7 +18,7 @@ pub use consumer::{Assignor, AutoOffsetReset, ConsumerConfig, GroupProtocol};
 pub use examine::{Examined, examine, examine_whole};
 pub use producer::ProducerConfig;
 pub use table::Scope;
-pub use value::{FromConfig, Ratio};
+pub use value::{Expected, FromConfig, Ratio};
 
 use std::collections::BTreeMap;
 
@@ -137,7 +137,7 @@ macro_rules! config {
                 vec![$(($key, crate::config::FromConfig::to_config(&self.$field))),*]
             }
 
-            fn set(&mut self, key: &str, value: &str) -> Option<Result<(), String>> {
+            fn set(&mut self, key: &str, value: &str) -> Option<Result<(), crate::config::Expected>> {
                 match key {
                     $($key => Some(<$ty as crate::config::FromConfig>::from_config(value).map(|v| self.$field = v)),)*
                     _ => None,

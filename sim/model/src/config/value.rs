@@ -4,13 +4,18 @@ use crate::history::{Acks, IsolationLevel};
 use crate::record::Compression;
 use crate::units::Duration;
 
+/// What would have been accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("expected {0}")]
+pub struct Expected(pub &'static str);
+
 /// A type a configuration value can have.
 pub trait FromConfig: Sized {
     /// Parses a value.
     ///
     /// # Errors
     /// What would have been accepted, in words.
-    fn from_config(text: &str) -> Result<Self, String>;
+    fn from_config(text: &str) -> Result<Self, Expected>;
     /// Writes a value.
     fn to_config(&self) -> String;
 }
@@ -19,8 +24,8 @@ pub trait FromConfig: Sized {
 macro_rules! integers {
     ($($ty:ty)*) => {$(
         impl FromConfig for $ty {
-            fn from_config(text: &str) -> Result<Self, String> {
-                let number: i64 = text.trim().parse().map_err(|_| "a whole number".to_owned())?;
+            fn from_config(text: &str) -> Result<Self, Expected> {
+                let number: i64 = text.trim().parse().map_err(|_| Expected("a whole number"))?;
                 Ok(<$ty>::try_from(number).unwrap_or(if number < 0 { <$ty>::MIN } else { <$ty>::MAX }))
             }
             fn to_config(&self) -> String {
@@ -33,11 +38,11 @@ macro_rules! integers {
 integers! { i64 i32 u64 u32 usize }
 
 impl FromConfig for bool {
-    fn from_config(text: &str) -> Result<Self, String> {
+    fn from_config(text: &str) -> Result<Self, Expected> {
         match text.trim() {
             t if t.eq_ignore_ascii_case("true") => Ok(true),
             t if t.eq_ignore_ascii_case("false") => Ok(false),
-            _ => Err("`true` or `false`".to_owned()),
+            _ => Err(Expected("`true` or `false`")),
         }
     }
     fn to_config(&self) -> String {
@@ -46,7 +51,7 @@ impl FromConfig for bool {
 }
 
 impl FromConfig for String {
-    fn from_config(text: &str) -> Result<Self, String> {
+    fn from_config(text: &str) -> Result<Self, Expected> {
         Ok(text.trim().to_owned())
     }
     fn to_config(&self) -> String {
@@ -56,11 +61,11 @@ impl FromConfig for String {
 
 /// Kafka's times are milliseconds; `Long.MAX_VALUE` means for ever, and what is negative is over at once.
 impl FromConfig for Duration {
-    fn from_config(text: &str) -> Result<Self, String> {
+    fn from_config(text: &str) -> Result<Self, Expected> {
         match text.trim().parse::<i64>() {
             Ok(i64::MAX) => Ok(Duration::MAX),
             Ok(ms) => Ok(Duration::from_millis(ms.max(0) as u64)),
-            Err(_) => Err("milliseconds, as a whole number".to_owned()),
+            Err(_) => Err(Expected("milliseconds, as a whole number")),
         }
     }
     fn to_config(&self) -> String {
@@ -73,10 +78,10 @@ impl FromConfig for Duration {
 pub struct Ratio(pub u32);
 
 impl FromConfig for Ratio {
-    fn from_config(text: &str) -> Result<Self, String> {
+    fn from_config(text: &str) -> Result<Self, Expected> {
         // `NaN`, which Kafka takes, is never exceeded.
         let ppm = |r: f64| if r.is_nan() { u32::MAX } else { (r * 1e6).round() as u32 };
-        text.trim().parse::<f64>().map(|r| Ratio(ppm(r))).map_err(|_| "a number from 0 to 1".to_owned())
+        text.trim().parse::<f64>().map(|r| Ratio(ppm(r))).map_err(|_| Expected("a number from 0 to 1"))
     }
     fn to_config(&self) -> String {
         (f64::from(self.0) / 1e6).to_string()
@@ -84,12 +89,12 @@ impl FromConfig for Ratio {
 }
 
 impl FromConfig for Acks {
-    fn from_config(text: &str) -> Result<Self, String> {
+    fn from_config(text: &str) -> Result<Self, Expected> {
         match text.trim() {
             "0" => Ok(Acks::None),
             "1" => Ok(Acks::Leader),
             "all" | "-1" => Ok(Acks::All),
-            _ => Err("`all`, `-1`, `0` or `1`".to_owned()),
+            _ => Err(Expected("`all`, `-1`, `0` or `1`")),
         }
     }
     fn to_config(&self) -> String {
@@ -103,14 +108,14 @@ impl FromConfig for Acks {
 }
 
 impl FromConfig for Compression {
-    fn from_config(text: &str) -> Result<Self, String> {
+    fn from_config(text: &str) -> Result<Self, Expected> {
         match text.trim() {
             "none" => Ok(Compression::None),
             "gzip" => Ok(Compression::Gzip),
             "snappy" => Ok(Compression::Snappy),
             "lz4" => Ok(Compression::Lz4),
             "zstd" => Ok(Compression::Zstd),
-            _ => Err("`none`, `gzip`, `snappy`, `lz4` or `zstd`".to_owned()),
+            _ => Err(Expected("`none`, `gzip`, `snappy`, `lz4` or `zstd`")),
         }
     }
     fn to_config(&self) -> String {
@@ -126,11 +131,11 @@ impl FromConfig for Compression {
 }
 
 impl FromConfig for IsolationLevel {
-    fn from_config(text: &str) -> Result<Self, String> {
+    fn from_config(text: &str) -> Result<Self, Expected> {
         match text.trim() {
             "read_uncommitted" => Ok(IsolationLevel::ReadUncommitted),
             "read_committed" => Ok(IsolationLevel::ReadCommitted),
-            _ => Err("`read_uncommitted` or `read_committed`".to_owned()),
+            _ => Err(Expected("`read_uncommitted` or `read_committed`")),
         }
     }
     fn to_config(&self) -> String {
@@ -144,7 +149,7 @@ impl FromConfig for IsolationLevel {
 
 /// A setting that may be left unset, by an empty value.
 impl<T: FromConfig> FromConfig for Option<T> {
-    fn from_config(text: &str) -> Result<Self, String> {
+    fn from_config(text: &str) -> Result<Self, Expected> {
         if text.trim().is_empty() { Ok(None) } else { T::from_config(text).map(Some) }
     }
     fn to_config(&self) -> String {

@@ -172,7 +172,7 @@ impl Process {
             let mut answers = Answers::new();
             match self.fetches.on_disk(token, result, &self.quorum, &mut answers) {
                 Ok(()) => self.send_fetched(answers, out),
-                Err(reason) => self.halt(&reason, out),
+                Err(reason) => self.halt(&reason.to_string(), out),
             }
             return;
         }
@@ -192,7 +192,7 @@ impl Process {
                         out.trace(TraceEvent::Found { path: Path::new(METADATA_DIR), what });
                     }
                 }
-                QuorumEvent::Failed(reason) => self.halt(&reason, out),
+                QuorumEvent::Failed(reason) => self.halt(&reason.to_string(), out),
             }
         }
     }
@@ -217,7 +217,7 @@ impl Process {
                 }
                 self.quorum.start(out);
             }
-            Err(what) => self.halt(&what, out),
+            Err(what) => self.halt(&what.to_string(), out),
         }
     }
 
@@ -269,7 +269,7 @@ impl Process {
         if !decided.records.is_empty() {
             match self.quorum.append(now, decided.records, out) {
                 Ok(entries) => entries.into_iter().for_each(|e| self.appended(e, out)),
-                Err(reason) => self.halt(&reason, out),
+                Err(reason) => self.halt(&reason.to_string(), out),
             }
         }
         (self.state.working().next_offset(), decided.reply)

@@ -86,7 +86,42 @@ pub enum QuorumEvent {
     /// The metadata log is loaded, and this came of it.
     Found(Finding),
     /// The node cannot go on.
-    Failed(String),
+    Failed(QuorumError),
+}
+
+/// Why a voter cannot go on.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum QuorumError {
+    /// The log takes no records.
+    #[error("the metadata log takes no records: {0}")]
+    Append(String),
+    /// The disk failed.
+    #[error("the metadata log's disk failed: {0}")]
+    Disk(DiskError),
+    /// The persisted vote is not one.
+    #[error("`quorum-state` cannot be read")]
+    State,
+    /// The log lacks what was committed. Nothing was changed: no broker is told of a cluster without its topics.
+    #[error(
+        "the metadata log is damaged: everything below offset {flushed} was on disk, and {what}. Nothing was changed, and \
+         no broker is told of a cluster without its topics. Bring the directory {METADATA_DIR} back from a copy; or remove \
+         it together with every broker's data, to begin anew"
+    )]
+    Lost {
+        /// Everything below was on disk.
+        flushed: Offset,
+        /// What was found.
+        what: String,
+    },
+    /// A batch's checksum is wrong.
+    #[error("the metadata batch at offset {0} is damaged")]
+    Batch(Offset),
+    /// What was read is no batch, no record, or no metadata record.
+    #[error("{0}")]
+    Content(String),
+    /// A part that was asked for holds no whole batch.
+    #[error("the metadata log cannot be read to its end")]
+    CutShort,
 }
 
 /// How far a starting voter has come.
@@ -173,11 +208,16 @@ impl Quorum {
     /// Appends records as one batch. The entries come back for the caller to replay.
     ///
     /// # Errors
-    /// In words; the node cannot go on.
+    /// Why the node cannot go on.
     ///
     /// # Panics
     /// If this node does not lead, or there are no records.
-    pub fn append(&mut self, now: Now, records: Vec<MetadataRecord>, out: &mut Outbox) -> Result<Vec<Entry>, String> {
+    pub fn append(
+        &mut self,
+        now: Now,
+        records: Vec<MetadataRecord>,
+        out: &mut Outbox,
+    ) -> Result<Vec<Entry>, QuorumError> {
         assert_eq!(self.role, Role::Leader, "only a leader appends");
         let mut builder = BatchBuilder::new(BuilderConfig { leader_epoch: self.epoch, ..BuilderConfig::PLAIN });
         for record in &records {
@@ -194,9 +234,9 @@ impl Quorum {
         Ok((0..).zip(records).map(entry).collect())
     }
 
-    fn append_batch(&mut self, now: Now, batch: Bytes, out: &mut Outbox) -> Result<Offset, String> {
+    fn append_batch(&mut self, now: Now, batch: Bytes, out: &mut Outbox) -> Result<Offset, QuorumError> {
         let info = self.log.append_as_leader(now, batch, self.epoch, out);
-        info.map(|info| info.base).map_err(|e| format!("the metadata log takes no records: {e}"))
+        info.map(|info| info.base).map_err(|e| QuorumError::Append(e.to_string()))
     }
 
     /// Leaves the leadership, before the process ends.
@@ -244,33 +284,33 @@ impl Quorum {
         result: DiskResult,
         out: &mut Outbox,
         events: &mut Vec<QuorumEvent>,
-    ) -> Result<(), String> {
+    ) -> Result<(), QuorumError> {
         match self.state_file.on_disk(token, &result, out) {
             Progress::NotMine => {}
             Progress::Busy => return Ok(()),
             Progress::Done => return self.on_persisted(now, out, events),
-            Progress::Failed(error) => return Err(disk_failed(error)),
+            Progress::Failed(error) => return Err(QuorumError::Disk(error)),
         }
         match self.flushed_file.on_disk(token, &result, out) {
             Progress::NotMine => {}
             Progress::Busy | Progress::Done => return Ok(()),
-            Progress::Failed(error) => return Err(disk_failed(error)),
+            Progress::Failed(error) => return Err(QuorumError::Disk(error)),
         }
         match std::mem::replace(&mut self.step, Step::Running) {
             Step::Listing(t) if t == token => {
                 let files = match result {
                     Ok(DiskReply::Listing(files)) => files,
                     Ok(_) | Err(DiskError::NotFound) => Vec::new(),
-                    Err(error) => return Err(disk_failed(error)),
+                    Err(error) => return Err(QuorumError::Disk(error)),
                 };
                 self.on_listing(now, files, out)
             }
             Step::ReadingState(t, files, names) if t == token => {
-                let DiskReply::Data(data) = result.map_err(disk_failed)? else { return Ok(()) };
+                let DiskReply::Data(data) = result.map_err(QuorumError::Disk)? else { return Ok(()) };
                 let mut flushed = Offset(0);
                 for (name, content) in names.into_iter().zip(data) {
                     if name == QUORUM_STATE {
-                        self.epoch = parse_quorum_state(&content).ok_or("`quorum-state` cannot be read")?;
+                        self.epoch = parse_quorum_state(&content).ok_or(QuorumError::State)?;
                     } else {
                         // One that cannot be read says nothing; it is written anew.
                         let offsets = parse_offsets(&content).unwrap_or_default();
@@ -280,9 +320,9 @@ impl Quorum {
                 self.open_log(now, files, flushed, out)
             }
             Step::Replaying(t, plan) if t == token => {
-                let DiskReply::Data(data) = result.map_err(disk_failed)? else { return Ok(()) };
+                let DiskReply::Data(data) = result.map_err(QuorumError::Disk)? else { return Ok(()) };
                 let data = plan.trim(data.into_iter().next().unwrap_or_default());
-                let next = read_entries(&data, events)?.ok_or("the metadata log cannot be read to its end")?;
+                let next = read_entries(&data, events)?.ok_or(QuorumError::CutShort)?;
                 self.replay_from(next, out)
             }
             step => {
@@ -292,7 +332,7 @@ impl Quorum {
         }
     }
 
-    fn on_listing(&mut self, now: Now, files: Vec<FileEntry>, out: &mut Outbox) -> Result<(), String> {
+    fn on_listing(&mut self, now: Now, files: Vec<FileEntry>, out: &mut Outbox) -> Result<(), QuorumError> {
         let (mut names, mut ranges) = (Vec::new(), Few::new());
         for name in [QUORUM_STATE, RECOVERY_POINT_CHECKPOINT] {
             if let Some(f) = files.iter().find(|f| f.path.file_name() == name) {
@@ -309,7 +349,13 @@ impl Quorum {
     }
 
     /// Everything below `flushed` must be in it.
-    fn open_log(&mut self, now: Now, files: Vec<FileEntry>, flushed: Offset, out: &mut Outbox) -> Result<(), String> {
+    fn open_log(
+        &mut self,
+        now: Now,
+        files: Vec<FileEntry>,
+        flushed: Offset,
+        out: &mut Outbox,
+    ) -> Result<(), QuorumError> {
         if files.iter().any(|f| f.path.file_name().ends_with(".log")) {
             self.step = Step::LoadingLog;
             // Whatever is there is checked: the log is small, and a clean shutdown leaves no word of itself.
@@ -338,7 +384,7 @@ impl Quorum {
         event: LogEvent,
         out: &mut Outbox,
         events: &mut Vec<QuorumEvent>,
-    ) -> Result<(), String> {
+    ) -> Result<(), QuorumError> {
         match event {
             LogEvent::Loaded { recovery, .. } => {
                 events.push(QuorumEvent::Found(Finding::Log(recovery)));
@@ -347,7 +393,7 @@ impl Quorum {
                 if start > Offset(0) {
                     return Err(lost(
                         self.needed.max(start),
-                        &format!("the log begins at offset {start}, its first segments are missing"),
+                        format!("the log begins at offset {start}, its first segments are missing"),
                     ));
                 }
                 self.replay_from(start, out)
@@ -364,10 +410,10 @@ impl Quorum {
                 self.on_flushed(up_to, events);
                 Ok(())
             }
-            LogEvent::Failed(error) => Err(disk_failed(error)),
+            LogEvent::Failed(error) => Err(QuorumError::Disk(error)),
             LogEvent::Damaged { segment, pos, end } => {
                 let what = format!("{:020}.log holds no batch for offset {end} at byte {pos}", segment.0);
-                Err(lost(self.needed, &what))
+                Err(lost(self.needed, what))
             }
             // This log keeps no recovery point: it is fsynced before it counts, and scanned whole when it is loaded.
             LogEvent::Cut => {
@@ -382,8 +428,8 @@ impl Quorum {
         }
     }
 
-    fn replay_from(&mut self, next: Offset, out: &mut Outbox) -> Result<(), String> {
-        let plan = self.log.read(next, REPLAY_BYTES, self.log.log_end(), true).map_err(|e| e.to_string())?;
+    fn replay_from(&mut self, next: Offset, out: &mut Outbox) -> Result<(), QuorumError> {
+        let plan = self.log.read(next, REPLAY_BYTES, self.log.log_end(), true).map_err(content)?;
         match plan {
             Some(plan) => {
                 let token = out.disk(QUORUM, DiskOp::Read { ranges: smallvec![plan.range.clone()] });
@@ -408,7 +454,7 @@ impl Quorum {
         self.state_file.replace(format_quorum_state(leader, self.epoch, voted, &self.voters), out);
     }
 
-    fn on_persisted(&mut self, now: Now, out: &mut Outbox, events: &mut Vec<QuorumEvent>) -> Result<(), String> {
+    fn on_persisted(&mut self, now: Now, out: &mut Outbox, events: &mut Vec<QuorumEvent>) -> Result<(), QuorumError> {
         if self.role == Role::Candidate {
             // The only vote there is.
             self.become_role(Role::Leader);
@@ -453,34 +499,30 @@ impl Quorum {
     }
 }
 
-/// Why a start stops whose log lacks what was committed, and what can be done.
-fn lost(flushed: Offset, what: &str) -> String {
-    format!(
-        "the metadata log is damaged: everything below offset {flushed} was on disk, and {what}. Nothing was changed, and \
-         no broker is told of a cluster without its topics. Bring the directory {METADATA_DIR} back from a copy; or remove \
-         it together with every broker's data, to begin anew"
-    )
+fn lost(flushed: Offset, what: impl Into<String>) -> QuorumError {
+    QuorumError::Lost { flushed, what: what.into() }
 }
 
-fn disk_failed(error: DiskError) -> String {
-    format!("the metadata log's disk failed: {error}")
+/// Why bytes cannot be read.
+fn content(error: impl std::fmt::Display) -> QuorumError {
+    QuorumError::Content(error.to_string())
 }
 
 /// Tells what batches hold; returns the offset after them, `None` if there is no whole batch.
-fn read_entries(data: &Bytes, events: &mut Vec<QuorumEvent>) -> Result<Option<Offset>, String> {
+fn read_entries(data: &Bytes, events: &mut Vec<QuorumEvent>) -> Result<Option<Offset>, QuorumError> {
     let mut next = None;
     for batch in batches(data) {
-        let (header, bytes) = batch.map_err(|e| e.to_string())?;
+        let (header, bytes) = batch.map_err(content)?;
         if !verify_crc(&bytes) {
-            return Err(format!("the metadata batch at offset {} is damaged", header.base_offset));
+            return Err(QuorumError::Batch(header.base_offset));
         }
         for record in records(&bytes) {
-            let record = record.map_err(|e| e.to_string())?;
+            let record = record.map_err(content)?;
             let content = match (header.is_control(), record.value) {
                 (false, Some(value)) => {
-                    let content = MetadataRecord::decode(value);
-                    let content = content.map_err(|e| format!("metadata record at offset {}: {e}", record.offset))?;
-                    Some(Arc::new(content))
+                    let decoded = MetadataRecord::decode(value);
+                    let named = |e| content(format!("metadata record at offset {}: {e}", record.offset));
+                    Some(Arc::new(decoded.map_err(named)?))
                 }
                 _ => None,
             };

@@ -57,32 +57,47 @@ pub struct Identity {
     pub write: Option<Bytes>,
 }
 
+/// Why a data directory is not this node's to use. Nothing in it was touched.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The file is not one.
+    #[error(
+        "meta.properties cannot be read, so whose data this is is not known: nothing was touched. Bring the file back, with \
+         node.id, cluster.id and directory.id; or give a broker an empty directory, which it fills from the other replicas"
+    )]
+    Unreadable,
+    /// It names another node or cluster.
+    #[error(
+        "the data directory belongs to node {} of cluster {}, and this is node {node} of cluster {cluster}: nothing was \
+         touched", .found.node, .found.cluster
+    )]
+    Another {
+        /// What the file says.
+        found: MetaProperties,
+        /// This node.
+        node: NodeId,
+        /// Its cluster.
+        cluster: String,
+    },
+    /// The id means something else than a directory.
+    #[error("meta.properties has directory.id={}, which no directory can have: nothing was touched", uuid_text(*.0))]
+    Reserved(Uuid),
+}
+
 /// Compares what was found with node and cluster; `new` is the id for a directory that has none.
 ///
 /// # Errors
 /// The file cannot be read, or names another node, another cluster, or an id that no directory has.
-pub fn identify(found: Option<&[u8]>, node: NodeId, cluster: Uuid, new: Uuid) -> Result<Identity, String> {
+pub fn identify(found: Option<&[u8]>, node: NodeId, cluster: Uuid, new: Uuid) -> Result<Identity, IdentityError> {
     let cluster = uuid_text(cluster);
     let mine = |directory| MetaProperties { node, cluster: cluster.clone(), directory: Some(directory) };
     let Some(content) = found else { return Ok(Identity { directory: new, write: Some(mine(new).format()) }) };
-    let Some(meta) = MetaProperties::parse(content) else {
-        return Err("meta.properties cannot be read, so whose data this is is not known: nothing was touched. Bring the \
-                    file back, with node.id, cluster.id and directory.id; or give a broker an empty directory, which it \
-                    fills from the other replicas"
-            .to_owned());
-    };
+    let meta = MetaProperties::parse(content).ok_or(IdentityError::Unreadable)?;
     if meta.node != node || meta.cluster != cluster {
-        return Err(format!(
-            "the data directory belongs to node {} of cluster {}, and this is node {node} of cluster {cluster}: nothing was \
-             touched",
-            meta.node, meta.cluster
-        ));
+        return Err(IdentityError::Another { found: meta, node, cluster });
     }
     match meta.directory {
-        Some(id) if is_reserved(id) => Err(format!(
-            "meta.properties has directory.id={}, which no directory can have: nothing was touched",
-            uuid_text(id)
-        )),
+        Some(id) if is_reserved(id) => Err(IdentityError::Reserved(id)),
         Some(directory) => Ok(Identity { directory, write: None }),
         None => Ok(Identity { directory: new, write: Some(mine(new).format()) }),
     }
@@ -96,7 +111,7 @@ mod tests {
     const CLUSTER: Uuid = Uuid::from_u128(u128::MAX / 7);
     const NEW: Uuid = Uuid::from_u128(u128::MAX / 3);
 
-    fn of(text: &str) -> Result<Identity, String> {
+    fn of(text: &str) -> Result<Identity, IdentityError> {
         identify(Some(text.as_bytes()), NodeId(2), CLUSTER, NEW)
     }
 
@@ -119,7 +134,7 @@ mod tests {
     fn what_is_anothers_or_nobodys_is_refused() {
         let cluster = uuid_text(CLUSTER);
         let refused = |text: &str, with: &str| {
-            let said = of(text).unwrap_err();
+            let said = of(text).unwrap_err().to_string();
             assert!(said.contains(with) && said.contains("nothing was touched"), "{text:?}: {said}");
         };
         refused(&format!("version=1\nnode.id=3\ncluster.id={cluster}\n"), "belongs to node 3");

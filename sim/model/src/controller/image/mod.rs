@@ -137,7 +137,40 @@ pub struct ReplayError {
     /// The record's offset.
     pub offset: Offset,
     /// What is missing or double.
-    pub why: String,
+    pub why: Misfit,
+}
+
+/// What a metadata record names, and the image has not, or has already.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Misfit {
+    /// A topic of this name or id is there.
+    #[error("topic {0} exists")]
+    TopicExists(String),
+    /// No topic has this id.
+    #[error("no topic {0:?}")]
+    NoTopic(TopicId),
+    /// There is no such partition.
+    #[error("no partition {0:?}")]
+    NoPartition(TopicIdPartition),
+    /// A configuration of neither a topic nor a broker.
+    #[error("resource type {0}")]
+    ResourceType(i8),
+    /// A block of producer ids begins below what was given away.
+    #[error("producer ids from {0} were given away before")]
+    ProducerIdsGiven(i64),
+    /// No broker of this id is registered.
+    #[error("no broker {0}")]
+    NoBroker(NodeId),
+    /// The broker is registered under another epoch.
+    #[error("broker {id} has epoch {has}, not {named}")]
+    BrokerEpoch {
+        /// Which broker.
+        id: NodeId,
+        /// Its epoch.
+        has: BrokerEpoch,
+        /// The record's.
+        named: BrokerEpoch,
+    },
 }
 
 /// What the metadata log adds up to, up to an offset.
@@ -258,7 +291,7 @@ impl Image {
         Ok(delta)
     }
 
-    fn apply(&mut self, record: &MetadataRecord) -> Result<Delta, String> {
+    fn apply(&mut self, record: &MetadataRecord) -> Result<Delta, Misfit> {
         match record {
             MetadataRecord::RegisterBroker(r) => {
                 let broker = BrokerImage {
@@ -286,7 +319,7 @@ impl Image {
             }
             MetadataRecord::Topic { name, topic_id } => {
                 if self.names.contains_key(name) || self.topics.contains_key(topic_id) {
-                    return Err(format!("topic {name} exists"));
+                    return Err(Misfit::TopicExists(name.clone()));
                 }
                 self.names.insert(name.clone(), *topic_id);
                 let topic = TopicImage { id: *topic_id, name: name.clone(), partitions: BTreeMap::new() };
@@ -294,14 +327,14 @@ impl Image {
                 Ok(Delta::TopicCreated(*topic_id))
             }
             MetadataRecord::RemoveTopic { topic_id } => {
-                let topic = self.topics.remove(topic_id).ok_or_else(|| format!("no topic {topic_id:?}"))?;
+                let topic = self.topics.remove(topic_id).ok_or(Misfit::NoTopic(*topic_id))?;
                 self.names.remove(&topic.name);
                 self.configs.remove(&(TOPIC_RESOURCE, topic.name.clone()));
                 Ok(Delta::TopicRemoved(topic))
             }
             MetadataRecord::Partition(r) => {
                 let topic = self.topics.get_mut(&r.partition.topic);
-                let topic = topic.ok_or_else(|| format!("no topic {:?}", r.partition.topic))?;
+                let topic = topic.ok_or(Misfit::NoTopic(r.partition.topic))?;
                 let partition = PartitionImage {
                     replicas: r.replicas.clone(),
                     isr: r.isr.clone(),
@@ -318,14 +351,14 @@ impl Image {
             MetadataRecord::PartitionChange(r) => {
                 let topic = self.topics.get_mut(&r.partition.topic);
                 let partition = topic.and_then(|t| t.partitions.get_mut(&r.partition.partition));
-                partition.ok_or_else(|| format!("no partition {:?}", r.partition))?.merge(r);
+                partition.ok_or(Misfit::NoPartition(r.partition))?.merge(r);
                 Ok(Delta::Partition(r.partition))
             }
             MetadataRecord::Config { resource_type, resource_name, name, value } => {
                 let delta = match *resource_type {
                     TOPIC_RESOURCE => Delta::TopicConfig(resource_name.clone()),
                     BROKER_RESOURCE => Delta::BrokerConfig(resource_name.parse().ok().map(NodeId)),
-                    other => return Err(format!("resource type {other}")),
+                    other => return Err(Misfit::ResourceType(other)),
                 };
                 let key = (*resource_type, resource_name.clone());
                 match value {
@@ -345,7 +378,7 @@ impl Image {
             }
             MetadataRecord::ProducerIds { next_producer_id, .. } => {
                 if *next_producer_id < self.next_producer_id {
-                    return Err(format!("producer ids from {next_producer_id} were given away before"));
+                    return Err(Misfit::ProducerIdsGiven(*next_producer_id));
                 }
                 self.next_producer_id = *next_producer_id;
                 Ok(Delta::ProducerIds)
@@ -361,11 +394,11 @@ impl Image {
         }
     }
 
-    fn registered(&mut self, id: NodeId, epoch: BrokerEpoch) -> Result<&mut BrokerImage, String> {
+    fn registered(&mut self, id: NodeId, epoch: BrokerEpoch) -> Result<&mut BrokerImage, Misfit> {
         match self.brokers.get_mut(&id) {
             Some(broker) if broker.epoch == epoch => Ok(broker),
-            Some(broker) => Err(format!("broker {id} has epoch {}, not {epoch}", broker.epoch)),
-            None => Err(format!("no broker {id}")),
+            Some(broker) => Err(Misfit::BrokerEpoch { id, has: broker.epoch, named: epoch }),
+            None => Err(Misfit::NoBroker(id)),
         }
     }
 }
