@@ -6,6 +6,7 @@ use crate::run::{Found, SeedOutcome, ServiceTimes};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use crate::setting::setting;
+use klamm_model::checks::Check;
 use klamm_reports::figures::{FirstSeed, ScenarioFigures, ServiceLatencies};
 use klamm_reports::recap;
 use klamm_reports::record::{
@@ -67,7 +68,7 @@ impl Aggregate {
         }
         let mut checks = BTreeSet::new();
         for found in &outcome.findings {
-            let count = r.findings.entry(found.check.clone()).or_default();
+            let count = r.findings.entry(found.check.to_string()).or_default();
             match found.permitted {
                 Some(cause) => *count.permitted.entry(cause.meaning().to_owned()).or_default() += 1,
                 None => count.violations += 1,
@@ -123,7 +124,7 @@ impl Aggregate {
             digest: format!("{:016x}", outcome.digest),
             events: outcome.events,
             knobs: knobs(scenario, &outcome.resolved),
-            violated: outcome.violated(scenario),
+            violated: outcome.violated(scenario).iter().map(Check::to_string).collect(),
         };
         if let Some(timeline) = outcome.timeline.take() {
             let fired = in_words(&outcome.fired);
@@ -189,7 +190,7 @@ fn causes(scenario: &Scenario, outcome: &SeedOutcome, index: u64) -> Vec<CauseRe
             Some(p) if !found.detail.contains(p.as_str()) => format!("{p}: {}", found.detail),
             _ => found.detail.clone(),
         };
-        causes.entry((found.check.clone(), cause)).or_insert_with(|| (0, example())).0 += 1;
+        causes.entry((found.check.to_string(), cause)).or_insert_with(|| (0, example())).0 += 1;
     }
     let one =
         |((check, cause), (times, example))| CauseRecord { check, cause, example, times, seeds: 1, first: index + 1 };

@@ -6,6 +6,7 @@ use crate::run::{Found, Options, Recording, SeedOutcome, TraceLine, Witness, Wor
 use crate::schema::{Scenario, to_toml};
 use crate::seeds::Seed;
 use crate::shrink::{Shrunk, shrink};
+use klamm_model::checks::Check;
 use klamm_model::defects::{Defect, Defects};
 use klamm_reports::charts::svg;
 use klamm_reports::html::{Story, failure_page};
@@ -216,7 +217,7 @@ pub fn failure(
         ));
     }
     let fired_run = run_resolved(outcome.resolved.clone(), outcome.fired.clone(), outcome.seed, options);
-    let shrunk = shrink(scenario, &outcome.resolved, &outcome.fired, outcome.seed, &first.check, options);
+    let shrunk = shrink(scenario, &outcome.resolved, &outcome.fired, outcome.seed, first.check, options);
     if fired_run.given_up || options.interrupt.as_ref().is_some_and(|i| i.gives_up()) {
         return Ok(None);
     }
@@ -249,8 +250,8 @@ pub fn failure(
         id: id.clone(),
         seed: verdict.seed,
         index: index + 1,
-        check: first.check,
-        checks: outcome.violated(scenario),
+        check: first.check.to_string(),
+        checks: outcome.violated(scenario).iter().map(Check::to_string).collect(),
         at_ns: first.at,
         message: first.detail,
         shrunk,
@@ -385,7 +386,7 @@ fn story(
         scenario: scenario.name.clone(),
         seed: verdict.seed.clone(),
         defects: verdict.defects.clone(),
-        findings: verdict.findings.iter().map(|f| (f.check.clone(), moment(f.at), f.detail.clone())).collect(),
+        findings: verdict.findings.iter().map(|f| (f.check.to_string(), moment(f.at), f.detail.clone())).collect(),
         faults: outcome.fired.iter().map(|p| (text::time(p.at), fault_in_words(p))).collect(),
         witness: witness.into_iter().map(|(at, place, what)| (moment(at), place, what)).collect(),
         replay: replay.to_owned(),

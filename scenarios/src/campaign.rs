@@ -16,6 +16,7 @@ use crate::recheck;
 use crate::run::{Options, WorldKind, run_seed};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
+use klamm_model::checks::Check;
 use klamm_model::defects::Defects;
 use klamm_reports::figures::{self, RunFigures};
 use klamm_reports::folder::{read_run, write_run};
@@ -90,9 +91,9 @@ pub trait Progress {
     /// A scenario has all its seeds.
     fn scenario(&mut self, record: &ScenarioRecord);
     /// A failure's folder is being made.
-    fn failing(&mut self, scenario: &str, seed: Seed, check: &str);
+    fn failing(&mut self, scenario: &str, seed: Seed, check: Check);
     /// A failure's folder could not be finished before the run had to end: the seed counts as not run.
-    fn given_up(&mut self, scenario: &str, seed: Seed, check: &str);
+    fn given_up(&mut self, scenario: &str, seed: Seed, check: Check);
 }
 
 /// What a campaign leaves.
@@ -316,18 +317,18 @@ pub fn run(plan: &Plan, interrupt: &Arc<Interrupt>, progress: &mut dyn Progress)
         if let Some(first) = outcome.violations(scenario).next() {
             failures += 1;
             let checks = outcome.violated(scenario);
-            let every = || checks.iter().map(String::as_str);
-            if folders[job.scenario].keeps(&first.check, every()) {
-                progress.failing(&scenario.name, job.seed, &first.check);
+            let every = || checks.iter().map(|check| check.name());
+            if folders[job.scenario].keeps(first.check.name(), every()) {
+                progress.failing(&scenario.name, job.seed, first.check);
                 let failure = match artefacts::failure(&folder, scenario, job.index, &outcome, &options) {
                     Ok(Some(failure)) => failure,
                     Ok(None) => {
-                        progress.given_up(&scenario.name, job.seed, &first.check);
+                        progress.given_up(&scenario.name, job.seed, first.check);
                         return ControlFlow::Break(Ok(()));
                     }
                     Err(error) => return ControlFlow::Break(Err(error)),
                 };
-                folders[job.scenario].kept(&first.check, every());
+                folders[job.scenario].kept(first.check.name(), every());
                 aggregate.fail(failure);
             }
             if plan.fail_fast {

@@ -10,8 +10,8 @@ use crate::run::{Found, Options, run_seed};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
 use crate::shrink;
+use klamm_model::checks::{Check, CheckKind};
 use klamm_model::defects::{Defect, Defects};
-use klamm_workloads::oracles;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -38,7 +38,7 @@ pub struct Sighting {
     /// Time on the wall until then.
     pub seconds: f64,
     /// The check.
-    pub check: String,
+    pub check: Check,
     /// When, virtual nanoseconds.
     pub at: u64,
     /// What was found.
@@ -61,7 +61,7 @@ pub struct Hunted {
     /// The first verdict that the defect brought about, named for it or not.
     pub first: Option<Sighting>,
     /// The checks named for the defect, each with the first finding of it.
-    pub named: Vec<(&'static str, Option<Sighting>)>,
+    pub named: Vec<(Check, Option<Sighting>)>,
     /// Distinct findings of named checks, one a seed, as many as were wanted.
     pub witnesses: Vec<Sighting>,
     wanted: usize,
@@ -73,8 +73,8 @@ impl Hunted {
         self.witnesses.first()
     }
 
-    fn new(named: Vec<&'static str>, wanted: usize) -> Hunted {
-        let named = named.into_iter().map(|check| (check, None)).collect();
+    fn new(named: &[Check], wanted: usize) -> Hunted {
+        let named = named.iter().map(|check| (*check, None)).collect();
         Hunted { seeds: 0, seconds: 0.0, first: None, named, witnesses: Vec::new(), wanted: wanted.max(1) }
     }
 
@@ -84,10 +84,10 @@ impl Hunted {
         }
         for (check, sighting) in &mut self.named {
             if sighting.is_none() {
-                *sighting = seen.iter().find(|s| s.is_of(check)).cloned();
+                *sighting = seen.iter().find(|s| s.is_of(*check)).cloned();
             }
         }
-        let named = |s: &&Sighting| self.named.iter().any(|(check, _)| s.is_of(check));
+        let named = |s: &&Sighting| self.named.iter().any(|(check, _)| s.is_of(*check));
         let new = |s: &&Sighting| self.witnesses.iter().all(|w| s.is_distinct(w));
         if self.witnesses.len() < self.wanted {
             self.witnesses.extend(seen.iter().find(|s| named(s) && new(s)).cloned());
@@ -96,15 +96,15 @@ impl Hunted {
 
     /// Whether nothing is left to look for.
     fn is_done(&self) -> bool {
-        let oracles_fired = self.named.iter().all(|(check, s)| s.is_some() || !oracles::CHECKS.contains(check));
+        let oracles_fired = self.named.iter().all(|(check, s)| s.is_some() || check.kind() != CheckKind::Oracle);
         oracles_fired && self.witnesses.len() >= self.wanted
     }
 }
 
 impl Sighting {
-    /// Of that check: `int-` tells only that what clashes was under way together, or came in one poll.
-    pub fn is_of(&self, check: &str) -> bool {
-        self.check.strip_prefix("int-").unwrap_or(&self.check) == check
+    /// Of that check, within one poll or together with others included.
+    pub fn is_of(&self, check: Check) -> bool {
+        self.check == check || self.check.base() == check
     }
     /// Another seed that shows something else: in another scenario, by another check, or of other offsets.
     fn is_distinct(&self, other: &Sighting) -> bool {
@@ -123,21 +123,21 @@ fn look(hunt: &Hunt, scenarios: &[Scenario], n: u64, options: &Options, started:
     let sighting = |f: &Found| Sighting {
         seeds: n + 1,
         seconds,
-        check: f.check.clone(),
+        check: f.check,
         at: f.at,
         detail: f.detail.clone(),
         evidence: f.witness.len(),
         scenario: at,
         seed,
     };
-    outcome.violations(scenario).filter(|f| f.check != "crash").map(sighting).collect()
+    outcome.violations(scenario).filter(|f| f.check != Check::Crash).map(sighting).collect()
 }
 
 /// Hunts one defect.
 pub fn hunt(hunt: &Hunt, scenarios: &[Scenario]) -> Hunted {
     let started = Instant::now();
     let options = options(hunt.defect);
-    let mut hunted = Hunted::new(hunt.defect.caught_by().split(", ").collect(), hunt.witnesses);
+    let mut hunted = Hunted::new(hunt.defect.caught_by(), hunt.witnesses);
     let work = |n: usize| ((n as u64) < hunt.limit).then(|| look(hunt, scenarios, n as u64, &options, started));
     let _ = pool::ordered(hunt.jobs, work, |_, seen| {
         hunted.seeds += 1;
@@ -157,7 +157,7 @@ pub fn shrunk(defect: Defect, scenario: &Scenario, sighting: &Sighting) -> Optio
     let options = options(defect);
     let outcome = run_seed(scenario, sighting.seed.0, &options);
     let (resolved, fired) = (&outcome.resolved, &outcome.fired);
-    let small = shrink::shrink(scenario, resolved, fired, sighting.seed.0, &sighting.check, &options)?;
+    let small = shrink::shrink(scenario, resolved, fired, sighting.seed.0, sighting.check, &options)?;
     Some((fired.len(), small.schedule.len()))
 }
 
@@ -166,17 +166,17 @@ mod tests {
     use super::*;
 
     fn sighting(seed: u64, check: &str, detail: &str) -> Sighting {
-        let (check, detail) = (check.to_owned(), detail.to_owned());
+        let (check, detail) = (check.parse().unwrap(), detail.to_owned());
         Sighting { seeds: seed, seconds: 0.0, check, at: 1, detail, evidence: 2, scenario: 0, seed: Seed(seed) }
     }
 
     #[test]
     fn a_hunt_goes_on_until_the_named_oracle_has_fired_too() {
-        let mut hunted = Hunted::new(vec!["lost-write", "isr-legal"], 2);
+        let mut hunted = Hunted::new(&[Check::LostWrite, Check::IsrLegal], 2);
         hunted.take(&[sighting(1, "high-watermark", "a")]);
         assert!(hunted.caught().is_none() && hunted.first.is_some() && !hunted.is_done());
         hunted.take(&[sighting(2, "high-watermark", "a"), sighting(2, "isr-legal", "b")]);
-        assert_eq!(hunted.caught().unwrap().check, "isr-legal");
+        assert_eq!(hunted.caught().unwrap().check, Check::IsrLegal);
         hunted.take(&[sighting(3, "isr-legal", "c")]);
         assert!(hunted.witnesses.len() == 2 && !hunted.is_done(), "lost-write is named, and an oracle");
         hunted.take(&[sighting(4, "isr-legal", "d"), sighting(4, "lost-write", "e")]);
@@ -187,14 +187,14 @@ mod tests {
 
     #[test]
     fn the_internal_form_of_a_check_is_that_check() {
-        let mut hunted = Hunted::new(vec!["nonmonotonic-send"], 1);
+        let mut hunted = Hunted::new(&[Check::NonmonotonicSend], 1);
         hunted.take(&[sighting(1, "int-nonmonotonic-send", "a")]);
         assert!(hunted.is_done());
     }
 
     #[test]
     fn the_same_again_is_no_second_witness() {
-        let mut hunted = Hunted::new(vec!["lost-write", "isr-legal"], 2);
+        let mut hunted = Hunted::new(&[Check::LostWrite, Check::IsrLegal], 2);
         hunted.take(&[sighting(1, "lost-write", "offset 3")]);
         hunted.take(&[sighting(2, "lost-write", "offset 3")]);
         assert_eq!(hunted.witnesses.len(), 1);

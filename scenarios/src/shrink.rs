@@ -5,6 +5,7 @@
 
 use crate::run::{Options, SeedOutcome, run_resolved};
 use crate::schema::Scenario;
+use klamm_model::checks::Check;
 use klamm_world::faults::Planned;
 
 /// Attempts at most: a bound on time, not on hope.
@@ -30,7 +31,7 @@ pub fn shrink(
     resolved: &Scenario,
     fired: &[Planned],
     seed: u64,
-    check: &str,
+    check: Check,
     options: &Options,
 ) -> Option<Shrunk> {
     let mut attempts = 0;

@@ -3,6 +3,7 @@
 //!
 //! A sample by default. `KLAMM_BOUNDS=all cargo test --release -p klamm-scenarios --test bounds -- --nocapture` runs all.
 
+use klamm_model::checks::Check;
 use klamm_scenarios::audit::{Place, Subject};
 use klamm_scenarios::interrupt::Interrupt;
 use klamm_scenarios::run::{Options, run_seed};
@@ -101,7 +102,7 @@ fn wrong(scenario: &Scenario) -> Option<String> {
     if outcome.given_up {
         return Some(format!("not over after {:.1?}", began.elapsed()));
     }
-    let bad = outcome.findings.iter().find(|f| ["runaway", "crash"].contains(&f.check.as_str()))?;
+    let bad = outcome.findings.iter().find(|f| matches!(f.check, Check::Runaway | Check::Crash))?;
     Some(format!("{}: {}", bad.check, bad.detail))
 }
 

@@ -93,7 +93,7 @@ fn a_line_that_commits_first_skips_steps_and_origins_do_not_notice_who_is_missin
         outcomes.map(|seed| run_seed(scenario, seed.0, &Options::default())).collect::<Vec<_>>()
     };
     let half_done = |outcome: &klamm_scenarios::run::SeedOutcome| {
-        outcome.findings.iter().filter(|f| f.check == "half-done").count()
+        outcome.findings.iter().filter(|f| f.check == klamm_model::checks::Check::HalfDone).count()
     };
     let (safe, first) = (run(&label("two to a station")), run(&label("commits first")));
     assert!(safe.iter().all(|o| half_done(o) == 0) && first.iter().any(|o| half_done(o) > 0));

@@ -21,6 +21,7 @@ use crate::pool;
 use crate::run::{Options, SeedOutcome, run_seed};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
+use klamm_model::checks::Check;
 use klamm_reports::audit::{Cell, ChangeRecord, ClassRecord};
 use klamm_reports::histogram::Latencies;
 use klamm_reports::record::{FaultRecord, Judged};
@@ -103,14 +104,14 @@ impl Tally {
         add(&mut r.lost, s.lost() + s.acks0_missing);
         add(&mut r.repeated, s.duplicates());
         // Not `realtime-order`: what was lost lets later records take its offsets, and is counted as lost.
-        let of = |check: &str| s.checks.get(check).map_or(0, klamm_workloads::oracles::Count::total);
-        add(&mut r.reordered, of("nonmonotonic-send") + of("int-nonmonotonic-send"));
+        let of = |check| s.checks.get(&check).map_or(0, klamm_workloads::oracles::Count::total);
+        add(&mut r.reordered, of(Check::NonmonotonicSend) + of(Check::IntNonmonotonicSend));
         add(&mut r.refused, s.failed);
-        let stalled = outcome.findings.iter().filter(|f| f.check == "convergence").count() as u64;
+        let stalled = outcome.findings.iter().filter(|f| f.check == Check::Convergence).count() as u64;
         add(&mut r.stalled, stalled + s.unresolved);
-        add(&mut r.skipped, of("skipped-record"));
-        add(&mut r.done_twice, of("double-effect"));
-        add(&mut r.stale, of("read-model"));
+        add(&mut r.skipped, of(Check::SkippedRecord));
+        add(&mut r.done_twice, of(Check::DoubleEffect));
+        add(&mut r.stale, of(Check::ReadModel));
         let stops = outcome.groups.values().flat_map(|g| &g.rebalances).flat_map(|b| &b.stopped);
         r.longest_stop_ns = stops.copied().max().unwrap_or(0).max(r.longest_stop_ns);
         add(&mut r.outages, outcome.outages.count);

@@ -12,14 +12,15 @@ mod words;
 
 use crate::run::{MAX_FINDINGS, RESOLVE_SLACK_NS};
 use coverage::Coverage;
+use klamm_model::checks::{Check, CheckKind};
 use klamm_model::history::{Entry, Op, Outcome, ValueId};
 use klamm_reports::text::count;
 use klamm_reports::verdict::{in_words, phrases};
 use klamm_workloads::history::jepsen::Jepsen;
 use klamm_workloads::history::{HistoryError, HistoryErrorKind, Names, Reader, Shown, named, plain};
-use klamm_workloads::oracles::{CHECKS, Finding, Judge, JudgeConfig, Verdicts};
+use klamm_workloads::oracles::{Finding, Judge, JudgeConfig, Verdicts};
 use klamm_workloads::permission::Declared;
-use report::{Check, Counts, Group, NotJudged, Report, SCHEMA, Told, Verdict};
+use report::{Counts, Group, Judged, NotJudged, Report, SCHEMA, Told, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read};
 
@@ -207,7 +208,7 @@ impl Session {
             ));
         }
         let rests_on_acks_1 = verdicts.violations().any(|f| {
-            f.facts.sends.iter().any(|s| s.acks == klamm_model::history::Acks::Leader) && f.check.contains("lost")
+            f.facts.sends.iter().any(|s| s.acks == klamm_model::history::Acks::Leader) && f.check == Check::LostWrite
         });
         if rests_on_acks_1 && !declared.recorded {
             hints.push(
@@ -219,8 +220,9 @@ impl Session {
         let checks = if verdicts.armed.is_empty() {
             Vec::new()
         } else {
-            let judged = |check: &&str| verdicts.armed.get(*check).copied().unwrap_or(0);
-            CHECKS.iter().map(|check| Check { check: (*check).to_owned(), judged: judged(check) }).collect()
+            let judged = |check: Check| verdicts.armed.get(&check).copied().unwrap_or(0);
+            let row = |check: Check| Judged { check: check.to_string(), judged: judged(check) };
+            Check::of_kind(CheckKind::Oracle).map(row).collect()
         };
         let permitted = counts.permitted + counts.lost_with_acks_0;
         // With acks=0 nothing is acknowledged, and what is there is judged all the same.
@@ -235,7 +237,7 @@ impl Session {
         let excused = |count: &klamm_workloads::oracles::Count| {
             count.permitted.iter().map(|(cause, n)| (cause.meaning().to_owned(), *n)).collect()
         };
-        let excused = summary.checks.iter().map(|(check, count)| (check.clone(), excused(count))).collect();
+        let excused = summary.checks.iter().map(|(check, count)| (check.to_string(), excused(count))).collect();
         let excused = in_words(&phrases(&excused, counts.lost_with_acks_0));
         let sentence = sentence(verdict, &counts, &excused, self.options.strict);
         let exit = match verdict {
@@ -307,7 +309,7 @@ fn groups(verdicts: &Verdicts, names: &Names, all: bool) -> Vec<Group> {
         detail: by_name(&finding.detail, &shown),
         witness: finding.witness.iter().map(|entry| shown.entry(entry)).collect(),
     };
-    let group = |kind: (Option<_>, &std::borrow::Cow<'static, str>, &klamm_model::history::TopicPartition)| {
+    let group = |kind: (Option<_>, &Check, &klamm_model::history::TopicPartition)| {
         let (count, first) = &kinds[&kind];
         Group {
             check: kind.1.to_string(),

@@ -92,7 +92,8 @@ pub struct NotJudged {
 
 /// How often a check could have judged.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
-pub struct Check {
+#[schemars(rename = "Check")]
+pub struct Judged {
     /// Its name.
     pub check: String,
     /// In how many operations it could have fired.
@@ -116,7 +117,7 @@ pub struct Report {
     /// Violations first, then what is permitted.
     pub groups: Vec<Group>,
     /// How often each check could judge; empty if that was not counted.
-    pub checks: Vec<Check>,
+    pub checks: Vec<Judged>,
     /// What was not judged.
     pub not_judged: Vec<NotJudged>,
     /// What may be wrong with the recorder.

@@ -2,8 +2,9 @@
 
 use crate::artefacts::read_verdict;
 use crate::check::{self, Form, Options, input, report};
+use klamm_model::checks::{Check, CheckKind};
 use klamm_workloads::history::{HistoryError, plain};
-use klamm_workloads::oracles::CHECKS;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -51,10 +52,9 @@ fn uncut(history: &Path) -> miette::Result<()> {
 fn unseen_by_clients(history: &Path) -> miette::Result<Option<String>> {
     let Some(folder) = failure(history) else { return Ok(None) };
     let verdict = read_verdict(folder)?;
-    let mut hidden: Vec<String> = verdict.findings.iter().map(|f| f.check.clone()).collect();
-    hidden.retain(|check| !CHECKS.contains(&check.as_str()));
-    hidden.sort();
-    hidden.dedup();
+    let found = verdict.findings.iter().map(|f| f.check);
+    let hidden: BTreeSet<Check> = found.filter(|check| check.kind() != CheckKind::Oracle).collect();
+    let hidden: Vec<&str> = hidden.iter().map(|check| check.name()).collect();
     let words = || {
         format!(
             "this failure violates {}, which clients cannot see: a history tells only what clients did and saw; \

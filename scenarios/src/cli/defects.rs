@@ -70,7 +70,8 @@ fn list(title: &str, kind: Kind) {
     for d in of_kind {
         println!("{:<34} {}", d.id(), d.reference());
         println!("    {}", d.wrong_rule());
-        println!("    caught by {}", d.caught_by());
+        let caught_by: Vec<&str> = d.caught_by().iter().map(|check| check.name()).collect();
+        println!("    caught by {}", caught_by.join(", "));
     }
 }
 
@@ -126,7 +127,7 @@ fn tell(hunt: &Hunt, hunted: &Hunted, scenarios: &[Scenario]) {
         Some(c) => {
             let faults = hunt::shrunk(hunt.defect, &scenarios[c.scenario], c);
             let faults = faults.map_or("-".to_owned(), |(all, few)| format!("{all}->{few}"));
-            let others = hunted.named.iter().filter(|(check, _)| !c.is_of(check)).map(|(check, s)| {
+            let others = hunted.named.iter().filter(|(check, _)| !c.is_of(*check)).map(|(check, s)| {
                 let after = s.as_ref().map_or(format!("not in {}", hunted.seeds), |s| format!("after {}", s.seeds));
                 format!("{check} {after}")
             });

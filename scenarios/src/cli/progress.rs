@@ -4,6 +4,7 @@ use crate::artefacts::with_paths;
 use crate::campaign::{Plan, Progress};
 use crate::seeds::Seed;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use klamm_model::checks::Check;
 use klamm_reports::console::{self, Paint};
 use klamm_reports::record::ScenarioRecord;
 use std::io::IsTerminal;
@@ -91,10 +92,10 @@ impl Progress for Console {
         let record = with_paths(record, &self.folder);
         self.line(&console::scenario(&record, self.whole, self.paint));
     }
-    fn failing(&mut self, scenario: &str, seed: Seed, check: &str) {
+    fn failing(&mut self, scenario: &str, seed: Seed, check: Check) {
         self.line(&format!("  ... {scenario}, seed {seed}: {check}; recording and shrinking\n"));
     }
-    fn given_up(&mut self, scenario: &str, seed: Seed, check: &str) {
+    fn given_up(&mut self, scenario: &str, seed: Seed, check: Check) {
         self.line(&format!(
             "  {scenario}, seed {seed}: {check}; its folder could not be finished: the seed counts as not run\n"
         ));
@@ -128,10 +129,10 @@ impl Progress for Json {
         let sentence = klamm_reports::verdict::sentence(record);
         println!("{}", serde_json::json!({ "scenario": record, "sentence": sentence }));
     }
-    fn failing(&mut self, scenario: &str, seed: Seed, check: &str) {
+    fn failing(&mut self, scenario: &str, seed: Seed, check: Check) {
         println!("{}", serde_json::json!({ "failing": scenario, "seed": seed.to_string(), "check": check }));
     }
-    fn given_up(&mut self, scenario: &str, seed: Seed, check: &str) {
+    fn given_up(&mut self, scenario: &str, seed: Seed, check: Check) {
         println!("{}", serde_json::json!({ "given-up": scenario, "seed": seed.to_string(), "check": check }));
     }
 }

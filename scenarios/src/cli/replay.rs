@@ -238,7 +238,7 @@ pub fn shrink(args: &ShrinkArgs) -> miette::Result<u8> {
         interrupt: Some(interrupt().clone()),
         ..Options::default()
     };
-    let check = &f.verdict.findings[0].check;
+    let check = f.verdict.findings[0].check;
     let Some(shrunk) = shrinking::shrink(&f.scenario, &f.scenario, &f.fired, f.seed.0, check, &options) else {
         if let Some(code) = interrupt().code() {
             println!("interrupted before the failure had happened again: nothing was saved");

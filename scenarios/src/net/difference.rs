@@ -3,6 +3,7 @@
 use super::file::instant;
 use super::{Entry, Finding, Switch};
 use crate::seeds::Seed;
+use klamm_model::checks::Check;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -23,7 +24,7 @@ pub struct Difference {
     /// The switch.
     pub switch: Switch,
     /// The check.
-    pub check: String,
+    pub check: Check,
     /// The scenario.
     pub scenario: String,
     /// What became of the findings.
@@ -51,12 +52,12 @@ impl Differences {
     }
 }
 
-type BySeed<'a> = BTreeMap<(&'a str, Seed), Vec<&'a Finding>>;
+type BySeed<'a> = BTreeMap<(Check, Seed), Vec<&'a Finding>>;
 
 fn by_seed<'a>(entry: &'a Entry, only: &BTreeSet<Seed>) -> BySeed<'a> {
     let mut by = BySeed::new();
     for f in entry.findings.iter().filter(|f| only.is_empty() || only.contains(&f.seed)) {
-        by.entry((&f.check, f.seed)).or_default().push(f);
+        by.entry((f.check, f.seed)).or_default().push(f);
     }
     by
 }
@@ -87,7 +88,7 @@ pub fn differences(recorded: &[Entry], now: &[Entry], only: &BTreeSet<Seed>) -> 
 fn between(before: &Entry, after: &Entry, only: &BTreeSet<Seed>) -> Vec<Difference> {
     let (old, new) = (by_seed(before, only), by_seed(after, &BTreeSet::new()));
     let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
-    let mut gathered: BTreeMap<(&str, Change), Vec<(Seed, String)>> = BTreeMap::new();
+    let mut gathered: BTreeMap<(Check, Change), Vec<(Seed, String)>> = BTreeMap::new();
     for key in keys {
         let (was, is) = (old.get(key), new.get(key));
         let (change, words) = match (was, is) {
@@ -98,9 +99,9 @@ fn between(before: &Entry, after: &Entry, only: &BTreeSet<Seed>) -> Vec<Differen
         };
         gathered.entry((key.0, change)).or_default().push((key.1, words));
     }
-    let difference = |((check, change), seeds): ((&str, Change), _)| Difference {
+    let difference = |((check, change), seeds): ((Check, Change), _)| Difference {
         switch: after.switch,
-        check: check.to_owned(),
+        check,
         scenario: after.scenario.clone(),
         change,
         seeds,
@@ -161,7 +162,7 @@ mod tests {
     use klamm_model::defects::Defect;
 
     fn finding(seed: u64, check: &str, at: u64, permission: Option<&str>) -> Finding {
-        let (check, permission) = (check.to_owned(), permission.map(str::to_owned));
+        let (check, permission) = (check.parse().unwrap(), permission.map(str::to_owned));
         Finding { seed: Seed(seed), check, at, partition: None, permission, count: 1 }
     }
 

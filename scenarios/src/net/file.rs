@@ -60,7 +60,7 @@ fn take(entries: &mut Vec<Entry>, fields: &[&str]) -> Option<()> {
             let (seconds, nanos) = at.split_once('.').filter(|(_, nanos)| nanos.len() == 9)?;
             entry.findings.push(Finding {
                 seed: seed.parse().ok()?,
-                check: check.to_owned(),
+                check: check.parse().ok()?,
                 at: seconds.parse::<u64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanos.parse().ok()?)?,
                 partition: (partition != ABSENT).then(|| partition.to_owned()),
                 permission: (permission != VIOLATION).then(|| permission.to_owned()),
@@ -82,7 +82,7 @@ mod tests {
     fn what_is_written_is_read() {
         let finding = |partition: Option<&str>, permission: Option<&str>| Finding {
             seed: Seed(0xabc),
-            check: "lost-write".to_owned(),
+            check: klamm_model::checks::Check::LostWrite,
             at: 12_000_000_034,
             partition: partition.map(str::to_owned),
             permission: permission.map(str::to_owned),

@@ -13,6 +13,7 @@ use crate::pool;
 use crate::run::{Options, SeedOutcome, run_seed};
 use crate::schema::Scenario;
 use crate::seeds::Seed;
+use klamm_model::checks::Check;
 use klamm_model::defects::{Defect, Defects};
 use plan::Plan;
 use std::collections::BTreeMap;
@@ -76,7 +77,7 @@ pub struct Finding {
     /// The derived seed.
     pub seed: Seed,
     /// The check.
-    pub check: String,
+    pub check: Check,
     /// When the first came, virtual nanoseconds.
     pub at: u64,
     /// The partition of the first, if it concerns one.
@@ -88,13 +89,13 @@ pub struct Finding {
 }
 
 fn findings(outcome: &SeedOutcome) -> Vec<Finding> {
-    let mut by_check: BTreeMap<(&str, Option<&str>), Finding> = BTreeMap::new();
+    let mut by_check: BTreeMap<(Check, Option<&str>), Finding> = BTreeMap::new();
     // In order of time: the first of a kind makes the entry.
     for f in &outcome.findings {
         let permission = f.permitted.map(|cause| cause.name());
-        let finding = by_check.entry((&f.check, permission)).or_insert_with(|| Finding {
+        let finding = by_check.entry((f.check, permission)).or_insert_with(|| Finding {
             seed: Seed(outcome.seed),
-            check: f.check.clone(),
+            check: f.check,
             at: f.at,
             partition: f.partition.clone(),
             permission: permission.map(str::to_owned),

@@ -3,6 +3,7 @@
 use super::watch::Watch;
 use super::{Found, Witness};
 use crate::schema::{Scenario, TopicSpec};
+use klamm_model::checks::Check;
 use klamm_model::history::TopicPartition;
 use klamm_model::ids::TopicIdPartition;
 use klamm_model::units::Instant;
@@ -116,7 +117,7 @@ fn offsets_altered(facts: &klamm_world::faults::Facts) -> Vec<OffsetsAltered> {
 /// An oracle's finding.
 pub fn from_oracle(f: oracles::Finding) -> Found {
     Found {
-        check: f.check.into_owned(),
+        check: f.check,
         at: f.at,
         partition: Some(format!("{}-{}", f.source.topic, f.source.partition)),
         detail: f.detail,
@@ -131,12 +132,12 @@ pub fn from_invariant(f: &invariants::Finding, declared: &Declared) -> Found {
         f.partition.map(|p| TopicPartition { topic: f.topic.as_deref().unwrap_or("").into(), partition: p.partition });
     let permitted = source.as_ref().and_then(|source| {
         // What is found of committed offsets is about their log, a partition of the offsets topic.
-        let clause = (f.check == "committed-offset").then_some(Clause::OffsetsTopic);
+        let clause = (f.check == Check::CommittedOffset).then_some(Clause::OffsetsTopic);
         let facts = Facts { offset: f.offset, clause, ..Facts::new(f.at.as_nanos(), source.clone()) };
         permitted(f.check, &facts, declared)
     });
     Found {
-        check: f.check.to_owned(),
+        check: f.check,
         at: f.at.as_nanos(),
         partition: source.map(|s| format!("{}-{}", s.topic, s.partition)),
         detail: f.detail.clone(),

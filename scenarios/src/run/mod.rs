@@ -26,6 +26,7 @@ pub use watch::{Recording, TraceLine};
 use crate::schema::{Scenario, resolve};
 
 use hdrhistogram::Histogram;
+use klamm_model::checks::Check;
 use klamm_model::ids::ClientId;
 use klamm_model::inspect::Inspection;
 use klamm_model::units::{Duration, Instant};
@@ -63,7 +64,7 @@ pub const MAX_FINDINGS: usize = 64;
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Found {
     /// The check.
-    pub check: String,
+    pub check: Check,
     /// Virtual nanoseconds.
     pub at: u64,
     /// The partition, as `topic-0`, if it concerns one.
@@ -164,13 +165,13 @@ impl SeedOutcome {
     /// is the verdict.
     pub fn violations<'a>(&'a self, scenario: &'a Scenario) -> impl Iterator<Item = &'a Found> {
         let e = &scenario.expect;
-        self.findings.iter().filter(move |f| (f.permitted.is_none() || e.forbids(&f.check)) && !e.tolerates(&f.check))
+        self.findings.iter().filter(move |f| (f.permitted.is_none() || e.forbids(f.check)) && !e.tolerates(f.check))
     }
 
     /// The checks that were violated, each once, the worst first.
-    pub fn violated(&self, scenario: &Scenario) -> Vec<String> {
-        let mut checks: Vec<String> = self.violations(scenario).map(|f| f.check.clone()).collect();
-        checks.sort_by(|a, b| (severity(a), a).cmp(&(severity(b), b)));
+    pub fn violated(&self, scenario: &Scenario) -> Vec<Check> {
+        let mut checks: Vec<Check> = self.violations(scenario).map(|f| f.check).collect();
+        checks.sort_by_key(|check| (severity(check.name()), *check));
         checks.dedup();
         checks
     }
@@ -284,7 +285,7 @@ impl Run<'_> {
             }
             Stop::Crashed { node, message } => {
                 let name = self.built.sim.node_name(node).to_owned();
-                self.break_off("crash", format!("{name} panicked: {message}"));
+                self.break_off(Check::Crash, format!("{name} panicked: {message}"));
                 false
             }
             Stop::Runaway(r) => {
@@ -296,15 +297,15 @@ impl Run<'_> {
                         format!("{name}: {what} x{n}")
                     })
                     .collect();
-                self.break_off("runaway", format!("{} above {}: {}", r.budget, r.bound, hottest.join(", ")));
+                self.break_off(Check::Runaway, format!("{} above {}: {}", r.budget, r.bound, hottest.join(", ")));
                 false
             }
         }
     }
 
-    fn break_off(&mut self, check: &str, detail: String) {
+    fn break_off(&mut self, check: Check, detail: String) {
         self.broken.push(Found {
-            check: check.to_owned(),
+            check,
             at: self.built.sim.now().as_nanos(),
             partition: None,
             detail,
@@ -348,7 +349,7 @@ impl Run<'_> {
         match self.wait(SETUP_WITHIN, up) {
             Some(true) => {}
             Some(false) => {
-                self.break_off("convergence", "not every broker was unfenced within a minute".to_owned());
+                self.break_off(Check::Convergence, "not every broker was unfenced within a minute".to_owned());
                 return false;
             }
             None => return false,
@@ -358,7 +359,7 @@ impl Run<'_> {
         match self.wait(SETUP_WITHIN, |run| run.is_done(setup)) {
             Some(true) => true,
             Some(false) => {
-                self.break_off("convergence", "the topics were not created and led within a minute".to_owned());
+                self.break_off(Check::Convergence, "the topics were not created and led within a minute".to_owned());
                 false
             }
             None => false,
@@ -524,7 +525,7 @@ impl Run<'_> {
         match self.wait(FINAL_READ_WITHIN, |run| run.is_done(reader)) {
             Some(true) => true,
             Some(false) => {
-                self.break_off("convergence", "the final read did not reach every partition's end".to_owned());
+                self.break_off(Check::Convergence, "the final read did not reach every partition's end".to_owned());
                 true
             }
             None => false,
@@ -537,9 +538,9 @@ impl Run<'_> {
         let declared = Declared { partition_changes, ..declare::declare(&self.watch) };
         let verdicts = self.watch.judge.finish(now.as_nanos(), &declared);
         let mut armed: BTreeMap<String, u64> =
-            verdicts.armed.into_iter().map(|(check, n)| (check.into_owned(), n)).collect();
+            verdicts.armed.into_iter().map(|(check, n)| (check.to_string(), n)).collect();
         self.watch.invariants.judged_by_world(self.built.sim.messages_judged());
-        armed.extend(self.watch.invariants.armed().map(|(check, n)| (check.to_owned(), n)));
+        armed.extend(self.watch.invariants.armed().map(|(check, n)| (check.to_string(), n)));
         let mut findings = std::mem::take(&mut self.broken);
         findings.extend(verdicts.findings.into_iter().map(declare::from_oracle));
         let white_box = self.watch.invariants.findings().iter().chain(self.built.sim.findings());

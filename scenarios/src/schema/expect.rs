@@ -6,7 +6,8 @@ use super::source::at;
 
 /// Refuses what cannot be forbidden. That there is such a check at all is asked where all names are.
 pub(super) fn check(s: &Scenario, problems: &mut Vec<Notice>) {
-    for (n, check) in s.expect.forbid.iter().enumerate().filter(|(_, check)| s.expect.tolerates(check)) {
+    for (n, check) in s.expect.forbid.iter().enumerate().filter(|(_, check)| s.expect.tolerated().any(|c| c == *check))
+    {
         let message = format!("`{check}` is forbidden, and is expected or tolerated by the same scenario");
         problems.push(Notice::new(message, at!["expect", "forbid", n]));
     }

@@ -27,12 +27,12 @@ pub use fault::{FaultSpec, KINDS, MAX_TIMES, OneOrMany};
 pub use load::{MAX_FILE_BYTES, checked, load, parse, parse_drawn, to_toml};
 pub use machines::{Disk, DiskTable, Latency, Network, NetworkTable};
 pub use matrix::{Variant, VariantSpec, variants};
-pub use names::checks;
 pub use notice::Notice;
 pub use published::json_schema;
 pub use resolve::{Settled, keyed, resolve, resolve_faults, settled_faults};
 pub use source::Path;
 
+use klamm_model::checks::Check;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -392,11 +392,15 @@ pub struct Expect {
 
 impl Expect {
     /// Whether findings of a check are violations although something permits them.
-    pub fn forbids(&self, check: &str) -> bool {
-        self.strict || self.forbid.iter().any(|c| c == check)
+    pub fn forbids(&self, check: Check) -> bool {
+        self.strict || self.forbid.iter().any(|c| c == check.name())
     }
     /// Whether violations of a check do not fail a seed.
-    pub fn tolerates(&self, check: &str) -> bool {
-        self.violations.iter().chain(&self.permits).any(|c| c == check)
+    pub fn tolerates(&self, check: Check) -> bool {
+        self.tolerated().any(|c| c == check.name())
+    }
+    /// The checks that may be violated.
+    pub(super) fn tolerated(&self) -> impl Iterator<Item = &String> {
+        self.violations.iter().chain(&self.permits)
     }
 }

@@ -6,22 +6,16 @@ use super::source::{Path, Step, at};
 use super::{ClientKind, Draw, Expect, FaultSpec, Scenario, Setting};
 use crate::run::MARKS;
 use crate::suggest;
+use klamm_model::checks::Check;
 use klamm_model::config::BrokerConfig;
 use klamm_model::ids::{ApiKey, OFFSETS_TOPIC};
 use klamm_model::node::Listener;
 use klamm_model::versions::offered;
-use klamm_workloads::oracles;
 use klamm_world::faults::when::Condition;
 use klamm_world::faults::who::Expr;
 use klamm_world::faults::{ParseError, PartitionName};
-use klamm_world::invariants;
 use std::collections::BTreeSet;
 use std::ops::Range;
-
-/// Every check that a seed is put to, by name: what `expect` may name.
-pub fn checks() -> Vec<&'static str> {
-    oracles::CHECKS.iter().chain(invariants::CHECKS).copied().collect()
-}
 
 /// The names under `[expect]`.
 pub(super) fn of_expectations(expect: &Expect, problems: &mut Vec<Notice>) {
@@ -30,11 +24,11 @@ pub(super) fn of_expectations(expect: &Expect, problems: &mut Vec<Notice>) {
         let notice = Notice::new(format!("there is no mark `{mark}`{hint}"), at!["expect", "sometimes", n]);
         problems.push(notice.help("`klamm list marks`"));
     }
-    let known = checks();
+    let known = || Check::ALL.iter().map(|check| check.name());
     let lists = [("violations", &expect.violations), ("permits", &expect.permits), ("forbid", &expect.forbid)];
     for (key, names) in lists {
-        for (n, check) in names.iter().enumerate().filter(|(_, check)| !known.contains(&check.as_str())) {
-            let hint = suggest::nearest(check, known.iter().copied());
+        for (n, check) in names.iter().enumerate().filter(|(_, check)| check.parse::<Check>().is_err()) {
+            let hint = suggest::nearest(check, known());
             let notice = Notice::new(format!("there is no check `{check}`{hint}"), at!["expect", key, n]);
             problems.push(notice.help("`klamm list checks`"));
         }

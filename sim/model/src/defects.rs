@@ -3,12 +3,13 @@
 //!
 //! Each switch is read in exactly one place, beside the correct rule it disables.
 
+use crate::checks::Check;
 use std::fmt;
 use std::str::FromStr;
 
 macro_rules! defects {
     ($($kind:ident {
-        $($variant:ident = $id:literal, $reference:literal, $caught_by:literal, $era:ident, $wrong:literal;)*
+        $($variant:ident = $id:literal, $reference:literal, [$($caught_by:ident),*], $era:ident, $wrong:literal;)*
     })*) => {
         /// One wrong rule.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -36,9 +37,9 @@ macro_rules! defects {
             pub const fn wrong_rule(self) -> &'static str {
                 match self { $($(Defect::$variant => $wrong,)*)* }
             }
-            /// The checks that should fire, by name, separated by commas.
-            pub const fn caught_by(self) -> &'static str {
-                match self { $($(Defect::$variant => $caught_by,)*)* }
+            /// The checks that should fire.
+            pub const fn caught_by(self) -> &'static [Check] {
+                match self { $($(Defect::$variant => &[$(Check::$caught_by),*],)*)* }
             }
             /// The era of truncation in which it can be seen.
             pub const fn era(self) -> Era {
@@ -70,117 +71,117 @@ pub enum Era {
 
 defects! {
     Published {
-        HwTruncateOnFollow = "hw-truncate-on-follow", "KIP-101", "lost-write, truncation-justified", OffsetForLeaderEpoch,
+        HwTruncateOnFollow = "hw-truncate-on-follow", "KIP-101", [LostWrite, TruncationJustified], OffsetForLeaderEpoch,
             "a new follower truncates to its own high watermark instead of asking for the epoch's end";
-        EpochLookupSingleHop = "epoch-lookup-single-hop", "KIP-279, KAFKA-6361", "log-matching", OffsetForLeaderEpoch,
+        EpochLookupSingleHop = "epoch-lookup-single-hop", "KIP-279, KAFKA-6361", [LogMatching], OffsetForLeaderEpoch,
             "the epoch in the end-offset answer is ignored; no second lookup";
-        FetchUnfenced = "fetch-unfenced", "KIP-320, KAFKA-7395", "lost-write", OffsetForLeaderEpoch,
+        FetchUnfenced = "fetch-unfenced", "KIP-320, KAFKA-7395", [LostWrite], OffsetForLeaderEpoch,
             "a fetch with an old leader epoch still advances the high watermark";
-        MissedEpochNoTruncate = "missed-epoch-no-truncate", "KAFKA-7164", "log-matching", OffsetForLeaderEpoch,
+        MissedEpochNoTruncate = "missed-epoch-no-truncate", "KAFKA-7164", [LogMatching], OffsetForLeaderEpoch,
             "same leader as before means no truncation, though an epoch in between was missed";
-        IsrExpandBelowEpochStart = "isr-expand-below-epoch-start", "KIP-320", "isr-legal, leader-completeness", Any,
+        IsrExpandBelowEpochStart = "isr-expand-below-epoch-start", "KIP-320", [IsrLegal, LeaderCompleteness], Any,
             "a follower joins the ISR at the local high watermark, below the leader epoch's start";
-        HwIgnoresPendingIsr = "hw-ignores-pending-isr", "AlterPartition design", "ack-justified, lost-write", Any,
+        HwIgnoresPendingIsr = "hw-ignores-pending-isr", "AlterPartition design", [AckJustified, LostWrite], Any,
             "the high watermark is computed over the old ISR while an expansion is pending";
-        HwAdvanceUnderMinIsr = "hw-advance-under-min-isr", "KAFKA-15583", "high-watermark, committed-prefix", Any,
+        HwAdvanceUnderMinIsr = "hw-advance-under-min-isr", "KAFKA-15583", [HighWatermark, CommittedPrefix], Any,
             "the high watermark moves while the ISR is below min.insync.replicas";
-        LastReplicaStanding = "last-replica-standing", "KIP-966", "lost-write, leader-completeness", Any,
+        LastReplicaStanding = "last-replica-standing", "KIP-966", [LostWrite, LeaderCompleteness], Any,
             "the eligible-leader set is ignored: the last ISR member is re-elected after losing its tail";
-        FastRestartStaysInIsr = "fast-restart-stays-in-isr", "Fluss 662", "lost-write", Any,
+        FastRestartStaysInIsr = "fast-restart-stays-in-isr", "Fluss 662", [LostWrite], Any,
             "registration inside the old session is accepted and ISR membership kept, page cache lost or not";
-        CleanShutdownFlagLateDelete = "clean-shutdown-flag-late-delete", "KAFKA-10471", "replay-equals-live, lost-write", Any,
+        CleanShutdownFlagLateDelete = "clean-shutdown-flag-late-delete", "KAFKA-10471", [ReplayEqualsLive, LostWrite], Any,
             "the clean-shutdown marker is removed after loading, not before";
-        CleanerPastHw = "cleaner-past-hw", "KAFKA-13194", "compacted-value, compaction-legal", Any,
+        CleanerPastHw = "cleaner-past-hw", "KAFKA-13194", [CompactedValue, CompactionLegal], Any,
             "the compactor cleans beyond the high watermark";
-        AppendAfterIoError = "append-after-io-error", "KAFKA-7866, KAFKA-10778", "inconsistent-offsets", Any,
+        AppendAfterIoError = "append-after-io-error", "KAFKA-7866, KAFKA-10778", [InconsistentOffsets], Any,
             "appends continue after a failed one; offsets are reused";
-        NoDedupWindow = "no-dedup-window", "Redpanda 3039", "duplicate", Any,
+        NoDedupWindow = "no-dedup-window", "Redpanda 3039", [Duplicate], Any,
             "a repeated batch is appended again instead of acknowledged from the five-batch window";
-        RetryOvertaken = "retry-overtaken", "librdkafka 1092, KAFKA-3197", "nonmonotonic-send", Any,
+        RetryOvertaken = "retry-overtaken", "librdkafka 1092, KAFKA-3197", [NonmonotonicSend], Any,
             "a retry is queued behind younger batches";
-        StickyStaleOwnership = "sticky-stale-ownership", "KAFKA-12984", "single-owner, convergence", Any,
+        StickyStaleOwnership = "sticky-stale-ownership", "KAFKA-12984", [SingleOwner, Convergence], Any,
             "the sticky assignors believe ownership claims of an old generation";
-        NewPartitionResetRace = "new-partition-reset-race", "KAFKA-17674", "illegal-resume", Any,
+        NewPartitionResetRace = "new-partition-reset-race", "KAFKA-17674", [IllegalResume], Any,
             "the answer to an offset lookup resets partitions that were assigned while it was under way";
-        ResetOnTransientError = "reset-on-transient-error", "librdkafka 1.8.0", "illegal-resume", Any,
+        ResetOnTransientError = "reset-on-transient-error", "librdkafka 1.8.0", [IllegalResume], Any,
             "an offset lookup that times out or fails for the moment triggers auto.offset.reset";
-        CommitAfterRevoke = "commit-after-revoke", "librdkafka 1.9.0", "commit-regression", Any,
+        CommitAfterRevoke = "commit-after-revoke", "librdkafka 1.9.0", [CommitRegression], Any,
             "a stored offset outlives the revocation of its partition and is committed in a later assignment";
-        FetchDuringRevokeCommit = "fetch-during-revoke-commit", "KAFKA-14196", "clean-handover", Any,
+        FetchDuringRevokeCommit = "fetch-during-revoke-commit", "KAFKA-14196", [CleanHandover], Any,
             "records are delivered while the commit before a revocation is in flight";
-        LoadKeepsFirstChunk = "load-keeps-first-chunk", "KAFKA-5600", "committed-offset", Any,
+        LoadKeepsFirstChunk = "load-keeps-first-chunk", "KAFKA-5600", [CommittedOffset], Any,
             "group state is installed per chunk of the log, and the first one wins";
-        ServeBeforeReplay = "serve-before-replay", "Redpanda b54ff1dea7", "illegal-resume", Any,
+        ServeBeforeReplay = "serve-before-replay", "Redpanda b54ff1dea7", [IllegalResume], Any,
             "a new coordinator answers before it has loaded its log";
-        OffsetExpiryWrong = "offset-expiry-wrong", "KAFKA-4682, KIP-211", "illegal-resume", Any,
+        OffsetExpiryWrong = "offset-expiry-wrong", "KAFKA-4682, KIP-211", [IllegalResume], Any,
             "offsets of a live group expire by their age";
-        StaticMemberNotPersisted = "static-member-not-persisted", "KAFKA-10284", "replay-equals-live", Any,
+        StaticMemberNotPersisted = "static-member-not-persisted", "KAFKA-10284", [ReplayEqualsLive], Any,
             "a static member's new id lives only in memory";
-        Kip848PartitionEpochLost = "kip848-partition-epoch-lost", "KAFKA-16147", "single-owner", Any,
+        Kip848PartitionEpochLost = "kip848-partition-epoch-lost", "KAFKA-16147", [SingleOwner], Any,
             "what a member has given up loses its epoch, even if the member was given it again at once";
-        NoBrokersForgetsAddresses = "no-brokers-forgets-addresses", "librdkafka 5301", "client-recovers", Any,
+        NoBrokersForgetsAddresses = "no-brokers-forgets-addresses", "librdkafka 5301", [ClientRecovers], Any,
             "a client that is answered with no brokers forgets every address, those of bootstrap.servers too";
     }
     Mistake {
-        IsrCommitKeepsHighWatermark = "isr-commit-keeps-high-watermark", "m1", "convergence, send-resolves", Any,
+        IsrCommitKeepsHighWatermark = "isr-commit-keeps-high-watermark", "m1", [Convergence, SendResolves], Any,
             "a committed ISR does not move the high watermark, though it may be all that held it";
-        IsrExpandBelowHighWatermark = "isr-expand-below-high-watermark", "m3", "isr-legal, leader-completeness", Any,
+        IsrExpandBelowHighWatermark = "isr-expand-below-high-watermark", "m3", [IsrLegal, LeaderCompleteness], Any,
             "a follower joins the ISR at the epoch's start, below the high watermark";
-        RefusedIsrStaysPending = "refused-isr-stays-pending", "m5", "convergence", Any,
+        RefusedIsrStaysPending = "refused-isr-stays-pending", "m5", [Convergence], Any,
             "an ISR that the controller refused stays pending, so that the ISR never changes again";
-        FollowBeforeAppendsSettle = "follow-before-appends-settle", "m7", "convergence", Any,
+        FollowBeforeAppendsSettle = "follow-before-appends-settle", "m7", [Convergence], Any,
             "a new follower does not wait for its appends in flight, and asks for what it is about to have";
-        DivergenceMissesOneRecord = "divergence-misses-one-record", "m9", "log-matching, truncation-justified", Fetch,
+        DivergenceMissesOneRecord = "divergence-misses-one-record", "m9", [LogMatching, TruncationJustified], Fetch,
             "a follower's log that is one record too long is taken for the leader's";
-        MinIsrCountsMaximalIsr = "min-isr-counts-maximal-isr", "m11", "high-watermark", Any,
+        MinIsrCountsMaximalIsr = "min-isr-counts-maximal-isr", "m11", [HighWatermark], Any,
             "the minimum is compared with the ISR that is asked for, not with the committed one";
-        LatestIsLogEnd = "latest-is-log-end", "m13", "list-offsets-regression", Any,
+        LatestIsLogEnd = "latest-is-log-end", "m13", [ListOffsetsRegression], Any,
             "a consumer that asks for the latest offset gets the log end, not the high watermark";
-        UnknownEpochEndsFetching = "unknown-epoch-ends-fetching", "m15", "convergence", Any,
+        UnknownEpochEndsFetching = "unknown-epoch-ends-fetching", "m15", [Convergence], Any,
             "a follower that knows an epoch before its leader stops fetching, as if it were fenced";
-        TruncationKeepsRecoveryPoint = "truncation-keeps-recovery-point", "m17", "disk-audit, batch-integrity", Any,
+        TruncationKeepsRecoveryPoint = "truncation-keeps-recovery-point", "m17", [DiskAudit, BatchIntegrity], Any,
             "a truncation leaves the recovery point above the log's end, so that what follows is not verified after a power loss";
-        LoadSkipsBatchAtSnapshot = "load-skips-batch-at-snapshot", "m19", "replay-equals-live, sequence-contiguous, duplicate", Any,
+        LoadSkipsBatchAtSnapshot = "load-skips-batch-at-snapshot", "m19", [ReplayEqualsLive, SequenceContiguous, Duplicate], Any,
             "the first batch behind a producer snapshot is not replayed when a log is loaded";
-        CleanMarkerBeforeFlushes = "clean-marker-before-flushes", "m21", "lost-write, disk-audit", Any,
+        CleanMarkerBeforeFlushes = "clean-marker-before-flushes", "m21", [LostWrite, DiskAudit], Any,
             "the clean-shutdown marker is written while logs are still being flushed";
-        RetentionBelowBytes = "retention-below-bytes", "m23", "deletion-legal", Any,
+        RetentionBelowBytes = "retention-below-bytes", "m23", [DeletionLegal], Any,
             "a segment is deleted though less than retention.bytes is left without it";
-        TombstonesWithoutHorizon = "tombstones-without-horizon", "m25", "compaction-legal, read-model", Any,
+        TombstonesWithoutHorizon = "tombstones-without-horizon", "m25", [CompactionLegal, ReadModel], Any,
             "a tombstone that is old goes in the first compaction, not delete.retention.ms after it";
-        SwapNotSynced = "swap-not-synced", "m27", "lost-write, compaction-legal", Any,
+        SwapNotSynced = "swap-not-synced", "m27", [LostWrite, CompactionLegal], Any,
             "old segments are deleted before the rename of their compacted copy is flushed";
-        WindowSurvivesEpochBump = "window-survives-epoch-bump", "m29", "inconsistent-offsets, realtime-order", Any,
+        WindowSurvivesEpochBump = "window-survives-epoch-bump", "m29", [InconsistentOffsets, RealtimeOrder], Any,
             "the five-batch window outlives the producer epoch, and takes new batches for old ones";
-        NoElectionOnReturn = "no-election-on-return", "m31", "convergence", Any,
+        NoElectionOnReturn = "no-election-on-return", "m31", [Convergence], Any,
             "partitions without a leader are not looked at when a broker returns";
-        ControllerAnswersEarly = "controller-answers-early", "m33", "isr-legal, trace-contradicted", Any,
+        ControllerAnswersEarly = "controller-answers-early", "m33", [IsrLegal, TraceContradicted], Any,
             "the controller answers before the records that the answer rests on are committed";
-        SessionsStartFenced = "sessions-start-fenced", "m35", "convergence", Any,
+        SessionsStartFenced = "sessions-start-fenced", "m35", [Convergence], Any,
             "a new active controller holds every broker to be fenced, and never fences the dead ones";
-        ElrLeaderNotInIsr = "elr-leader-not-in-isr", "m37", "isr-legal", Any,
+        ElrLeaderNotInIsr = "elr-leader-not-in-isr", "m37", [IsrLegal], Any,
             "a leader elected from the eligible leader replicas is not put into the ISR";
-        CommitGenerationUnchecked = "commit-generation-unchecked", "m39", "fencing", Any,
+        CommitGenerationUnchecked = "commit-generation-unchecked", "m39", [Fencing], Any,
             "the generation of an offset commit is not compared with the group's";
-        CoordinatorAnswersEarly = "coordinator-answers-early", "m41", "fencing, convergence", Any,
+        CoordinatorAnswersEarly = "coordinator-answers-early", "m41", [Fencing, Convergence], Any,
             "a group's answer does not wait for the records that it rests on";
-        SessionsNotRearmed = "sessions-not-rearmed", "m43", "liveness-verdicts", Any,
+        SessionsNotRearmed = "sessions-not-rearmed", "m43", [LivenessVerdicts], Any,
             "members' sessions are not started again when a rebalance completes";
-        RemovedMemberKeepsPartitions = "removed-member-keeps-partitions", "m45", "convergence", Any,
+        RemovedMemberKeepsPartitions = "removed-member-keeps-partitions", "m45", [Convergence], Any,
             "the partitions of a removed KIP-848 member are never free again";
-        GroupsMissNewPartitions = "groups-miss-new-partitions", "m47", "convergence", Any,
+        GroupsMissNewPartitions = "groups-miss-new-partitions", "m47", [Convergence], Any,
             "a KIP-848 group does not notice new partitions until a member comes or goes";
-        LateFetchAnswerTaken = "late-fetch-answer-taken", "m49", "nonmonotonic-poll, poll-skip", Any,
+        LateFetchAnswerTaken = "late-fetch-answer-taken", "m49", [NonmonotonicPoll, PollSkip], Any,
             "a consumer takes a fetch answer for another position than its present one";
-        CommittedZeroIsNone = "committed-zero-is-none", "m51", "illegal-resume", Any,
+        CommittedZeroIsNone = "committed-zero-is-none", "m51", [IllegalResume], Any,
             "a committed offset of 0 is taken for none";
-        RangeDividesByAllMembers = "range-divides-by-all-members", "m53", "convergence", Any,
+        RangeDividesByAllMembers = "range-divides-by-all-members", "m53", [Convergence], Any,
             "the range assignor divides a topic by all members, not by its subscribers";
-        PollIntervalNotEnforced = "poll-interval-not-enforced", "m55", "liveness-verdicts", Any,
+        PollIntervalNotEnforced = "poll-interval-not-enforced", "m55", [LivenessVerdicts], Any,
             "a member that stays away from poll for longer than max.poll.interval.ms keeps its partitions";
-        PartitionStaysMuted = "partition-stays-muted", "m57", "send-resolves, convergence", Any,
+        PartitionStaysMuted = "partition-stays-muted", "m57", [SendResolves, Convergence], Any,
             "with one request in flight, a partition whose batch failed is sent nothing any more";
-        KeyHashedOverLed = "key-hashed-over-led", "m59", "key-affinity", Any,
+        KeyHashedOverLed = "key-hashed-over-led", "m59", [KeyAffinity], Any,
             "a key is hashed over the partitions that have a leader, not over all";
     }
 }

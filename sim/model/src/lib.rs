@@ -15,6 +15,7 @@
 
 pub mod broker;
 pub mod channel;
+pub mod checks;
 pub mod client;
 pub mod config;
 pub mod controller;

@@ -1,7 +1,7 @@
 //! How many operations each check could have judged. None means: whatever the cluster did, this check could not have
 //! found anything in this history.
 
-use std::borrow::Cow;
+use klamm_model::checks::Check;
 use std::collections::BTreeMap;
 
 /// Counts made on the way. What only the end can tell is counted there.
@@ -38,37 +38,37 @@ pub(super) struct Armed {
     /// External effects.
     pub(super) effects: u64,
     /// What was counted at the end.
-    pub(super) ends: BTreeMap<&'static str, u64>,
+    pub(super) ends: BTreeMap<Check, u64>,
 }
 
 impl Armed {
     /// At the end.
-    pub(super) fn end(&mut self, check: &'static str, many: u64) {
+    pub(super) fn end(&mut self, check: Check, many: u64) {
         *self.ends.entry(check).or_default() += many;
     }
 
     /// By check; those that could judge nothing are not there.
-    pub(super) fn by_check(&self) -> BTreeMap<Cow<'static, str>, u64> {
+    pub(super) fn by_check(&self) -> BTreeMap<Check, u64> {
         let counted = [
-            ("duplicate", self.known),
-            ("unknown-read", self.reads),
-            ("inconsistent-offsets", self.claims),
-            ("poll-skip", self.between),
-            ("nonmonotonic-poll", self.between),
-            ("int-poll-skip", self.within),
-            ("int-nonmonotonic-poll", self.within),
-            ("next-offset-divergence", self.successors),
-            ("realtime-order", self.realtime),
-            ("key-affinity", self.keys),
-            ("send-resolves", self.promised),
-            ("list-offsets-regression", self.latest),
-            ("illegal-resume", self.resumes),
-            ("commit-too-far", self.commits),
-            ("commit-regression", self.auto_commits),
-            ("clean-handover", self.handovers),
-            ("double-effect", self.effects),
+            (Check::Duplicate, self.known),
+            (Check::UnknownRead, self.reads),
+            (Check::InconsistentOffsets, self.claims),
+            (Check::PollSkip, self.between),
+            (Check::NonmonotonicPoll, self.between),
+            (Check::IntPollSkip, self.within),
+            (Check::IntNonmonotonicPoll, self.within),
+            (Check::NextOffsetDivergence, self.successors),
+            (Check::RealtimeOrder, self.realtime),
+            (Check::KeyAffinity, self.keys),
+            (Check::SendResolves, self.promised),
+            (Check::ListOffsetsRegression, self.latest),
+            (Check::IllegalResume, self.resumes),
+            (Check::CommitTooFar, self.commits),
+            (Check::CommitRegression, self.auto_commits),
+            (Check::CleanHandover, self.handovers),
+            (Check::DoubleEffect, self.effects),
         ];
         let all = counted.into_iter().chain(self.ends.iter().map(|(check, many)| (*check, *many)));
-        all.filter(|(_, many)| *many > 0).map(|(check, many)| (Cow::Borrowed(check), many)).collect()
+        all.filter(|(_, many)| *many > 0).collect()
     }
 }

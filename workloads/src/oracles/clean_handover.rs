@@ -8,6 +8,7 @@ use super::groups::{Groups, Handover};
 use super::illegal_resume::assigned;
 use super::report::{Findings, Report};
 use super::store::{Read, Store};
+use klamm_model::checks::Check;
 
 /// A record of a poll, before the poll counts as delivered. Returns whether its partition was handed over in order.
 pub(super) fn polled(store: &Store, groups: &mut Groups, out: &mut Findings, read: &Read) -> bool {
@@ -27,7 +28,7 @@ pub(super) fn polled(store: &Store, groups: &mut Groups, out: &mut Findings, rea
     holding.reported = true;
     let source = &store.parts[read.part as usize].source;
     let begun = assigned(me, holding.assigned_at, holding.generation, source);
-    let report = Report { group: Some(&groups.list[group].name), ..Report::of_read("clean-handover", read) };
+    let report = Report { group: Some(&groups.list[group].name), ..Report::of_read(Check::CleanHandover, read) };
     let words = || {
         let (offset, commit) = (read.offset(), handover.commit.offset);
         if offset < commit {
@@ -64,19 +65,19 @@ mod tests {
         h.revoked(10, 1, false).comes(11, 2).assigned(11, 6).reads(11, 6..10).silent();
         let mut h = handed_over();
         h.revoked(10, 1, false).comes(11, 2).assigned(11, 5).reads(11, 5..10);
-        let found = h.fires_among("clean-handover");
+        let found = h.fires_among(Check::CleanHandover);
         assert_eq!((found.offset, found.permitted), (Some(Offset(5)), None));
-        h.fires_among("illegal-resume");
+        h.fires_among(Check::IllegalResume);
         // Whoever altered the offsets broke the handover: that is judged as a resume.
         h.declared.offsets_altered.push(OffsetsAltered { at: 0, group: "g".into(), source: Some(source(0)) });
-        assert_eq!(h.judge().findings.iter().map(|f| &*f.check).collect::<Vec<_>>(), ["illegal-resume"]);
+        assert_eq!(h.judge().findings.iter().map(|f| f.check).collect::<Vec<_>>(), [Check::IllegalResume]);
     }
 
     #[test]
     fn nothing_is_delivered_while_the_partition_is_given_up() {
         let mut h = handed_over();
         h.reads(10, 6..8).revoked(10, 1, false).comes(11, 2).assigned(11, 6).reads(11, 6..10);
-        assert_eq!(h.fires("clean-handover").offset, Some(Offset(6)));
+        assert_eq!(h.fires(Check::CleanHandover).offset, Some(Offset(6)));
         // What nobody got again does no harm.
         let mut h = handed_over();
         h.reads(10, 6..8).revoked(10, 1, false).comes(11, 2).assigned(11, 6).silent();

@@ -7,6 +7,7 @@ use super::groups::{Candidate, Groups, Who};
 use super::illegal_resume::assigned;
 use super::report::{Findings, Report};
 use super::store::{NONE, Store};
+use klamm_model::checks::Check;
 use klamm_model::history::{CommitTrigger, Entry};
 
 /// A member commits an offset of one partition. Returns whether it did so by itself, with something to hold it against.
@@ -27,7 +28,7 @@ pub(super) fn commits(
     let group = member.group;
     let source = &store.parts[part as usize].source;
     let mut fire = |words: String, before: Vec<Entry>, groups: &Groups| {
-        let report = Report::new("commit-regression", commit.invoked, me.0, part).offset(commit.offset);
+        let report = Report::new(Check::CommitRegression, commit.invoked, me.0, part).offset(commit.offset);
         let report = Report { group: Some(&groups.list[group].name), ..report };
         out.add(store, report, || words, || before.into_iter().chain(commit.story(source)).collect());
     };
@@ -79,11 +80,11 @@ mod tests {
         h.commits(10, 2, Auto, 1, 5).commits(10, 3, Auto, 1, 8).commits(10, 4, Revocation, 1, 8).silent();
         let mut h = begun();
         h.commits(10, 2, Auto, 1, 4);
-        let found = h.fires("commit-regression");
+        let found = h.fires(Check::CommitRegression);
         assert_eq!((found.offset, found.permitted, found.witness.len()), (Some(Offset(4)), None, 3));
         let mut h = begun();
         h.commits(10, 2, Close, 1, 3);
-        h.fires("commit-regression");
+        h.fires(Check::CommitRegression);
     }
 
     #[test]
@@ -99,12 +100,12 @@ mod tests {
         // After the revocation.
         let mut h = begun();
         h.revoked(10, 1, false).commits(10, 2, Auto, 2, 8);
-        h.fires("commit-regression");
+        h.fires(Check::CommitRegression);
         // In the next assignment, below where it began.
         let mut h = begun();
         h.revoked(10, 1, false).member(11).comes(11, 2).assigned(11, 5).reads(11, 5..8);
         h.commits(11, 1, Auto, 2, 8).revoked(11, 2, false).comes(10, 3).assigned(10, 8).commits(10, 2, Auto, 3, 5);
-        let found = h.fires("commit-regression");
+        let found = h.fires(Check::CommitRegression);
         assert!(found.detail.contains("began at 8"), "{}", found.detail);
         // What it really read there is another matter.
         let mut h = begun();

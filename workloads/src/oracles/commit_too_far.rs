@@ -8,6 +8,7 @@ use super::groups::{Candidate, Groups, OpenGap, Who};
 use super::illegal_resume::found_or_watched;
 use super::report::Findings;
 use super::store::Store;
+use klamm_model::checks::Check;
 use klamm_model::history::PositionReason;
 
 /// A member commits an offset of one partition. Returns whether it is known where the group began.
@@ -33,7 +34,7 @@ pub(super) fn commits(
         // A legal reset or a seek passed over it.
         let boundary: Option<PositionReason> = moved.filter(|_| from < moved_to);
         let gap = OpenGap {
-            check: "commit-too-far",
+            check: Check::CommitTooFar,
             from,
             to,
             group,
@@ -69,7 +70,7 @@ mod tests {
         h.commits(10, 1, CommitTrigger::Sync, 1, 5).silent();
         let mut h = begun();
         h.commits(10, 1, CommitTrigger::Sync, 1, 7);
-        let found = h.fires("commit-too-far");
+        let found = h.fires(Check::CommitTooFar);
         assert_eq!((found.offset, found.permitted), (Some(Offset(5)), None));
         assert_eq!(found.witness.len(), 2);
     }
@@ -78,11 +79,11 @@ mod tests {
     fn it_is_found_when_the_record_is_read_later() {
         let mut h = begun();
         h.commits(10, 1, CommitTrigger::Sync, 1, 9);
-        assert_eq!(h.fires("commit-too-far").offset, Some(Offset(5)));
+        assert_eq!(h.fires(Check::CommitTooFar).offset, Some(Offset(5)));
         let mut h = begun();
         h.reads(10, 5..8).commits(10, 1, CommitTrigger::Sync, 1, 9).silent();
         h.reads(99, 8..9);
-        assert_eq!(h.fires("commit-too-far").offset, Some(Offset(8)));
+        assert_eq!(h.fires(Check::CommitTooFar).offset, Some(Offset(8)));
     }
 
     #[test]
@@ -102,11 +103,11 @@ mod tests {
     fn seeks_and_resets_are_the_application_s_choice() {
         let mut h = begun();
         h.position(10, 7, PositionReason::Seek).reads(10, 7..8).commits(10, 1, CommitTrigger::Sync, 1, 8);
-        assert_eq!(h.fires("commit-too-far").permitted, Some(Cause::PositionMoved));
+        assert_eq!(h.fires(Check::CommitTooFar).permitted, Some(Cause::PositionMoved));
         // Nothing was committed, so another member begins at the latest offset.
         let mut h = begun();
         h.member(11).revoked(10, 1, true).comes(11, 2).position(11, 7, PositionReason::Reset);
         h.reads(11, 7..8).commits(11, 1, CommitTrigger::Sync, 2, 8);
-        assert_eq!(h.fires("commit-too-far").permitted, Some(Cause::PositionMoved));
+        assert_eq!(h.fires(Check::CommitTooFar).permitted, Some(Cause::PositionMoved));
     }
 }

@@ -8,6 +8,7 @@ use super::report::{Findings, Report};
 use super::sends::{KEYED, MOVED, OFFSET_ACKED, State, TOMBSTONE};
 use super::store::Store;
 use super::views::{Final, Held};
+use klamm_model::checks::Check;
 use std::collections::BTreeMap;
 
 /// The last acknowledged value of a key, and whether a tombstone may have come later.
@@ -52,7 +53,7 @@ pub(super) fn end(store: &Store, out: &mut Findings, end: &Final) -> u64 {
         }
         let values: Vec<u64> = [acked.value].into_iter().chain(found.map(|f| f.value)).collect();
         let (at, client) = (end.entry.at, end.entry.client);
-        let report = Report::new("compacted-value", at, client, end.part).offset(acked.offset).values(&values);
+        let report = Report::new(Check::CompactedValue, at, client, end.part).offset(acked.offset).values(&values);
         let words = || {
             let is = match found {
                 Some(found) => format!("has the value at offset {}", found.offset),
@@ -100,7 +101,7 @@ mod tests {
         // It was read when the tombstone was gone: compaction has left a value that it deletes.
         let mut h = with_tombstone();
         h.poll_keys(99, &[]).compacted(&[4]).poll_keys(99, &last).final_read(99, 0, 5);
-        assert_eq!(h.fires_compacted("compacted-value").offset, Some(Offset(4)));
+        assert_eq!(h.fires_compacted(Check::CompactedValue).offset, Some(Offset(4)));
     }
 
     #[test]
@@ -110,12 +111,12 @@ mod tests {
         h.judges_compacted();
         let mut h = begun();
         h.compacted(&[0, 1, 2]).assigned(99, 0).poll_keys(99, &[(3, 3, 2)]).final_read(99, 0, 4);
-        let found = h.fires_compacted("compacted-value");
+        let found = h.fires_compacted(Check::CompactedValue);
         assert_eq!((found.offset, found.values[0], found.permitted), (Some(Offset(2)), value(2), None));
         // An older one in its place is none.
         let mut h = begun();
         h.compacted(&[1, 2]).assigned(99, 0).poll_keys(99, &[(0, 0, 1), (3, 3, 2)]).final_read(99, 0, 4);
-        h.fires_compacted("compacted-value");
+        h.fires_compacted(Check::CompactedValue);
     }
 
     #[test]
@@ -146,7 +147,7 @@ mod tests {
         h.judges_compacted();
         let mut h = deleted();
         h.compacted(&[0, 1, 4]).assigned(99, 0).poll_keys(99, &[(2, 2, 1), (3, 3, 2)]).final_read(99, 0, 5);
-        assert_eq!(h.fires_compacted("compacted-value").offset, Some(Offset(4)));
+        assert_eq!(h.fires_compacted(Check::CompactedValue).offset, Some(Offset(4)));
     }
 
     #[test]
@@ -158,23 +159,23 @@ mod tests {
         };
         let mut h = lost();
         h.declared.uncleans.push(Unclean { at: h.clock, source: source(0), from: Some(Offset(2)) });
-        assert_eq!(h.fires_compacted("compacted-value").permitted, Some(Cause::UncleanElection));
+        assert_eq!(h.fires_compacted(Check::CompactedValue).permitted, Some(Cause::UncleanElection));
         // It cut only what lies above.
         let mut h = lost();
         h.declared.uncleans.push(Unclean { at: h.clock, source: source(0), from: Some(Offset(3)) });
-        assert_eq!(h.fires_compacted("compacted-value").permitted, None);
+        assert_eq!(h.fires_compacted(Check::CompactedValue).permitted, None);
         let mut h = lost();
         h.declared.log_starts.push(LogStart { at: 0, source: source(0), offset: Offset(3) });
-        assert_eq!(h.fires_compacted("compacted-value").permitted, Some(Cause::Deletion));
+        assert_eq!(h.fires_compacted(Check::CompactedValue).permitted, Some(Cause::Deletion));
         let mut h = History::with(Acks::Leader, false, 5);
         h.put(0, 1, false).ack(0, 0).assigned(99, 0).final_read(99, 0, 1);
-        assert_eq!(h.fires_compacted("compacted-value").permitted, None, "acks=1 alone permits nothing");
+        assert_eq!(h.fires_compacted(Check::CompactedValue).permitted, None, "acks=1 alone permits nothing");
     }
 
     #[test]
     fn a_topic_that_is_not_compacted_is_none_of_its_business() {
         let mut h = History::new();
         h.put(0, 1, false).ack(0, 0).assigned(99, 0).final_read(99, 0, 1);
-        h.fires("unseen");
+        h.fires(Check::Unseen);
     }
 }

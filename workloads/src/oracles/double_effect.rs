@@ -7,6 +7,7 @@ use super::groups::{Applied, Groups};
 use super::report::{Findings, Report};
 use super::store::Store;
 use crate::permission::{AppFacts, Clause};
+use klamm_model::checks::Check;
 use klamm_model::history::{Entry, Op, Processing, ValueId};
 use klamm_model::ids::{Incarnation, Offset};
 
@@ -39,7 +40,7 @@ pub(super) fn applied(
         return true;
     }
     let same = before.who == me && before.assigned_at == assigned_at && moved_at < before.at;
-    let mut report = Report::new("double-effect", entry.at, entry.client, part).offset(offset);
+    let mut report = Report::new(Check::DoubleEffect, entry.at, entry.client, part).offset(offset);
     let values = [value.0];
     report = report.values(&values);
     report.group = Some(&groups.list[group].name);
@@ -76,13 +77,13 @@ mod tests {
     fn at_least_once_may_repeat_what_was_not_committed() {
         let mut h = begun(Processing::FinishThenCommit);
         h.revoked(10, 1, true).comes(11, 2).position(11, 0, PositionReason::Reset).reads(11, 0..2).effect(11, 0);
-        let found = h.fires("double-effect");
+        let found = h.fires(Check::DoubleEffect);
         assert_eq!((found.permitted, found.witness.len()), (Some(Cause::AtLeastOnce), 2));
         // A member that does not know yet that it was expelled.
         let mut h = begun(Processing::HandOff);
         h.comes(11, 2).position(11, 0, PositionReason::Reset).reads(11, 0..2).effect(11, 0).revoked(10, 1, true);
         h.effect(10, 0);
-        assert_eq!(h.fires("double-effect").permitted, Some(Cause::AtLeastOnce));
+        assert_eq!(h.fires(Check::DoubleEffect).permitted, Some(Cause::AtLeastOnce));
     }
 
     #[test]
@@ -90,24 +91,24 @@ mod tests {
         let mut h = begun(Processing::FinishThenCommit);
         h.commits(10, 1, Revocation, 1, 1).revoked(10, 1, false).comes(11, 2).assigned(11, 0).reads(11, 0..2);
         h.effect(11, 0);
-        assert_eq!(h.fires_among("double-effect").permitted, None);
+        assert_eq!(h.fires_among(Check::DoubleEffect).permitted, None);
         // Beyond what it committed it may.
         let mut h = begun(Processing::FinishThenCommit);
         h.commits(10, 1, Revocation, 1, 1).revoked(10, 1, false).comes(11, 2).assigned(11, 1).reads(11, 1..2);
         h.effect(11, 1);
-        assert_eq!(h.fires("double-effect").permitted, Some(Cause::AtLeastOnce));
+        assert_eq!(h.fires(Check::DoubleEffect).permitted, Some(Cause::AtLeastOnce));
     }
 
     #[test]
     fn never_at_most_once_nor_within_one_assignment() {
         let mut h = begun(Processing::CommitThenFinish);
         h.revoked(10, 1, true).comes(11, 2).position(11, 0, PositionReason::Reset).reads(11, 0..2).effect(11, 0);
-        assert_eq!(h.fires("double-effect").permitted, None);
+        assert_eq!(h.fires(Check::DoubleEffect).permitted, None);
         let mut h = begun(Processing::FinishThenCommit);
         h.effect(10, 1);
-        assert_eq!(h.fires("double-effect").permitted, None);
+        assert_eq!(h.fires(Check::DoubleEffect).permitted, None);
         let mut h = begun(Processing::FinishThenCommit);
         h.position(10, 0, PositionReason::Seek).reads(10, 0..2).effect(10, 1);
-        assert_eq!(h.fires("double-effect").permitted, Some(Cause::AtLeastOnce));
+        assert_eq!(h.fires(Check::DoubleEffect).permitted, Some(Cause::AtLeastOnce));
     }
 }

@@ -6,6 +6,7 @@ use super::places;
 use super::report::{Findings, Report};
 use super::sends::Send;
 use super::store::{Read, Store};
+use klamm_model::checks::Check;
 
 /// A value was read at these offsets of a partition, ascending, of which one is its own.
 pub(super) fn found(store: &Store, out: &mut Findings, value: u64, send: &Send, part: u32, own: i64, offsets: &[i64]) {
@@ -40,7 +41,7 @@ fn two(store: &Store, out: &mut Findings, value: u64, send: &Send, place: places
         let reads = [other, offset].into_iter().filter_map(|o| store.read_of(value, (part, o)));
         store.story(value).chain(reads).collect()
     };
-    let report = Report::new("duplicate", at, client, part).offset(offset).low(offset.min(other));
+    let report = Report::new(Check::Duplicate, at, client, part).offset(offset).low(offset.min(other));
     out.add(store, report.values(&[value]).case(case), words, witness);
 }
 
@@ -53,7 +54,7 @@ pub(super) fn again(store: &mut Store, out: &mut Findings, read: &Read) {
     }
     let words = || format!("the value at offset {} stood at a deleted offset before", read.offset());
     let witness = || store.story(read.value()).chain([store.read(read)]).collect();
-    out.add(store, Report::of_read("duplicate", read).values(&[read.value()]), words, witness);
+    out.add(store, Report::of_read(Check::Duplicate, read).values(&[read.value()]), words, witness);
 }
 
 #[cfg(test)]
@@ -68,7 +69,7 @@ mod tests {
         let mut h = History::with(Acks::All, false, 1);
         h.send(0).resolve(0, Outcome::Ok, Some(0), 2);
         h.assigned(10, 0).poll(10, &[(0, 0), (1, 0)]).assigned(11, 0).poll(11, &[(0, 0), (1, 0)]);
-        assert_eq!(h.fires("duplicate").permitted, Some(Cause::AmbiguousRetry));
+        assert_eq!(h.fires(Check::Duplicate).permitted, Some(Cause::AmbiguousRetry));
         assert_eq!(h.judge().findings.len(), 1);
     }
 
@@ -76,22 +77,22 @@ mod tests {
     fn an_idempotent_producer_has_no_excuse_but_a_new_identity() {
         let mut h = History::new();
         h.send(0).resolve(0, Outcome::Ok, Some(0), 2).assigned(10, 0).poll(10, &[(0, 0), (1, 0)]);
-        assert_eq!(h.fires("duplicate").permitted, None);
+        assert_eq!(h.fires(Check::Duplicate).permitted, None);
         let mut h = History::new();
         h.send(0).send(1).resolve(0, Outcome::Info, None, 2).resolve(1, Outcome::Ok, Some(1), 2);
         h.assigned(10, 0).poll(10, &[(0, 1), (1, 1)]);
-        assert_eq!(h.fires_among("duplicate").permitted, Some(Cause::NewProducerIdentity));
+        assert_eq!(h.fires_among(Check::Duplicate).permitted, Some(Cause::NewProducerIdentity));
     }
 
     #[test]
     fn what_permits_it_may_become_known_later() {
         let mut h = History::with(Acks::All, false, 1);
         h.send(0).assigned(10, 0).poll(10, &[(0, 0), (1, 0)]).resolve(0, Outcome::Ok, Some(1), 2);
-        assert_eq!(h.fires_among("duplicate").permitted, Some(Cause::AmbiguousRetry));
+        assert_eq!(h.fires_among(Check::Duplicate).permitted, Some(Cause::AmbiguousRetry));
         // And of a client that died on the way it never does.
         let mut h = History::with(Acks::All, false, 1);
         h.send(0).assigned(10, 0).poll(10, &[(0, 0), (1, 0)]);
-        assert_eq!(h.fires("duplicate").permitted, Some(Cause::AmbiguousRetry));
+        assert_eq!(h.fires(Check::Duplicate).permitted, Some(Cause::AmbiguousRetry));
     }
 
     #[test]
@@ -103,20 +104,20 @@ mod tests {
         h.assigned(11, 0).poll(11, &[(0, 0), (1, 0)]);
         let election = |at, from| Unclean { at, source: source(0), from };
         h.declared.uncleans.push(election(shown + 5, None));
-        let found = h.fires("duplicate");
+        let found = h.fires(Check::Duplicate);
         assert_eq!((found.at, found.permitted), (shown, None));
         // A cut between the two places leaves the lower one as it was.
         h.declared.uncleans.push(election(shown, Some(Offset(1))));
-        assert_eq!(h.fires("duplicate").permitted, None);
+        assert_eq!(h.fires(Check::Duplicate).permitted, None);
         h.declared.uncleans.push(election(shown, Some(Offset(0))));
-        assert_eq!(h.fires("duplicate").permitted, Some(Cause::UncleanElection));
+        assert_eq!(h.fires(Check::Duplicate).permitted, Some(Cause::UncleanElection));
     }
 
     #[test]
     fn a_new_identity_comes_before_the_second_copy() {
         let mut h = History::new();
         h.send(0).send(1).assigned(10, 0).poll(10, &[(0, 1), (1, 1)]).resolve(0, Outcome::Info, None, 2);
-        assert_eq!(h.fires_among("duplicate").permitted, None);
+        assert_eq!(h.fires_among(Check::Duplicate).permitted, None);
     }
 
     #[test]

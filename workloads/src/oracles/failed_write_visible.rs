@@ -6,6 +6,7 @@ use super::sends::{Send, State};
 use super::store::Store;
 use super::unknown_read;
 use crate::planted::planted;
+use klamm_model::checks::Check;
 use klamm_model::history::ValueId;
 
 /// The history ends. Returns how many failed sends there are that could have been read.
@@ -33,7 +34,7 @@ fn visible(store: &Store, out: &mut Findings, value: u64, send: &Send) {
             case = (place, out.case());
         }
         let (at, client) = unknown_read::when(store, value, send, place);
-        let report = Report::new("failed-write-visible", at, client, place.0).offset(case.0.1);
+        let report = Report::new(Check::FailedWriteVisible, at, client, place.0).offset(case.0.1);
         let report = report.low(place.1).case(case.1);
         let words = || "the send definitely failed, and its value is read".to_owned();
         let witness = || store.story(value).chain(store.read_of(value, place)).collect();
@@ -50,11 +51,11 @@ mod tests {
     fn a_failed_send_that_is_read_fires_once_either_way_round() {
         let mut h = History::new();
         h.send(0).resolve(0, Outcome::Fail, None, 1).assigned(10, 0).reads(10, 0..1).assigned(11, 0).reads(11, 0..1);
-        assert_eq!(h.fires("failed-write-visible").witness.len(), 3);
+        assert_eq!(h.fires(Check::FailedWriteVisible).witness.len(), 3);
         assert_eq!(h.judge().findings.len(), 1);
         let mut h = History::new();
         h.send(0).assigned(10, 0).reads(10, 0..1).resolve(0, Outcome::Fail, None, 1);
-        h.fires("failed-write-visible");
+        h.fires(Check::FailedWriteVisible);
     }
 
     #[test]

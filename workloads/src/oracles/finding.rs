@@ -1,17 +1,17 @@
 //! What an oracle says.
 
 use crate::permission::{Cause, Facts};
+use klamm_model::checks::Check;
 use klamm_model::history::{Entry, TopicPartition, ValueId};
 use klamm_model::ids::{ClientId, Offset};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A guarantee that did not hold.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Finding {
-    /// The check's name, such as `lost-write`.
-    pub check: Cow<'static, str>,
+    /// Which check.
+    pub check: Check,
     /// When the evidence was complete, nanoseconds.
     pub at: u64,
     /// Whose operation completed it.
@@ -41,7 +41,7 @@ pub struct Verdicts {
     pub summary: super::Summary,
     /// How many operations each check could have judged; a check that is missing has judged nothing.
     #[serde(default)]
-    pub armed: BTreeMap<Cow<'static, str>, u64>,
+    pub armed: BTreeMap<Check, u64>,
 }
 
 impl Verdicts {

@@ -14,6 +14,7 @@ use super::ranges::Ranges;
 use super::slots::Slot;
 use super::store::{NONE, Reader, Store};
 use crate::permission::AppFacts;
+use klamm_model::checks::Check;
 use klamm_model::history::{
     CommitTrigger, Entry, IsolationLevel, MemberFacts, Op, Outcome, PositionReason, Processing, RebalanceProtocol,
     TopicPartition, ValueId,
@@ -235,7 +236,7 @@ impl Group {
 /// Offsets that must hold nothing visible, or a finding is due.
 #[derive(Debug)]
 pub(super) struct OpenGap {
-    pub(super) check: &'static str,
+    pub(super) check: Check,
     pub(super) from: i64,
     pub(super) to: i64,
     pub(super) group: usize,

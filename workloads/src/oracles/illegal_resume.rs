@@ -8,6 +8,7 @@
 use super::groups::{self, Groups, OpenGap, Who};
 use super::report::{Findings, Report};
 use super::store::{Read, Store};
+use klamm_model::checks::Check;
 use klamm_model::history::{Entry, Op, TopicPartition};
 use klamm_model::ids::Incarnation;
 
@@ -41,7 +42,7 @@ pub(super) fn polled(store: &Store, groups: &mut Groups, out: &mut Findings, rea
         shown
     };
     let Some(nearest) = nearest else {
-        let report = Report { group: Some(&groups.list[group].name), ..Report::of_read("illegal-resume", read) };
+        let report = Report { group: Some(&groups.list[group].name), ..Report::of_read(Check::IllegalResume, read) };
         let words = || format!("resumes at {first}; every offset that may be committed is at or above {lowest}");
         out.add(store, report, words, || story(lowest).into_iter().chain([begun.clone(), store.read(read)]).collect());
         return true;
@@ -51,7 +52,7 @@ pub(super) fn polled(store: &Store, groups: &mut Groups, out: &mut Findings, rea
     }
     let witness: Vec<Entry> = story(nearest).into_iter().chain([begun, store.read(read)]).collect();
     let gap = OpenGap {
-        check: "illegal-resume",
+        check: Check::IllegalResume,
         from: nearest,
         to: first,
         group,
@@ -116,23 +117,23 @@ mod tests {
         // Below every commit.
         let mut h = half_read();
         h.comes(11, 2).assigned(11, 3).reads(11, 3..10);
-        let found = h.fires("illegal-resume");
+        let found = h.fires(Check::IllegalResume);
         assert_eq!((found.offset, found.permitted), (Some(Offset(3)), None));
         assert_eq!(found.witness.len(), 4, "{:#?}", found.witness);
         // Above it, past what was read before.
         let mut h = half_read();
         h.comes(11, 2).assigned(11, 5).reads(11, 5..10);
-        assert_eq!(h.fires("illegal-resume").offset, Some(Offset(4)));
+        assert_eq!(h.fires(Check::IllegalResume).offset, Some(Offset(4)));
         // Past what is read only later.
         let mut h = half_read();
         h.comes(11, 2).assigned(11, 6).reads(11, 8..10);
-        h.fires_among("illegal-resume");
+        h.fires_among(Check::IllegalResume);
         let mut h = History::new();
         h.sends(0..10).member(10).comes(10, 1).position(10, 0, PositionReason::Reset);
         h.reads(10, 0..2).commits(10, 1, CommitTrigger::Sync, 1, 2).revoked(10, 1, false);
         h.comes(10, 2).assigned(10, 6).reads(10, 6..10).silent();
         h.finally(0, 10);
-        assert_eq!(h.fires("illegal-resume").offset, Some(Offset(2)));
+        assert_eq!(h.fires(Check::IllegalResume).offset, Some(Offset(2)));
     }
 
     #[test]
@@ -154,14 +155,14 @@ mod tests {
         // Something was.
         let mut h = half_read();
         h.comes(11, 2).position(11, 0, PositionReason::Reset).reads(11, 0..6);
-        assert_eq!(h.fires("illegal-resume").permitted, None);
+        assert_eq!(h.fires(Check::IllegalResume).permitted, None);
         // But it expired.
         h.declared.offsets_altered.push(OffsetsAltered { at: 0, group: "g".into(), source: None });
-        assert_eq!(h.fires("illegal-resume").permitted, Some(Cause::OffsetsAltered));
+        assert_eq!(h.fires(Check::IllegalResume).permitted, Some(Cause::OffsetsAltered));
         h.declared.offsets_altered[0].group = "another".into();
-        assert_eq!(h.fires("illegal-resume").permitted, None);
+        assert_eq!(h.fires(Check::IllegalResume).permitted, None);
         h.declared.offsets_altered[0] = OffsetsAltered { at: 0, group: "g".into(), source: Some(source(1)) };
-        assert_eq!(h.fires("illegal-resume").permitted, None);
+        assert_eq!(h.fires(Check::IllegalResume).permitted, None);
     }
 
     #[test]
@@ -187,10 +188,10 @@ mod tests {
             resumes(6, outcome, false).silent();
             resumes(4, outcome, false).silent();
             resumes(5, outcome, true).silent();
-            resumes(6, outcome, true).fires("illegal-resume");
+            resumes(6, outcome, true).fires(Check::IllegalResume);
         }
         resumes(6, Some(Outcome::Ok), false).silent();
-        resumes(6, Some(Outcome::Fail), false).fires("illegal-resume");
+        resumes(6, Some(Outcome::Fail), false).fires(Check::IllegalResume);
         // Overlapping commits have no order: the older may have landed last.
         let mut h = half_read();
         h.entries.pop();
@@ -201,7 +202,7 @@ mod tests {
         h.entries.pop();
         h.commits(10, 2, CommitTrigger::Async, 1, 5).commits(10, 3, CommitTrigger::Async, 1, 6).revoked(10, 1, true);
         h.comes(11, 2).assigned(11, 5).reads(11, 5..10);
-        h.fires("illegal-resume");
+        h.fires(Check::IllegalResume);
     }
 
     #[test]
@@ -217,10 +218,10 @@ mod tests {
         // A new position without an assignment is no boundary: the jump is a skip.
         let mut h = half_read();
         h.comes(11, 2).assigned(11, 4).reads(11, 4..5).assigned(11, 8).reads(11, 8..10).finally(0, 10);
-        h.fires_among("poll-skip");
+        h.fires_among(Check::PollSkip);
         let mut h = half_read();
         h.comes(11, 2).assigned(11, 4).reads(11, 4..8).assigned(11, 6).reads(11, 6..10);
-        h.fires("nonmonotonic-poll");
+        h.fires(Check::NonmonotonicPoll);
         // With one it is a boundary, and the commit counts.
         let mut h = half_read();
         h.comes(11, 2).assigned(11, 4).reads(11, 4..8).revoked(11, 2, true);
@@ -252,6 +253,6 @@ mod tests {
         h.reads(10, 0..6).commits(10, 1, CommitTrigger::Sync, 1, 4).asks_commit(10, 2, CommitTrigger::Async, 1, 6);
         h.revoked(10, 1, true).comes(11, 2).assigned(11, 4).reads(11, 4..5).commits(11, 1, CommitTrigger::Sync, 2, 5);
         h.revoked(11, 2, true).comes(10, 3).assigned(10, 6).reads(10, 6..10);
-        h.fires("illegal-resume");
+        h.fires(Check::IllegalResume);
     }
 }

@@ -7,6 +7,7 @@ use super::sends::CLAIMED;
 use super::slots::{ACK, CLASH, REACHED, READ, Seen, read_flag};
 use super::store::{Read, Store};
 use crate::permission::Clause;
+use klamm_model::checks::Check;
 use klamm_model::history::ValueId;
 use klamm_model::ids::ClientId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -176,8 +177,10 @@ fn two(store: &Store, out: &mut Findings, place: (u32, i64), case: u32, claims: 
     // What was acknowledged and is not there stands first: it is what may have gone.
     let [a, b] = if claims[0].read && !claims[1].read { [claims[1], claims[0]] } else { claims };
     let values = [a.value, b.value];
-    let report = Report::new("inconsistent-offsets", at, client, part).offset(offset).values(&values).case(case);
+    let report = Report::new(Check::InconsistentOffsets, at, client, part).offset(offset).values(&values).case(case);
     let report = if a.read { report } else { report.clause(Clause::Acknowledgement) };
+    // What is read there has not gone, not even where it was read before it was sent.
+    let report = Report { there: b.read.then_some(b.value), ..report };
     let how = |claim: Claim| if claim.read { "read" } else { "acknowledged" };
     let words = || format!("at offset {offset}, {:#x} was {}, and {:#x} was {}", a.value, how(a), b.value, how(b));
     out.add(store, report, words, || {
@@ -198,7 +201,7 @@ mod tests {
     fn two_values_read_at_one_offset() {
         let mut h = History::new();
         h.send(0).send(1).assigned(10, 0).poll(10, &[(0, 0)]).assigned(11, 0).poll(11, &[(0, 1)]);
-        let found = h.fires("inconsistent-offsets");
+        let found = h.fires(Check::InconsistentOffsets);
         assert_eq!(found.values, [value(0), value(1)]);
         assert_eq!(found.facts.clause, None);
     }
@@ -207,22 +210,22 @@ mod tests {
     fn one_acknowledged_and_another_read() {
         let mut h = History::with(Acks::Leader, true, 5);
         h.send(0).ack(0, 0).send(1).assigned(10, 0).poll(10, &[(0, 1)]);
-        let found = h.fires("inconsistent-offsets");
+        let found = h.fires(Check::InconsistentOffsets);
         assert_eq!(found.facts.clause, Some(Clause::Acknowledgement));
         assert_eq!(found.permitted, None);
         let change = LeaderChange { at: 5, source: source(0), epoch: LeaderEpoch(2), deposed_by: None };
         h.declared.leader_changes.push(change);
-        assert_eq!(h.fires("inconsistent-offsets").permitted, Some(Cause::Acks1LeaderChange));
+        assert_eq!(h.fires(Check::InconsistentOffsets).permitted, Some(Cause::Acks1LeaderChange));
     }
 
     #[test]
     fn two_acknowledged_or_one_read_and_another_acknowledged() {
         let mut h = History::new();
         h.send(0).send(1).ack(0, 0).ack(1, 0);
-        h.fires("inconsistent-offsets");
+        h.fires(Check::InconsistentOffsets);
         let mut h = History::new();
         h.send(0).send(1).assigned(10, 0).poll(10, &[(0, 0)]).ack(1, 0);
-        h.fires("inconsistent-offsets");
+        h.fires(Check::InconsistentOffsets);
     }
 
     #[test]
@@ -232,9 +235,9 @@ mod tests {
         // Acknowledged at 3, read at 0: the one that was acknowledged at 0 has lost its place, and nothing clashes at 3.
         h.send(2).ack(2, 3);
         let found = h.judge().findings;
-        let at: Vec<_> = found.iter().filter(|f| f.check == "inconsistent-offsets").map(|f| f.offset).collect();
+        let at: Vec<_> = found.iter().filter(|f| f.check == Check::InconsistentOffsets).map(|f| f.offset).collect();
         assert_eq!(at, [Some(klamm_model::ids::Offset(0))]);
-        h.fires_among("unknown-read");
+        h.fires_among(Check::UnknownRead);
     }
 
     #[test]

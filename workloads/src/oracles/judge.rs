@@ -22,6 +22,7 @@ use super::{
     send_resolves, unknown_read,
 };
 use crate::permission::{Declared, permitted};
+use klamm_model::checks::Check;
 use klamm_model::history::{
     Acks, Entry, IsolationLevel, Op, Outcome, PositionReason, ReadRecord, TopicPartition, ValueId,
 };
@@ -534,22 +535,22 @@ impl Judge {
         realtime_order::end(store, out);
         armed.keys += key_affinity::end(store, &mut self.keys, out);
         (0..store.parts.len() as u32).for_each(|part| inconsistent_offsets::end(store, out, part));
-        armed.end("failed-write-visible", failed_write_visible::end(store, out));
+        armed.end(Check::FailedWriteVisible, failed_write_visible::end(store, out));
         let [after, together] = nonmonotonic_send::end(store, out, declared);
-        armed.end("nonmonotonic-send", after);
-        armed.end("int-nonmonotonic-send", together);
+        armed.end(Check::NonmonotonicSend, after);
+        armed.end(Check::IntNonmonotonicSend, together);
         let (passed, unseen) = lost_write::armed(store);
-        armed.end("lost-write", passed);
-        armed.end("unseen", unseen);
-        armed.end("read-epoch-regression", store.parts.iter().map(|p| p.epochs_read.saturating_sub(1)).sum());
-        armed.end("skipped-record", skipped_record::end(store, &self.groups, out));
+        armed.end(Check::LostWrite, passed);
+        armed.end(Check::Unseen, unseen);
+        armed.end(Check::ReadEpochRegression, store.parts.iter().map(|p| p.epochs_read.saturating_sub(1)).sum());
+        armed.end(Check::SkippedRecord, skipped_record::end(store, &self.groups, out));
         let [half_done, out_of_step] = self.services.end(store, &self.groups, out);
-        armed.end("half-done", half_done);
-        armed.end("out-of-step", out_of_step);
+        armed.end(Check::HalfDone, half_done);
+        armed.end(Check::OutOfStep, out_of_step);
         self.views.amend(store);
         for end in self.views.finals.values() {
-            armed.end("compacted-value", compacted_value::end(store, out, end));
-            armed.end("read-model", read_model::end(store, out, &self.views, end));
+            armed.end(Check::CompactedValue, compacted_value::end(store, out, end));
+            armed.end(Check::ReadModel, read_model::end(store, out, &self.views, end));
         }
         out.close(store);
         let mut summary = std::mem::take(&mut self.summary);
@@ -573,19 +574,19 @@ impl Judge {
             facts.app.offsets_altered = altered;
         }
         // Whoever altered the offsets broke the handover: what follows is judged as a resume, which stands beside it.
-        pieces.retain(|p| p.finding.check != "clean-handover" || !p.finding.facts.app.offsets_altered);
+        pieces.retain(|p| p.finding.check != Check::CleanHandover || !p.finding.facts.app.offsets_altered);
         // A key keeps its partition while the number of partitions is fixed.
-        pieces.retain(|p| p.finding.check != "key-affinity" || !declared.has_grown(&p.finding.facts));
+        pieces.retain(|p| p.finding.check != Check::KeyAffinity || !declared.has_grown(&p.finding.facts));
         if declared.recorded && declared.configured.compaction {
             tell_superseded(store, &mut pieces);
         }
         for finding in pieces.iter_mut().map(|p| &mut p.finding) {
-            finding.permitted = permitted(&finding.check, &finding.facts, declared);
+            finding.permitted = permitted(finding.check, &finding.facts, declared);
         }
         lost_write::leave_out_deleted(&mut pieces, declared);
         let findings = report::told(pieces);
         for finding in &findings {
-            let count = summary.checks.entry(finding.check.to_string()).or_default();
+            let count = summary.checks.entry(finding.check).or_default();
             match finding.permitted {
                 Some(cause) => *count.permitted.entry(cause).or_default() += 1,
                 None => count.violations += 1,

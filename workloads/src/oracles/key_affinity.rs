@@ -6,6 +6,7 @@ use super::report::{Findings, Report};
 use super::sends::{CHOSEN, KEYED, NOWHERE, TOLD};
 use super::store::Store;
 use crate::planted::planted;
+use klamm_model::checks::Check;
 use klamm_model::history::ValueId;
 use std::collections::BTreeSet;
 
@@ -83,7 +84,7 @@ pub(super) fn placed(store: &Store, keys: &mut Keys, out: &mut Findings, value: 
             format!("the key went to partition {} before, now to {}", partition(first.part), partition(part))
         };
         let witness = || store.story(first.value).chain(store.story(value)).collect();
-        let report = Report::new("key-affinity", at.max(first.at), client, part);
+        let report = Report::new(Check::KeyAffinity, at.max(first.at), client, part);
         out.add(store, report.values(&[first.value, value]), words, witness);
     }
     true
@@ -123,7 +124,7 @@ mod tests {
         (0..300).for_each(|i| keyed(&mut h, i, i % 150, (i % 150 % 7) as i32));
         h.silent();
         keyed(&mut h, 300, 149, 6);
-        let found = h.fires("key-affinity");
+        let found = h.fires(Check::KeyAffinity);
         assert_eq!(found.values, [value(149), value(300)]);
         assert_eq!(found.permitted, None);
     }
@@ -135,7 +136,7 @@ mod tests {
         h.push(1, send).on(1).assigned(10, 0).poll(10, &[(0, 0)]);
         h.silent();
         keyed(&mut h, 1, 5, 0);
-        h.fires("key-affinity");
+        h.fires(Check::KeyAffinity);
     }
 
     #[test]
@@ -144,10 +145,10 @@ mod tests {
         keyed(&mut h, 0, 5, 0);
         let grown = h.clock + 1;
         keyed(&mut h, 1, 5, 1);
-        assert_eq!(h.fires("key-affinity").permitted, None);
+        assert_eq!(h.fires(Check::KeyAffinity).permitted, None);
         let change = |at, topic: &str| PartitionChange { at, topic: topic.into(), count: 2 };
         h.declared.partition_changes = vec![change(grown, "another"), change(h.clock + 1, "t")];
-        h.fires("key-affinity");
+        h.fires(Check::KeyAffinity);
         h.declared.partition_changes.push(change(grown, "t"));
         h.silent();
     }

@@ -5,6 +5,7 @@
 use super::report::{Findings, Report};
 use super::store::Store;
 use crate::planted::planted;
+use klamm_model::checks::Check;
 use klamm_model::history::{Entry, IsolationLevel, Op};
 use klamm_model::ids::{ClientId, Incarnation, TopicId};
 use std::collections::BTreeMap;
@@ -50,7 +51,7 @@ pub(super) fn answered(store: &Store, asked: &mut Asked, out: &mut Findings, ent
         .iter()
         .find(|a| a.entry.at < invoked && a.epoch <= epoch && a.offset > offset.saturating_add(i64::from(planted(24))));
     if let Some(first) = higher {
-        let report = Report::new("list-offsets-regression", entry.at, entry.client, part).offset(offset);
+        let report = Report::new(Check::ListOffsetsRegression, entry.at, entry.client, part).offset(offset);
         let words = || {
             format!("the latest offset was {} at epoch {}, then {offset} at epoch {epoch}", first.offset, first.epoch)
         };
@@ -89,14 +90,14 @@ mod tests {
     fn a_later_answer_may_not_be_lower() {
         let mut h = History::new();
         h.latest(1, 10, 20, 3, 100).latest(2, 30, 40, 3, 99);
-        h.fires("list-offsets-regression");
+        h.fires(Check::ListOffsetsRegression);
     }
 
     #[test]
     fn a_higher_epoch_does_not_excuse() {
         let mut h = History::new();
         h.latest(1, 10, 20, 3, 100).latest(2, 30, 40, 4, 99);
-        h.fires("list-offsets-regression");
+        h.fires(Check::ListOffsetsRegression);
     }
 
     #[test]
@@ -121,6 +122,6 @@ mod tests {
         }
         h.silent();
         h.latest(1, 6_000, 6_010, 10, 498);
-        h.fires("list-offsets-regression");
+        h.fires(Check::ListOffsetsRegression);
     }
 }

@@ -17,6 +17,7 @@ use super::sends::{CHOSEN, LOST, OFFSET_ACKED, READ as SEND_READ, State, TOLD};
 use super::slots::{ACK, READ, Slot};
 use super::store::{NONE, Reader, Store};
 use crate::permission::{Cause, Declared, permits};
+use klamm_model::checks::Check;
 use klamm_model::history::Entry;
 use klamm_model::ids::ClientId;
 use klamm_model::units::Instant;
@@ -165,7 +166,7 @@ pub(super) fn settle(store: &mut Store, out: &mut Findings, part: u32, below: i6
     for (place, evidence) in &missing.0 {
         let case = out.case();
         for piece in &evidence.pieces {
-            tell(store, out, (part, *place, case), piece, if evidence.lost { "lost-write" } else { "unseen" });
+            tell(store, out, (part, *place, case), piece, if evidence.lost { Check::LostWrite } else { Check::Unseen });
         }
     }
     for (_, value) in missing.0.into_keys() {
@@ -275,7 +276,7 @@ fn tell(
     out: &mut Findings,
     (part, (offset, value), case): (u32, (i64, u64), u32),
     piece: &Piece,
-    check: &'static str,
+    check: Check,
 ) {
     let p = &store.parts[part as usize];
     let values = [value];
@@ -293,7 +294,7 @@ fn tell(
         let at = Instant::from_nanos(acked_at);
         match (piece.witness, check, offset) {
             (_, _, -1) => format!("acknowledged at {at} without an offset, and in no place of the final read"),
-            (_, "unseen", _) => format!("acknowledged at {at}, absent from the final read"),
+            (_, Check::Unseen, _) => format!("acknowledged at {at}, absent from the final read"),
             (Witness::Displaced, ..) => format!("acknowledged at {at}, and another value was read in its place"),
             _ => format!("acknowledged at {at}, absent although later records were read"),
         }
@@ -318,8 +319,8 @@ fn tell(
 pub(super) fn leave_out_deleted(pieces: &mut Vec<report::Piece>, declared: &Declared) {
     pieces.retain(|piece| {
         let f = &piece.finding;
-        let read = matches!(&*f.check, "lost-write" | "unseen") && f.facts.sends.iter().all(|s| s.read);
-        !(read && permits(Cause::Deletion, &f.check, &f.facts, declared))
+        let read = matches!(f.check, Check::LostWrite | Check::Unseen) && f.facts.sends.iter().all(|s| s.read);
+        !(read && permits(Cause::Deletion, f.check, &f.facts, declared))
     });
 }
 
@@ -351,7 +352,7 @@ mod tests {
     fn an_acknowledged_value_that_a_reader_passed_is_lost() {
         let mut h = History::new();
         h.acked(0..4).assigned(10, 0).poll(10, &[(0, 0), (1, 1), (3, 3)]);
-        let found = h.fires("lost-write");
+        let found = h.fires(Check::LostWrite);
         assert_eq!((found.offset, found.values), (Some(Offset(2)), vec![value(2)]));
         let ops: Vec<_> = found.witness.iter().map(|e| &e.op).collect();
         assert!(matches!(ops[..], [Op::Send { .. }, Op::Sent { .. }, Op::Poll { .. }, Op::Poll { .. }]), "{ops:#?}");
@@ -362,7 +363,7 @@ mod tests {
     fn so_it_is_when_the_acknowledgement_comes_after_the_reader() {
         let mut h = History::new();
         h.acked(0..2).send(2).acked(3..4).assigned(10, 0).poll(10, &[(0, 0), (1, 1), (3, 3)]).ack(2, 2);
-        h.fires("lost-write");
+        h.fires(Check::LostWrite);
     }
 
     #[test]
@@ -370,7 +371,7 @@ mod tests {
         let mut h = History::new();
         h.acked(0..4).assigned(99, 0).reads(99, 0..2).final_read(99, 0, 2);
         let verdicts = h.judge();
-        assert_eq!(verdicts.findings.iter().map(|f| &*f.check).collect::<Vec<_>>(), ["unseen", "unseen"]);
+        assert_eq!(verdicts.findings.iter().map(|f| f.check).collect::<Vec<_>>(), [Check::Unseen, Check::Unseen]);
         assert_eq!(verdicts.summary.lost(), 2);
     }
 
@@ -378,10 +379,10 @@ mod tests {
     fn a_partition_found_empty_has_lost_everything() {
         let mut h = History::new();
         h.acked(0..2).assigned(99, 0).final_read(99, 0, 0);
-        h.fires("unseen");
+        h.fires(Check::Unseen);
         let mut h = History::new();
         h.acked(0..2).final_read(99, 0, 0);
-        h.fires("unseen");
+        h.fires(Check::Unseen);
     }
 
     #[test]
@@ -389,23 +390,23 @@ mod tests {
         let mut h = History::new();
         h.acked(0..4).assigned(10, 0).reads(10, 0..4);
         h.assigned(99, 0).poll(99, &[(0, 0), (1, 1), (3, 3)]).final_read(99, 0, 4);
-        h.fires_among("lost-write");
-        h.fires_among("int-poll-skip");
+        h.fires_among(Check::LostWrite);
+        h.fires_among(Check::IntPollSkip);
     }
 
     #[test]
     fn what_another_value_took_the_place_of_is_lost() {
         let mut h = History::new();
         h.acked(0..3).send(7).assigned(99, 0).poll(99, &[(0, 0), (1, 7), (2, 2)]).final_read(99, 0, 3);
-        h.fires_among("inconsistent-offsets");
-        assert_eq!(h.fires_among("lost-write").values, [value(1)]);
+        h.fires_among(Check::InconsistentOffsets);
+        assert_eq!(h.fires_among(Check::LostWrite).values, [value(1)]);
     }
 
     #[test]
     fn a_value_acknowledged_without_offset_must_be_somewhere() {
         let mut h = History::new();
         h.send(0).resolve(0, Outcome::Ok, None, 1).acked(1..2).assigned(99, 0).reads(99, 1..2).final_read(99, 0, 2);
-        assert_eq!(h.fires("unseen").values, [value(0)]);
+        assert_eq!(h.fires(Check::Unseen).values, [value(0)]);
         let mut h = History::new();
         h.send(0).resolve(0, Outcome::Ok, None, 1).acked(1..2).finally(0, 2).silent();
     }
@@ -416,7 +417,7 @@ mod tests {
         h.acked(0..4).assigned(10, 0).poll(10, &[(0, 0), (1, 1), (3, 3)]).finally(0, 4);
         let verdicts = h.judge();
         assert_eq!(verdicts.summary.lost(), 0);
-        h.fires_among("int-poll-skip");
+        h.fires_among(Check::IntPollSkip);
     }
 
     #[test]
@@ -429,16 +430,16 @@ mod tests {
                 h.reads(10, offsets);
             });
             deleted(&mut h, 5, 4);
-            assert_eq!(h.fires("lost-write").permitted, None);
+            assert_eq!(h.fires(Check::LostWrite).permitted, None);
         }
         // It came from a position, and got none: those may be gone.
         let mut h = History::new();
         h.acked(0..6).assigned(10, 2).reads(10, 4..6);
         deleted(&mut h, 5, 4);
-        assert_eq!(h.fires("lost-write").permitted, Some(Cause::Deletion));
+        assert_eq!(h.fires(Check::LostWrite).permitted, Some(Cause::Deletion));
         // Or an older one is read later, by any reader.
         h.assigned(11, 0).reads(11, 0..1);
-        assert_eq!(h.fires("lost-write").permitted, None);
+        assert_eq!(h.fires(Check::LostWrite).permitted, None);
     }
 
     #[test]
@@ -455,9 +456,9 @@ mod tests {
         h.acked(0..3).send(7).assigned(10, 1).poll(10, &[(1, 7), (2, 2)]);
         deleted(&mut h, 5, 2);
         h.declared.compactions.push(Compacted { at: 5, source: source(0), removed: vec![Offset(1)] });
-        assert_eq!(h.fires_among("lost-write").permitted, None);
+        assert_eq!(h.fires_among(Check::LostWrite).permitted, None);
         h.declared.uncleans.push(Unclean { at: 95, source: source(0), from: None });
-        assert_eq!(h.fires_among("lost-write").permitted, Some(Cause::UncleanElection));
+        assert_eq!(h.fires_among(Check::LostWrite).permitted, Some(Cause::UncleanElection));
     }
 
     #[test]
@@ -467,7 +468,7 @@ mod tests {
             h.acked(0..4).assigned(10, 2).poll_epochs(10, &[(3, 3, epoch)]);
             let (at, epoch) = (75, LeaderEpoch(2));
             h.declared.leader_changes.push(LeaderChange { at, source: source(0), epoch, deposed_by: None });
-            h.fires("lost-write").permitted
+            h.fires(Check::LostWrite).permitted
         };
         assert_eq!(lost(2), Some(Cause::Acks1LeaderChange));
         assert_eq!(lost(1), None);
@@ -482,10 +483,10 @@ mod tests {
         h.assigned(11, 2).reads(11, 3..4);
         let election = |at| Unclean { at, source: source(0), from: Some(Offset(2)) };
         h.declared.uncleans.push(election(early + 5));
-        let found = h.fires("lost-write");
+        let found = h.fires(Check::LostWrite);
         assert_eq!((found.permitted, found.at, h.judge().findings.len()), (None, early, 1));
         h.declared.uncleans.push(election(early));
-        assert_eq!(h.fires("lost-write").permitted, Some(Cause::UncleanElection));
+        assert_eq!(h.fires(Check::LostWrite).permitted, Some(Cause::UncleanElection));
     }
 
     #[test]
@@ -493,7 +494,7 @@ mod tests {
         let mut h = History::new();
         h.acked(0..4).assigned(99, 0).reads(99, 0..4).position(99, 1, PositionReason::Truncation);
         h.poll(99, &[(1, 1), (3, 3)]).final_read(99, 0, 4);
-        assert_eq!(h.fires_among("lost-write").values, [value(2)]);
+        assert_eq!(h.fires_among(Check::LostWrite).values, [value(2)]);
     }
 
     #[test]

@@ -64,35 +64,3 @@ use klamm_model::history::ValueId;
 
 /// What a reader says it read where the bytes were none of ours.
 pub const UNDECODABLE: ValueId = ValueId(u64::MAX);
-
-/// Every check a [`Judge`] makes.
-pub const CHECKS: &[&str] = &[
-    "lost-write",
-    "unseen",
-    "failed-write-visible",
-    "send-resolves",
-    "key-affinity",
-    "duplicate",
-    "inconsistent-offsets",
-    "unknown-read",
-    "nonmonotonic-send",
-    "int-nonmonotonic-send",
-    "poll-skip",
-    "int-poll-skip",
-    "nonmonotonic-poll",
-    "int-nonmonotonic-poll",
-    "realtime-order",
-    "next-offset-divergence",
-    "read-epoch-regression",
-    "list-offsets-regression",
-    "illegal-resume",
-    "skipped-record",
-    "commit-too-far",
-    "commit-regression",
-    "clean-handover",
-    "double-effect",
-    "compacted-value",
-    "read-model",
-    "half-done",
-    "out-of-step",
-];

@@ -8,6 +8,7 @@ use super::report::{Findings, Report};
 use super::slots::{FOLLOWED, REACHED};
 use super::store::{Part, Read, Reader, Store};
 use crate::planted::planted;
+use klamm_model::checks::Check;
 use std::collections::BTreeMap;
 
 /// Notes a record and what the same reader got next. Returns whether the offset had a successor.
@@ -83,7 +84,7 @@ fn diverges(
     let (offset, value) = next;
     // The one that was passed over decides what excuses it.
     let values = [value];
-    let report = Report::new("next-offset-divergence", pass.at, pass.client, part).offset(offset).values(&values);
+    let report = Report::new(Check::NextOffsetDivergence, pass.at, pass.client, part).offset(offset).values(&values);
     let words = || format!("offset {} is followed by {}, and by {offset} for another reader", pass.last, pass.to());
     out.add(store, Report { older_survives, ..report.case(case) }, words, || {
         store.read_of(value, (part, offset)).into_iter().chain(pass.story(store, part)).collect()
@@ -101,12 +102,12 @@ mod tests {
         let mut h = History::new();
         h.sends(0..6);
         h.assigned(10, 0).poll(10, &[(0, 0), (3, 3)]).assigned(11, 0).poll(11, &[(0, 0), (2, 2)]);
-        assert_eq!(h.fires_among("next-offset-divergence").offset, Some(Offset(2)));
-        h.fires_among("int-poll-skip");
+        assert_eq!(h.fires_among(Check::NextOffsetDivergence).offset, Some(Offset(2)));
+        h.fires_among(Check::IntPollSkip);
         let mut h = History::new();
         h.sends(0..6);
         h.assigned(10, 0).poll(10, &[(0, 0), (2, 2)]).assigned(11, 0).poll(11, &[(0, 0), (3, 3)]);
-        h.fires_among("next-offset-divergence");
+        h.fires_among(Check::NextOffsetDivergence);
     }
 
     #[test]
@@ -117,7 +118,7 @@ mod tests {
             h.assigned(reader, 0).poll(reader, &[(0, 0), (next, next as u64)]);
         }
         let found = h.judge().findings;
-        let found = found.iter().filter(|f| f.check == "next-offset-divergence").map(|f| f.offset);
+        let found = found.iter().filter(|f| f.check == Check::NextOffsetDivergence).map(|f| f.offset);
         assert_eq!(found.collect::<Vec<_>>(), [Some(Offset(1)), Some(Offset(3))]);
     }
 

@@ -4,13 +4,14 @@
 use super::report::{Findings, Report};
 use super::store::{NONE, Read, Reader, Store};
 use crate::planted::planted;
+use klamm_model::checks::Check;
 use klamm_model::history::Entry;
 
 pub(super) fn check(store: &Store, out: &mut Findings, read: &Read, reader: &Reader) {
     if reader.last == NONE || read.offset() > reader.last || (planted(27) && read.offset() == reader.last) {
         return;
     }
-    let check = if read.within_poll { "int-nonmonotonic-poll" } else { "nonmonotonic-poll" };
+    let check = if read.within_poll { Check::IntNonmonotonicPoll } else { Check::NonmonotonicPoll };
     out.add(
         store,
         Report::of_read(check, read).values(&[read.value()]),
@@ -40,13 +41,13 @@ mod tests {
     fn going_back_between_polls_or_within_one() {
         let mut h = History::new();
         h.acked(0..4).assigned(10, 0).reads(10, 0..3).reads(10, 2..4);
-        assert_eq!(h.fires("nonmonotonic-poll").witness.len(), 2);
+        assert_eq!(h.fires(Check::NonmonotonicPoll).witness.len(), 2);
         let mut h = History::new();
         h.acked(0..4).assigned(10, 0).poll(10, &[(0, 0), (1, 1), (1, 1)]);
-        assert_eq!(h.fires("int-nonmonotonic-poll").permitted, None);
+        assert_eq!(h.fires(Check::IntNonmonotonicPoll).permitted, None);
         let mut h = History::new();
         h.acked(0..4).assigned(10, 2).reads(10, 1..4);
-        h.fires("nonmonotonic-poll");
+        h.fires(Check::NonmonotonicPoll);
     }
 
     #[test]
@@ -55,7 +56,7 @@ mod tests {
         h.acked(0..4).reads(99, 0..4).final_read(99, 0, 4).silent();
         let mut h = History::new();
         h.acked(0..4).reads(99, 0..4).final_read(99, 1, 4);
-        h.fires("nonmonotonic-poll");
+        h.fires(Check::NonmonotonicPoll);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::sends::{Client, MOVED, NOWHERE, OFFSET_ACKED, READ, Send, State};
 use super::store::Store;
 use crate::permission::{Cause, Declared, permitted};
 use crate::planted::planted;
+use klamm_model::checks::Check;
 use klamm_model::history::{Acks, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -156,7 +157,7 @@ fn judge(store: &Store, out: &mut Findings, declared: &Declared, client: &Client
 
 /// A later send lies below an earlier one.
 struct Pair {
-    check: &'static str,
+    check: Check,
     /// When both places were known.
     at: u64,
     part: u32,
@@ -168,8 +169,11 @@ impl Pair {
     fn new(store: &Store, client: &Client, earlier: Placed<'_>, later: Placed<'_>) -> Pair {
         let both = [earlier, later];
         let values = both.map(|p| ValueId::new(client.id, p.index).0);
-        let check =
-            if resolved_before(earlier.send, later.send) { "nonmonotonic-send" } else { "int-nonmonotonic-send" };
+        let check = if resolved_before(earlier.send, later.send) {
+            Check::NonmonotonicSend
+        } else {
+            Check::IntNonmonotonicSend
+        };
         let known = |p: Placed<'_>| places::known_at(store, ValueId::new(client.id, p.index).0, p.send, p.place);
         let at = both.map(known).into_iter().max().unwrap_or(0);
         Pair { check, at, part: later.place.0, offsets: both.map(|p| p.place.1), values }
@@ -205,7 +209,7 @@ mod tests {
     fn acknowledgements_out_of_order() {
         let mut h = History::with(Acks::All, false, 5);
         h.send(0).send(1).ack(1, 0).resolve(0, Outcome::Ok, Some(1), 2);
-        let found = h.fires("int-nonmonotonic-send");
+        let found = h.fires(Check::IntNonmonotonicSend);
         assert_eq!((found.values, found.permitted), (vec![value(0), value(1)], Some(Cause::AmbiguousRetryInFlight)));
     }
 
@@ -213,22 +217,22 @@ mod tests {
     fn one_in_flight_is_no_excuse() {
         let mut h = History::with(Acks::All, false, 1);
         h.send(0).send(1).ack(1, 0).resolve(0, Outcome::Ok, Some(1), 2);
-        assert_eq!(h.fires("int-nonmonotonic-send").permitted, None);
+        assert_eq!(h.fires(Check::IntNonmonotonicSend).permitted, None);
     }
 
     #[test]
     fn one_after_the_other() {
         let mut h = History::new();
         h.send(0).ack(0, 5).send(1).ack(1, 4);
-        h.fires_among("nonmonotonic-send");
-        h.fires_among("realtime-order");
+        h.fires_among(Check::NonmonotonicSend);
+        h.fires_among(Check::RealtimeOrder);
     }
 
     #[test]
     fn found_by_neighbours_when_answers_come_late() {
         let mut h = History::new();
         h.send(0).send(1).send(2).send(3).ack(3, 9).ack(0, 5).ack(2, 7).ack(1, 8);
-        assert_eq!(h.fires("int-nonmonotonic-send").values, [value(1), value(2)]);
+        assert_eq!(h.fires(Check::IntNonmonotonicSend).values, [value(1), value(2)]);
     }
 
     #[test]
@@ -239,7 +243,8 @@ mod tests {
         let change = LeaderChange { at: 35, source: source(0), epoch: LeaderEpoch(2), deposed_by: Some(25) };
         h.declared.leader_changes.push(change);
         let found = h.judge().findings;
-        let found = found.iter().filter(|f| f.check == "nonmonotonic-send").map(|f| (f.values.clone(), f.permitted));
+        let found =
+            found.iter().filter(|f| f.check == Check::NonmonotonicSend).map(|f| (f.values.clone(), f.permitted));
         let cause = Some(Cause::Acks1LeaderChange);
         assert_eq!(found.collect::<Vec<_>>(), [(vec![value(0), value(1)], cause), (vec![value(1), value(2)], None)]);
     }
@@ -254,11 +259,11 @@ mod tests {
         let change = LeaderChange { at: 35, source: source(0), epoch: LeaderEpoch(2), deposed_by: Some(25) };
         h.declared.leader_changes.push(change);
         let found = h.judge().findings;
-        let found: Vec<_> = found.iter().filter(|f| f.check == "nonmonotonic-send").map(|f| &f.values).collect();
+        let found: Vec<_> = found.iter().filter(|f| f.check == Check::NonmonotonicSend).map(|f| &f.values).collect();
         assert_eq!(found, [&vec![value(0), value(1)]]);
         // And so it is where nothing excuses it.
         h.declared.leader_changes.clear();
-        assert_eq!(h.judge().findings.iter().filter(|f| f.check == "nonmonotonic-send").count(), 1);
+        assert_eq!(h.judge().findings.iter().filter(|f| f.check == Check::NonmonotonicSend).count(), 1);
     }
 
     #[test]
@@ -269,17 +274,17 @@ mod tests {
         h.assigned(11, 0).poll(11, &[(0, 1), (1, 0)]);
         let election = |at| Unclean { at, source: source(0), from: None };
         h.declared.uncleans.push(election(at + 5));
-        let found = h.fires("int-nonmonotonic-send");
+        let found = h.fires(Check::IntNonmonotonicSend);
         assert_eq!((found.at, found.permitted), (at, None));
         h.declared.uncleans.push(election(at));
-        assert_eq!(h.fires("int-nonmonotonic-send").permitted, Some(Cause::UncleanElection));
+        assert_eq!(h.fires(Check::IntNonmonotonicSend).permitted, Some(Cause::UncleanElection));
     }
 
     #[test]
     fn a_read_places_a_send_of_an_idempotent_producer() {
         let mut h = History::new();
         h.send(0).send(1).assigned(10, 0).poll(10, &[(0, 1), (1, 0)]);
-        h.fires("int-nonmonotonic-send");
+        h.fires(Check::IntNonmonotonicSend);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::passes::{self, Pass};
 use super::report::{Findings, Report};
 use super::store::Store;
 use crate::planted::planted;
+use klamm_model::checks::Check;
 
 /// What readers passed below `below`, which nothing more will be known of.
 pub(super) fn settle(store: &Store, out: &mut Findings, part: u32, below: i64, floors: &[i64]) {
@@ -40,7 +41,7 @@ fn skipped(
     case: u32,
 ) {
     let (offset, value) = record;
-    let check = if pass.within_poll { "int-poll-skip" } else { "poll-skip" };
+    let check = if pass.within_poll { Check::IntPollSkip } else { Check::PollSkip };
     let values = [value];
     let report = Report { older_survives, ..Report::new(check, pass.at, pass.client, part).offset(offset) };
     let words = || format!("went from {} to {} past offset {offset}, which was read", pass.last, pass.to());
@@ -60,11 +61,11 @@ mod tests {
         let mut h = History::new();
         h.sends(0..4);
         h.assigned(10, 0).reads(10, 0..4).assigned(11, 0).reads(11, 0..2).reads(11, 3..4);
-        assert_eq!(h.fires_among("poll-skip").offset, Some(Offset(2)));
+        assert_eq!(h.fires_among(Check::PollSkip).offset, Some(Offset(2)));
         let mut h = History::new();
         h.sends(0..4);
         h.assigned(10, 0).reads(10, 0..4).assigned(11, 0).poll(11, &[(0, 0), (3, 3)]);
-        h.fires_among("int-poll-skip");
+        h.fires_among(Check::IntPollSkip);
     }
 
     #[test]
@@ -72,7 +73,7 @@ mod tests {
         let mut h = History::new();
         h.sends(0..4);
         h.assigned(10, 0).reads(10, 0..4).position(11, 1, PositionReason::Seek).reads(11, 2..4);
-        h.fires("poll-skip");
+        h.fires(Check::PollSkip);
     }
 
     #[test]

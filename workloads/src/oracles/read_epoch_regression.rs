@@ -6,6 +6,7 @@ use super::slots::{EPOCHS, READ, Seen};
 use super::staircase::Staircase;
 use super::store::{Part, Read, Store};
 use crate::planted::planted;
+use klamm_model::checks::Check;
 use klamm_model::history::ValueId;
 
 /// Notes the epoch under which an offset is read, before the offset does.
@@ -79,7 +80,7 @@ fn falls(store: &Store, out: &mut Findings, part: u32, lower: (i64, Seen), upper
     let values: Vec<u64> = value(lower.0).into_iter().collect();
     let last = if lower.1.at > upper.1.at { lower } else { upper };
     let client = store.reader_of(last.1).or(values.first().map(|v| ValueId(*v).client())).unwrap_or_default();
-    let report = Report::new("read-epoch-regression", last.1.at, client, part).offset(lower.0);
+    let report = Report::new(Check::ReadEpochRegression, last.1.at, client, part).offset(lower.0);
     let words =
         || format!("offset {} has leader epoch {}, offset {} has {}", lower.0, lower.1.epoch, upper.0, upper.1.epoch);
     out.add(store, report.values(&values).case(case), words, || {
@@ -98,20 +99,20 @@ mod tests {
     fn epochs_fall_for_one_reader() {
         let mut h = History::new();
         h.acked(0..3).assigned(10, 0).poll_epochs(10, &[(0, 0, 2), (1, 1, 1), (2, 2, 2)]);
-        h.fires_among("read-epoch-regression");
+        h.fires_among(Check::ReadEpochRegression);
     }
 
     #[test]
     fn epochs_fall_across_readers_and_gaps() {
         let mut h = History::new();
         h.acked(0..3).assigned(10, 1).poll_epochs(10, &[(1, 1, 2)]).assigned(11, 2).poll_epochs(11, &[(2, 2, 1)]);
-        h.fires("read-epoch-regression");
+        h.fires(Check::ReadEpochRegression);
         let mut h = History::new();
         h.acked(0..3).assigned(10, 1).poll_epochs(10, &[(1, 1, 2)]).assigned(11, 0).poll_epochs(11, &[(0, 0, 3)]);
-        h.fires("read-epoch-regression");
+        h.fires(Check::ReadEpochRegression);
         let mut h = History::new();
         h.send(0).send(1).assigned(10, 0).poll_epochs(10, &[(0, 0, 3), (5, 1, 2)]);
-        h.fires("read-epoch-regression");
+        h.fires(Check::ReadEpochRegression);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::report::{Findings, Report};
 use super::sends::{KEYED, TOMBSTONE};
 use super::store::{NONE, Store};
 use super::views::{Final, Held, View, Views};
+use klamm_model::checks::Check;
 use klamm_model::ids::{ClientId, Incarnation};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,7 +54,7 @@ fn instance(
             if should.is_none() { has.and_then(|has| tombstone_after(store, end.part, key, has.offset)) } else { None };
         let offset = missed.or(should.map(|s| s.offset)).or(has.map(|h| h.offset)).unwrap_or(0);
         let values: Vec<u64> = should.iter().chain(&has).map(|h| h.value).collect();
-        let report = Report::new("read-model", end.entry.at, client, end.part).offset(offset).values(&values);
+        let report = Report::new(Check::ReadModel, end.entry.at, client, end.part).offset(offset).values(&values);
         let words = || {
             let say = |held: Option<Held>| {
                 held.map_or("no value".to_owned(), |h| format!("the value at offset {}", h.offset))
@@ -123,7 +124,7 @@ mod tests {
         let mut h = begun();
         h.assigned(10, 0).poll_keys(10, &[(0, 0, 1), (1, 1, 2), (3, 5, 3)]);
         h.assigned(99, 0).poll_keys(99, &all).final_read(99, 0, 3);
-        let found = h.fires_compacted("read-model");
+        let found = h.fires_compacted(Check::ReadModel);
         assert_eq!((found.offset, found.permitted), (Some(Offset(2)), None));
         // What it has not read yet it need not hold.
         let mut h = begun();
@@ -142,7 +143,7 @@ mod tests {
         // The instance that ran on never learns that key 2 was deleted.
         let mut stale = h.clone();
         stale.poll_keys(10, &read[1..]).assigned(99, 0).poll_keys(99, &read).final_read(99, 0, 5);
-        let found = stale.fires_compacted("read-model");
+        let found = stale.fires_compacted(Check::ReadModel);
         assert_eq!(
             (found.offset, found.permitted),
             (Some(Offset(3)), None),
@@ -150,7 +151,7 @@ mod tests {
         );
         let compacted = Compacted { at: 0, source: source(0), removed: vec![Offset(3)] };
         stale.declared.compactions.push(compacted);
-        assert_eq!(stale.fires_compacted("read-model").permitted, Some(Cause::Compaction));
+        assert_eq!(stale.fires_compacted(Check::ReadModel).permitted, Some(Cause::Compaction));
         // One that started again does.
         h.push_as(10, 2, Op::ReadModel { topics: vec!["t".into()] });
         let poll = h.poll_keys_op(&read);

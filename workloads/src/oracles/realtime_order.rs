@@ -9,6 +9,7 @@ use super::sends::{CLAIMED, OFFSET_ACKED, Send};
 use super::staircase::Staircase;
 use super::store::{Acked, Store};
 use crate::planted::planted;
+use klamm_model::checks::Check;
 use klamm_model::history::{Acks, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -114,7 +115,7 @@ pub(super) fn end(store: &mut Store, out: &mut Findings) {
 fn below(store: &Store, out: &mut Findings, part: u32, pair: [Placed; 2], case: u32) {
     let [first, second] = pair;
     let client = ValueId(second.value).client();
-    let report = Report::new("realtime-order", second.completed, client, part).offset(second.offset);
+    let report = Report::new(Check::RealtimeOrder, second.completed, client, part).offset(second.offset);
     let words =
         || format!("acknowledged at offset {}; when it began, {} was acknowledged", second.offset, first.offset);
     let witness = || store.story(first.value).chain(store.story(second.value)).collect();
@@ -156,7 +157,7 @@ mod tests {
             *offset = Some(Offset(2));
         }
         h.push(2, ack);
-        let found = h.fires("realtime-order");
+        let found = h.fires(Check::RealtimeOrder);
         assert_eq!(found.values, [value(5), other]);
         assert_eq!(found.witness.len(), 4);
     }
@@ -165,19 +166,19 @@ mod tests {
     fn either_send_with_acks_1_and_a_leader_change_permits_it() {
         let mut h = History::with(Acks::Leader, true, 5);
         h.send(0).ack(0, 5).send(1).ack(1, 4);
-        assert_eq!(h.fires_among("realtime-order").permitted, None);
+        assert_eq!(h.fires_among(Check::RealtimeOrder).permitted, None);
         let change = LeaderChange { at: 25, source: source(0), epoch: LeaderEpoch(2), deposed_by: Some(30) };
         h.declared.leader_changes.push(change);
-        assert_eq!(h.fires_among("realtime-order").permitted, Some(Cause::Acks1LeaderChange));
+        assert_eq!(h.fires_among(Check::RealtimeOrder).permitted, Some(Cause::Acks1LeaderChange));
     }
 
     #[test]
     fn an_acknowledgement_that_reading_refutes_orders_nothing() {
         let mut h = History::new();
         h.send(0).ack(0, 5).send(1).ack(1, 4);
-        h.fires_among("realtime-order");
+        h.fires_among(Check::RealtimeOrder);
         h.assigned(10, 0).poll(10, &[(3, 0)]);
-        assert!(h.judge().findings.iter().all(|f| f.check != "realtime-order"));
+        assert!(h.judge().findings.iter().all(|f| f.check != Check::RealtimeOrder));
     }
 
     #[test]
@@ -187,7 +188,7 @@ mod tests {
         h.send(0).ack(0, 5).send(1).ack(1, 9).send(2).ack(2, 4).assigned(10, 4).poll(10, &[(4, 2), (5, 0)]);
         let change = LeaderChange { at: 45, source: source(0), epoch: LeaderEpoch(2), deposed_by: Some(45) };
         h.declared.leader_changes.push(change);
-        let found = h.fires_among("realtime-order");
+        let found = h.fires_among(Check::RealtimeOrder);
         assert_eq!(
             (found.values, found.permitted),
             (vec![ValueId::new(ClientId(1), 0), ValueId::new(ClientId(1), 2)], None)

@@ -3,15 +3,15 @@
 use super::finding::Finding;
 use super::store::Store;
 use crate::permission::{AppFacts, Clause, Facts, SendFacts};
+use klamm_model::checks::Check;
 use klamm_model::history::{Entry, PositionReason, ValueId};
 use klamm_model::ids::{ClientId, Offset};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A finding, before it is dressed.
 pub(super) struct Report<'a> {
-    pub(super) check: &'static str,
+    pub(super) check: Check,
     pub(super) at: u64,
     pub(super) client: ClientId,
     pub(super) part: u32,
@@ -31,12 +31,14 @@ pub(super) struct Report<'a> {
     pub(super) within_a_leadership: bool,
     pub(super) displaced: bool,
     pub(super) epoch_above: Option<i32>,
+    /// Which of the values is there, whatever else is known of it.
+    pub(super) there: Option<u64>,
     /// Since when it was so, if that is before `at`: what happened later has not brought it about.
     pub(super) since: Option<u64>,
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(check: &'static str, at: u64, client: ClientId, part: u32) -> Report<'a> {
+    pub(super) fn new(check: Check, at: u64, client: ClientId, part: u32) -> Report<'a> {
         Report {
             check,
             at,
@@ -54,11 +56,12 @@ impl<'a> Report<'a> {
             within_a_leadership: false,
             displaced: false,
             epoch_above: None,
+            there: None,
             since: None,
         }
     }
     /// On this read.
-    pub(super) fn of_read(check: &'static str, read: &super::store::Read) -> Report<'a> {
+    pub(super) fn of_read(check: Check, read: &super::store::Read) -> Report<'a> {
         let offset = Some(read.offset());
         Report { offset, ..Report::new(check, read.at, read.client, read.part) }
     }
@@ -93,7 +96,7 @@ pub(super) struct Findings {
     pub(super) list: Vec<Piece>,
     pub(super) dropped: u64,
     max: usize,
-    by_check: BTreeMap<&'static str, usize>,
+    by_check: BTreeMap<Check, usize>,
     cases: u32,
     /// The last case that was counted.
     counted: Option<u32>,
@@ -139,7 +142,7 @@ impl Findings {
             (String::new(), Vec::new())
         };
         let finding = Finding {
-            check: Cow::Borrowed(report.check),
+            check: report.check,
             at: report.at,
             client: report.client,
             source: facts.source.clone(),
@@ -167,6 +170,9 @@ impl Findings {
         facts.displaced = report.displaced;
         facts.epoch_above = report.epoch_above;
         facts.sends = report.values.iter().filter_map(|v| send_facts(store, *v)).collect();
+        for send in facts.sends.iter_mut().filter(|s| report.there == Some(s.value.0)) {
+            send.read = true;
+        }
         facts
     }
 
@@ -175,7 +181,7 @@ impl Findings {
     pub(super) fn close(&mut self, store: &Store) {
         for send in self.list.iter_mut().flat_map(|piece| &mut piece.finding.facts.sends) {
             if let Some(now) = send_facts(store, send.value.0) {
-                *send = now;
+                *send = SendFacts { read: now.read || send.read, ..now };
             }
         }
     }

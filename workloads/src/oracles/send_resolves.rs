@@ -10,6 +10,7 @@ use super::report::{Findings, Report};
 use super::sends::{NOWHERE, State};
 use super::store::Store;
 use crate::planted::planted;
+use klamm_model::checks::Check;
 use klamm_model::history::ValueId;
 use klamm_model::ids::ClientId;
 use klamm_model::units::Duration;
@@ -104,12 +105,12 @@ fn late(store: &Store, out: &mut Findings, value: u64, took: u64, within: u64, a
         // Without a partition there is none to name; the first of the history stands for it.
         return out.add(
             store,
-            Report::new("send-resolves", at, ValueId(value).client(), 0).values(&[value]),
+            Report::new(Check::SendResolves, at, ValueId(value).client(), 0).values(&[value]),
             || words(took, within),
             || store.story(value).collect(),
         );
     };
-    let report = Report::new("send-resolves", at, ValueId(value).client(), send.part);
+    let report = Report::new(Check::SendResolves, at, ValueId(value).client(), send.part);
     out.add(store, report.values(&[value]), || words(took, within), || store.story(value).collect());
 }
 
@@ -128,14 +129,14 @@ mod tests {
         h.send(0);
         h.clock += WITHIN + 1_001;
         h.resolve(0, Outcome::Info, None, 1);
-        h.fires("send-resolves");
+        h.fires(Check::SendResolves);
         let mut h = History::new();
         let send = h.send_op(0, None, None);
         h.push(1, send);
         h.clock += WITHIN + 1_001;
         assert_eq!(h.judge().findings, [], "no partition was ever named, so there is none to report it on");
         h.acked(1..2);
-        h.fires("send-resolves");
+        h.fires(Check::SendResolves);
         assert_eq!(h.judge().summary.unresolved, 1);
     }
 
@@ -151,7 +152,7 @@ mod tests {
             // At the same moment.
             h.clock -= 10;
             h.resolve(0, Outcome::Info, None, 1);
-            h.judge().findings.iter().filter(|f| f.check == "send-resolves").count()
+            h.judge().findings.iter().filter(|f| f.check == Check::SendResolves).count()
         };
         assert_eq!(given_up(false, 5, true), 0);
         assert_eq!(given_up(false, 5, false), 1, "of another partition: it stood in another queue");

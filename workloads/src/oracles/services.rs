@@ -13,6 +13,7 @@ use super::groups::{Group, GroupPart, Groups, who};
 use super::report::{Findings, Report};
 use super::sends::{KEYED, LOST, MOVED, NOWHERE, READ, State};
 use super::store::Store;
+use klamm_model::checks::Check;
 use klamm_model::history::{Entry, MemberFacts, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,7 +91,7 @@ impl Service {
             let lost: Vec<u64> = self.of(slot.value, missing).collect();
             let place = lost.iter().filter_map(|v| store.send(*v)).find(|s| s.is(LOST) && s.part != NOWHERE);
             let values: Vec<u64> = [slot.value].into_iter().chain(lost).collect();
-            let report = Report::new("half-done", found.at, found.client, place.map_or(part, |s| s.part));
+            let report = Report::new(Check::HalfDone, found.at, found.client, place.map_or(part, |s| s.part));
             let report = Report {
                 group: Some(&group.name),
                 boundary: state.passed_over(offset),
@@ -141,7 +142,7 @@ impl Service {
                 let gone = self.of(from, topic);
                 let gone = gone.filter(|v| !store.is_read(*v) && store.send(*v).is_some_and(|s| s.invoked < earlier));
                 let values: Vec<u64> = [before.2, first.2].into_iter().chain(gone).collect();
-                let report = Report::new("out-of-step", found.at, found.client, first.0);
+                let report = Report::new(Check::OutOfStep, found.at, found.client, first.0);
                 let report = Report {
                     group: Some(&group.name),
                     app: state.app(offset),
@@ -258,7 +259,7 @@ mod tests {
                 makes(&mut h, n, n, SHIPPED, Some(n.min(2) as i64));
             }
             end(&mut h, &[(0, 0), (1, 1), (2, 3)]);
-            let found = h.fires("half-done");
+            let found = h.fires(Check::HalfDone);
             assert_eq!((found.offset, found.permitted, found.witness.len()), (Some(Offset(2)), permitted, 2));
         }
     }
@@ -276,8 +277,8 @@ mod tests {
                 deposed_by: Some(at),
             });
             end(&mut h, &[(0, 0), (2, 2), (3, 3)]);
-            h.fires_among("lost-write");
-            let found = h.fires_among("half-done");
+            h.fires_among(Check::LostWrite);
+            let found = h.fires_among(Check::HalfDone);
             assert_eq!(found.permitted, (acks == Acks::Leader).then_some(Cause::Acks1LeaderChange));
             assert_eq!(found.source, target());
         }
@@ -290,7 +291,7 @@ mod tests {
             makes(&mut h, n, n, SHIPPED, Some(offset));
         }
         end(&mut h, &[(0, 0), (1, 2), (2, 1), (3, 3)]);
-        let found = h.fires_among("out-of-step");
+        let found = h.fires_among(Check::OutOfStep);
         assert_eq!((found.offset, found.permitted), (Some(Offset(1)), None));
         assert_eq!(found.values, [made(1), made(2)]);
         // The first of several counts.
@@ -312,6 +313,6 @@ mod tests {
         }
         end(&mut h, &[(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]);
         h.finished(10, 4, 5).commits(10, 2, CommitTrigger::Sync, 1, 5).group_offset(5);
-        assert!(h.judge().findings.iter().all(|f| f.check != "out-of-step"), "{:#?}", h.judge().findings);
+        assert!(h.judge().findings.iter().all(|f| f.check != Check::OutOfStep), "{:#?}", h.judge().findings);
     }
 }

@@ -7,6 +7,7 @@
 use super::groups::{Groups, visible_flag};
 use super::report::{Findings, Report};
 use super::store::Store;
+use klamm_model::checks::Check;
 use klamm_model::history::{Entry, TopicPartition};
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ pub(super) fn end(store: &Store, groups: &Groups, out: &mut Findings) -> u64 {
             let skipped = unfinished.into_iter().flat_map(|(from, to)| p.kept_between(from, to));
             for (offset, slot) in skipped.filter(|(_, slot)| slot.flags & flag != 0) {
                 let values = [slot.value];
-                let report = Report::new("skipped-record", found.at, found.client, part);
+                let report = Report::new(Check::SkippedRecord, found.at, found.client, part);
                 let given = state.delivered.contains(offset);
                 let report = Report {
                     group: Some(&group.name),
@@ -79,7 +80,7 @@ mod tests {
         h.silent();
         let mut h = begun(Processing::FinishThenCommit);
         h.finished(10, 1, 3).finished(10, 4, 5).commits(10, 1, Sync, 1, 5).group_offset(5).finally(0, 6);
-        let found = h.fires("skipped-record");
+        let found = h.fires(Check::SkippedRecord);
         assert_eq!((found.offset, found.permitted, found.witness.len()), (Some(Offset(3)), None, 4));
     }
 
@@ -88,8 +89,8 @@ mod tests {
         let mut h = begun(Processing::FinishThenCommit);
         h.finished(10, 1, 5).commits(10, 1, Sync, 1, 6).group_offset(6).silent();
         h.finally(0, 6);
-        assert_eq!(h.fires_among("skipped-record").offset, Some(Offset(5)));
-        h.fires_among("commit-too-far");
+        assert_eq!(h.fires_among(Check::SkippedRecord).offset, Some(Offset(5)));
+        h.fires_among(Check::CommitTooFar);
     }
 
     #[test]
@@ -97,11 +98,11 @@ mod tests {
         for processing in [Processing::CommitThenFinish, Processing::HandOff] {
             let mut h = begun(processing);
             h.commits(10, 1, Sync, 1, 5).finished(10, 1, 3).group_offset(5).finally(0, 6);
-            assert_eq!(h.fires("skipped-record").permitted, Some(Cause::CommitsBeforeFinishing));
+            assert_eq!(h.fires(Check::SkippedRecord).permitted, Some(Cause::CommitsBeforeFinishing));
             // Not what it never was given.
             let mut h = begun(processing);
             h.finished(10, 1, 5).commits(10, 1, Sync, 1, 6).group_offset(6).finally(0, 6);
-            assert_eq!(h.fires_among("skipped-record").permitted, None);
+            assert_eq!(h.fires_among(Check::SkippedRecord).permitted, None);
         }
     }
 
@@ -118,7 +119,7 @@ mod tests {
             h.finally(0, 6);
             h
         };
-        let found = skipped(5).fires("skipped-record");
+        let found = skipped(5).fires(Check::SkippedRecord);
         assert_eq!((found.offset, found.permitted), (Some(Offset(0)), Some(Cause::PositionMoved)));
         skipped(0).silent();
         // Where a group began of which no reset is known, nobody can say.
@@ -145,10 +146,10 @@ mod tests {
         let mut h = begun(Processing::FinishThenCommit);
         h.finished(10, 1, 5).position(10, 6, PositionReason::Seek).commits(10, 1, Sync, 1, 6).group_offset(6);
         h.finally(0, 6);
-        assert_eq!(h.fires_among("skipped-record").permitted, Some(Cause::PositionMoved));
+        assert_eq!(h.fires_among(Check::SkippedRecord).permitted, Some(Cause::PositionMoved));
         let mut h = begun(Processing::FinishThenCommit);
         h.finished(10, 1, 3).commits(10, 1, Sync, 1, 5).group_offset(5).finally(0, 6);
         h.declared.offsets_altered.push(OffsetsAltered { at: 0, group: "g".into(), source: None });
-        assert_eq!(h.fires_among("skipped-record").permitted, Some(Cause::OffsetsAltered));
+        assert_eq!(h.fires_among(Check::SkippedRecord).permitted, Some(Cause::OffsetsAltered));
     }
 }

@@ -1,6 +1,7 @@
 //! Counts over one history, from which configurations are compared.
 
 use crate::permission::Cause;
+use klamm_model::checks::Check;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -44,25 +45,25 @@ pub struct Summary {
     /// Findings that were made but not kept, because there were too many.
     pub dropped: u64,
     /// Findings by check.
-    pub checks: BTreeMap<String, Count>,
+    pub checks: BTreeMap<Check, Count>,
 }
 
 impl Summary {
     /// How often these checks failed, permitted or not.
-    fn total(&self, checks: &[&str]) -> u64 {
-        checks.iter().filter_map(|c| self.checks.get(*c)).map(Count::total).sum()
+    fn total(&self, checks: &[Check]) -> u64 {
+        checks.iter().filter_map(|c| self.checks.get(c)).map(Count::total).sum()
     }
     /// Acknowledged sends that are gone.
     pub fn lost(&self) -> u64 {
-        self.total(&["lost-write", "unseen"])
+        self.total(&[Check::LostWrite, Check::Unseen])
     }
     /// Repetitions.
     pub fn duplicates(&self) -> u64 {
-        self.total(&["duplicate"])
+        self.total(&[Check::Duplicate])
     }
     /// Sends out of order.
     pub fn reordered(&self) -> u64 {
-        self.total(&["nonmonotonic-send", "int-nonmonotonic-send", "realtime-order"])
+        self.total(&[Check::NonmonotonicSend, Check::IntNonmonotonicSend, Check::RealtimeOrder])
     }
     /// Findings that nothing permits.
     pub fn violations(&self) -> u64 {
@@ -85,7 +86,7 @@ impl Summary {
             *mine += theirs;
         }
         for (check, count) in &other.checks {
-            let mine = self.checks.entry(check.clone()).or_default();
+            let mine = self.checks.entry(*check).or_default();
             mine.violations += count.violations;
             for (cause, n) in &count.permitted {
                 *mine.permitted.entry(*cause).or_default() += n;

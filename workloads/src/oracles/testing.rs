@@ -2,6 +2,8 @@
 
 use super::{Finding, Judge, JudgeConfig, Verdicts};
 use crate::permission::Declared;
+pub(super) use klamm_model::checks::Check;
+use klamm_model::checks::CheckKind;
 use klamm_model::history::*;
 use klamm_model::ids::*;
 
@@ -148,7 +150,7 @@ impl History {
 
     /// This check, among others perhaps, finds something in a compacted topic.
     #[track_caller]
-    pub(super) fn fires_compacted(&self, check: &str) -> Finding {
+    pub(super) fn fires_compacted(&self, check: Check) -> Finding {
         let findings = self.judge_compacted().findings;
         findings.iter().find(|f| f.check == check).cloned().unwrap_or_else(|| panic!("{check}: {findings:#?}"))
     }
@@ -339,7 +341,7 @@ impl History {
     }
 
     /// This check fires, nothing else does, and there is a witness in the order of time.
-    pub(super) fn fires(&self, check: &str) -> Finding {
+    pub(super) fn fires(&self, check: Check) -> Finding {
         let found = self.fires_among(check);
         let others: Vec<_> = self.judge().findings.into_iter().filter(|f| f.check != check).collect();
         assert!(others.is_empty(), "only {check} should fire, but also {others:#?}");
@@ -347,13 +349,13 @@ impl History {
     }
 
     /// This check fires, others may.
-    pub(super) fn fires_among(&self, check: &str) -> Finding {
+    pub(super) fn fires_among(&self, check: Check) -> Finding {
         let verdicts = self.judge();
         for f in &verdicts.findings {
             assert!(!f.witness.is_empty(), "no witness: {f:#?}");
             assert!(f.witness.is_sorted_by_key(|e| e.at), "witness out of order: {f:#?}");
             assert!(!f.detail.is_empty());
-            assert!(super::CHECKS.contains(&&*f.check), "{}", f.check);
+            assert_eq!(f.check.kind(), CheckKind::Oracle, "{}", f.check);
         }
         let found = verdicts.findings.iter().find(|f| f.check == check);
         found.unwrap_or_else(|| panic!("{check} should fire; {:#?}", verdicts.findings)).clone()

@@ -3,6 +3,7 @@
 
 use super::testing::*;
 use super::*;
+use klamm_model::checks::Check;
 use klamm_model::history::{IsolationLevel, Op, Outcome, PositionReason};
 use klamm_model::ids::Offset;
 use proptest::prelude::*;
@@ -153,7 +154,7 @@ proptest! {
         let taken = *durable[which.index(durable.len())];
         let rest: Vec<_> = played.log.iter().copied().filter(|r| *r != taken).collect();
         let verdicts = judge(&played, &final_read(&played, &rest));
-        let lost: Vec<_> = verdicts.findings.iter().filter(|f| ["lost-write", "unseen"].contains(&&*f.check)).collect();
+        let lost: Vec<_> = verdicts.findings.iter().filter(|f| [Check::LostWrite, Check::Unseen].contains(&f.check)).collect();
         prop_assert_eq!(lost.len(), 1);
         prop_assert_eq!(&lost[0].values, &vec![value(taken.1)]);
         let acknowledged = lost[0].witness.iter().any(|e| matches!(e.op, Op::Sent { .. }));
@@ -174,11 +175,11 @@ proptest! {
         let mut log = played.log.clone();
         (log[i].1, log[i + 1].1) = (log[i + 1].1, log[i].1);
         let verdicts = judge(&played, &final_read(&played, &log));
-        let found = |check: &str| verdicts.findings.iter().any(|f| f.check == check);
+        let found = |check: Check| verdicts.findings.iter().any(|f| f.check == check);
         // What was read at its own place before is there twice now, and beside another value. What never was is read
         // elsewhere than it was acknowledged; that refutes the acknowledgement, which then claims no offset.
-        prop_assert!(found("unknown-read") || found("duplicate"));
-        prop_assert_eq!(found("inconsistent-offsets"), found("duplicate"));
+        prop_assert!(found(Check::UnknownRead) || found(Check::Duplicate));
+        prop_assert_eq!(found(Check::InconsistentOffsets), found(Check::Duplicate));
         prop_assert_eq!(verdicts.summary.lost(), 0);
     }
 }

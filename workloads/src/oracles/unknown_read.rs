@@ -7,6 +7,7 @@ use super::report::{Findings, Report};
 use super::sends::Send;
 use super::store::{Read, Store};
 use crate::permission::Clause;
+use klamm_model::checks::Check;
 use klamm_model::history::ValueId;
 use klamm_model::ids::ClientId;
 
@@ -18,7 +19,7 @@ pub(super) fn nobody(store: &mut Store, out: &mut Findings, read: &Read) {
         return;
     }
     let words = || format!("value {:#x} was never sent", read.value());
-    out.add(store, Report::of_read("unknown-read", read).values(&[read.value()]), words, || vec![store.read(read)]);
+    out.add(store, Report::of_read(Check::UnknownRead, read).values(&[read.value()]), words, || vec![store.read(read)]);
 }
 
 /// It was sent to another partition.
@@ -38,7 +39,7 @@ pub(super) fn wrong_partition(
         Some(to) => format!("the value was sent to {}-{}", to.topic, to.partition),
         None => format!("the value was sent to topic {}", store.topic_name(send.topic)),
     };
-    let report = Report::new("unknown-read", at, client, place.0).offset(place.1);
+    let report = Report::new(Check::UnknownRead, at, client, place.0).offset(place.1);
     out.add(store, report.values(&[value]), words, || store.story(value).chain(read.clone()).collect());
 }
 
@@ -58,7 +59,7 @@ pub(super) fn other_offset(
 ) {
     let Some(send) = store.send(value) else { return };
     let (at, client) = when(store, value, send, place);
-    let report = Report::new("unknown-read", at, client, place.0).offset(lowest).low(place.1.min(acked)).case(case);
+    let report = Report::new(Check::UnknownRead, at, client, place.0).offset(lowest).low(place.1.min(acked)).case(case);
     let report = if on_another_partition { report } else { report.clause(Clause::OtherOffset) };
     let words = || format!("read at offset {}, acknowledged at {acked}", place.1);
     let witness = || store.story(value).chain(store.read_of(value, place)).collect();
@@ -86,7 +87,7 @@ mod tests {
     fn a_value_nobody_sent() {
         let mut h = History::new();
         h.acked(0..1).assigned(10, 0).poll(10, &[(0, 0), (1, 77)]).assigned(11, 0).poll(11, &[(0, 0), (1, 77)]);
-        assert_eq!(h.fires("unknown-read").permitted, None);
+        assert_eq!(h.fires(Check::UnknownRead).permitted, None);
         assert_eq!(h.judge().findings.len(), 1);
     }
 
@@ -94,22 +95,22 @@ mod tests {
     fn a_value_on_the_wrong_partition() {
         let mut h = History::new();
         h.acked(0..1).on(1).assigned(10, 0).poll(10, &[(0, 0)]);
-        h.fires("unknown-read");
+        h.fires(Check::UnknownRead);
         let mut h = History::new();
         let send = h.send_op(0, None, None);
         h.push(1, send).on(1).assigned(10, 0).poll(10, &[(0, 0)]).on(0).ack(0, 0);
-        h.fires("unknown-read");
+        h.fires(Check::UnknownRead);
     }
 
     #[test]
     fn a_value_elsewhere_than_acknowledged() {
         let mut h = History::with(Acks::All, false, 5);
         h.send(0).resolve(0, Outcome::Ok, Some(0), 2).assigned(10, 1).poll(10, &[(1, 0)]);
-        let found = h.fires("unknown-read");
+        let found = h.fires(Check::UnknownRead);
         assert_eq!((found.facts.clause, found.permitted), (Some(Clause::OtherOffset), Some(Cause::AmbiguousRetry)));
         let mut h = History::new();
         h.send(0).assigned(10, 1).poll(10, &[(1, 0)]).ack(0, 0);
-        assert_eq!(h.fires("unknown-read").permitted, None);
+        assert_eq!(h.fires(Check::UnknownRead).permitted, None);
     }
 
     #[test]

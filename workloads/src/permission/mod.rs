@@ -19,6 +19,7 @@ pub use declared::{
 };
 pub use table::{Clause, Row, TABLE};
 
+use klamm_model::checks::Check;
 use klamm_model::history::{Acks, PositionReason, TopicPartition, ValueId};
 use klamm_model::ids::{Offset, ProducerId};
 use serde::{Deserialize, Serialize};
@@ -240,17 +241,17 @@ impl Facts {
 }
 
 /// The first cause in the table that permits this finding, if any does.
-pub fn permitted(check: &str, facts: &Facts, declared: &Declared) -> Option<Cause> {
+pub fn permitted(check: Check, facts: &Facts, declared: &Declared) -> Option<Cause> {
     causes(check, facts).find(|&cause| holds(cause, check, facts, declared))
 }
 
 /// Whether this cause permits this finding, another one beside it or not.
-pub fn permits(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool {
+pub fn permits(cause: Cause, check: Check, facts: &Facts, declared: &Declared) -> bool {
     causes(check, facts).any(|c| c == cause) && holds(cause, check, facts, declared)
 }
 
 /// The causes in the table that may permit this finding.
-fn causes(check: &str, facts: &Facts) -> impl Iterator<Item = Cause> {
+fn causes(check: Check, facts: &Facts) -> impl Iterator<Item = Cause> {
     TABLE
         .iter()
         .filter(move |row| row.checks.contains(&check) && row.clause.is_none_or(|c| facts.clause == Some(c)))
@@ -261,27 +262,27 @@ fn causes(check: &str, facts: &Facts) -> impl Iterator<Item = Cause> {
 use crate::planted::planted;
 
 /// Checks that say that something is not there. What is cut or lost, is so from an offset up.
-const MISSING: &[&str] = &["lost-write", "unseen", "compacted-value"];
+const MISSING: &[Check] = &[Check::LostWrite, Check::Unseen, Check::CompactedValue];
 
 /// Checks about records that are there, at an offset where something else should be. What is cut or lost can have
 /// brought about this only where it was cut: below, the log is as it was, and so is what it knows of producers.
-const DISORDER: &[&str] = &[
-    "failed-write-visible",
-    "duplicate",
-    "inconsistent-offsets",
-    "unknown-read",
-    "nonmonotonic-send",
-    "int-nonmonotonic-send",
-    "poll-skip",
-    "realtime-order",
-    "next-offset-divergence",
-    "nonmonotonic-poll",
-    "read-epoch-regression",
-    "list-offsets-regression",
+const DISORDER: &[Check] = &[
+    Check::FailedWriteVisible,
+    Check::Duplicate,
+    Check::InconsistentOffsets,
+    Check::UnknownRead,
+    Check::NonmonotonicSend,
+    Check::IntNonmonotonicSend,
+    Check::PollSkip,
+    Check::RealtimeOrder,
+    Check::NextOffsetDivergence,
+    Check::NonmonotonicPoll,
+    Check::ReadEpochRegression,
+    Check::ListOffsetsRegression,
 ];
 
 /// Whether `cause` is true of this finding.
-fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool {
+fn holds(cause: Cause, check: Check, facts: &Facts, declared: &Declared) -> bool {
     let recorded = declared.recorded;
     let configured = &declared.configured;
     let missing = MISSING.contains(&check);
@@ -292,7 +293,7 @@ fn holds(cause: Cause, check: &str, facts: &Facts, declared: &Declared) -> bool 
     };
     // Nor does it touch a send that began later, but for those that an older leader takes until it is deposed.
     // A reader's way may be touched by what stands there since.
-    let of_reader = matches!(check, "nonmonotonic-poll" | "read-epoch-regression");
+    let of_reader = matches!(check, Check::NonmonotonicPoll | Check::ReadEpochRegression);
     let begun = facts.sends.iter().filter(|_| !of_reader).map(|s| s.invoked).min().unwrap_or(0);
     let touched = |at: u64| begun <= at || planted(2);
     let stray =

@@ -2,6 +2,7 @@
 //! no row is never permitted.
 
 use super::Cause::{self, *};
+use klamm_model::checks::Check;
 
 /// Where the table permits part of a check only.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
@@ -21,46 +22,46 @@ pub enum Clause {
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// The checks.
-    pub checks: &'static [&'static str],
+    pub checks: &'static [Check],
     /// Only this clause of them.
     pub clause: Option<Clause>,
     /// What permits them. The first that holds is named.
     pub causes: &'static [Cause],
 }
 
-const fn row(checks: &'static [&'static str], causes: &'static [Cause]) -> Row {
+const fn row(checks: &'static [Check], causes: &'static [Cause]) -> Row {
     Row { checks, clause: None, causes }
 }
 
-const fn only(clause: Clause, checks: &'static [&'static str], causes: &'static [Cause]) -> Row {
+const fn only(clause: Clause, checks: &'static [Check], causes: &'static [Cause]) -> Row {
     Row { checks, clause: Some(clause), causes }
 }
 
 /// Every row.
 pub const TABLE: &[Row] = &[
-    row(&["lost-write", "unseen"], &[Acks1LeaderChange, UncleanElection, DataLoss, Compaction, Deletion]),
-    row(&["failed-write-visible"], &[UncleanElection, DataLoss]),
-    row(&["duplicate"], &[AmbiguousRetry, NewProducerIdentity, UncleanElection, DataLoss]),
-    row(&["inconsistent-offsets"], &[UncleanElection, DataLoss]),
-    only(Clause::Acknowledgement, &["inconsistent-offsets"], &[Acks1LeaderChange]),
-    only(Clause::OtherOffset, &["unknown-read"], &[AmbiguousRetry, NewProducerIdentity, UncleanElection, DataLoss]),
+    row(&[Check::LostWrite, Check::Unseen], &[Acks1LeaderChange, UncleanElection, DataLoss, Compaction, Deletion]),
+    row(&[Check::FailedWriteVisible], &[UncleanElection, DataLoss]),
+    row(&[Check::Duplicate], &[AmbiguousRetry, NewProducerIdentity, UncleanElection, DataLoss]),
+    row(&[Check::InconsistentOffsets], &[UncleanElection, DataLoss]),
+    only(Clause::Acknowledgement, &[Check::InconsistentOffsets], &[Acks1LeaderChange]),
+    only(Clause::OtherOffset, &[Check::UnknownRead], &[AmbiguousRetry, NewProducerIdentity, UncleanElection, DataLoss]),
     row(
-        &["nonmonotonic-send", "int-nonmonotonic-send"],
+        &[Check::NonmonotonicSend, Check::IntNonmonotonicSend],
         &[AmbiguousRetryInFlight, NewProducerIdentity, Acks1LeaderChange, UncleanElection, DataLoss],
     ),
-    row(&["poll-skip"], &[Compaction, Deletion, UncleanElection, DataLoss]),
-    row(&["nonmonotonic-poll"], &[UncleanElection, DataLoss]),
-    row(&["int-poll-skip"], &[Compaction]),
-    row(&["realtime-order"], &[Acks1LeaderChange, UncleanElection, DataLoss]),
-    row(&["next-offset-divergence"], &[Compaction, Deletion, UncleanElection, DataLoss]),
-    row(&["read-epoch-regression", "list-offsets-regression"], &[UncleanElection, DataLoss]),
-    row(&["illegal-resume"], &[OffsetsAltered, UncleanElection, DataLoss]),
+    row(&[Check::PollSkip], &[Compaction, Deletion, UncleanElection, DataLoss]),
+    row(&[Check::NonmonotonicPoll], &[UncleanElection, DataLoss]),
+    row(&[Check::IntPollSkip], &[Compaction]),
+    row(&[Check::RealtimeOrder], &[Acks1LeaderChange, UncleanElection, DataLoss]),
+    row(&[Check::NextOffsetDivergence], &[Compaction, Deletion, UncleanElection, DataLoss]),
+    row(&[Check::ReadEpochRegression, Check::ListOffsetsRegression], &[UncleanElection, DataLoss]),
+    row(&[Check::IllegalResume], &[OffsetsAltered, UncleanElection, DataLoss]),
     row(
-        &["skipped-record"],
+        &[Check::SkippedRecord],
         &[CommitsBeforeFinishing, PositionMoved, OffsetsAltered, Compaction, Deletion, UncleanElection, DataLoss],
     ),
     row(
-        &["half-done"],
+        &[Check::HalfDone],
         &[
             CommitsBeforeFinishing,
             Acks0,
@@ -74,7 +75,7 @@ pub const TABLE: &[Row] = &[
         ],
     ),
     row(
-        &["out-of-step"],
+        &[Check::OutOfStep],
         &[
             CommitsBeforeFinishing,
             AmbiguousRetryInFlight,
@@ -84,20 +85,20 @@ pub const TABLE: &[Row] = &[
             DataLoss,
         ],
     ),
-    row(&["commit-too-far"], &[PositionMoved, UncleanElection, DataLoss]),
-    only(Clause::UncleanHandover, &["double-effect"], &[AtLeastOnce]),
-    row(&["compacted-value"], &[Acks1LeaderChange, UncleanElection, DataLoss, Deletion]),
-    row(&["read-model"], &[Compaction, Deletion, UncleanElection, DataLoss]),
+    row(&[Check::CommitTooFar], &[PositionMoved, UncleanElection, DataLoss]),
+    only(Clause::UncleanHandover, &[Check::DoubleEffect], &[AtLeastOnce]),
+    row(&[Check::CompactedValue], &[Acks1LeaderChange, UncleanElection, DataLoss, Deletion]),
+    row(&[Check::ReadModel], &[Compaction, Deletion, UncleanElection, DataLoss]),
     row(
         &[
-            "log-matching",
-            "leader-completeness",
-            "committed-prefix",
-            "truncation-justified",
-            "disk-audit",
-            "sequence-contiguous",
+            Check::LogMatching,
+            Check::LeaderCompleteness,
+            Check::CommittedPrefix,
+            Check::TruncationJustified,
+            Check::DiskAudit,
+            Check::SequenceContiguous,
         ],
         &[UncleanElection, DataLoss],
     ),
-    only(Clause::OffsetsTopic, &["committed-offset"], &[UncleanElection, DataLoss]),
+    only(Clause::OffsetsTopic, &[Check::CommittedOffset], &[UncleanElection, DataLoss]),
 ];

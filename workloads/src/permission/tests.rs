@@ -1,6 +1,7 @@
 //! The table row by row, against the words of the design; and what each cause takes to be true.
 
 use super::*;
+use klamm_model::checks::{Check, CheckKind};
 use klamm_model::history::ValueId;
 use klamm_model::ids::LeaderEpoch;
 
@@ -126,7 +127,7 @@ fn compaction_permits_what_it_took_away() {
     let (mut facts, declared) = with(Cause::Compaction);
     for (offset, permits) in [(Some(Offset(7)), true), (Some(Offset(6)), false), (None, true)] {
         facts.offset = offset;
-        let by = permitted("unseen", &facts, &declared);
+        let by = permitted(Check::Unseen, &facts, &declared);
         assert_eq!(by, permits.then_some(Cause::Compaction), "{offset:?}");
     }
     // Of a recorded history only what its keys tell is known.
@@ -134,14 +135,14 @@ fn compaction_permits_what_it_took_away() {
     let recorded = Declared { recorded: true, configured, ..Declared::default() };
     for (superseded, permits) in [(None, true), (Some(true), true), (Some(false), false)] {
         facts.superseded = superseded;
-        assert_eq!(permitted("unseen", &facts, &recorded).is_some(), permits, "{superseded:?}");
+        assert_eq!(permitted(Check::Unseen, &facts, &recorded).is_some(), permits, "{superseded:?}");
     }
 }
 
 #[test]
 fn every_row_permits_its_causes_and_nothing_else() {
     for (checks, clause, causes) in WORDS {
-        for check in checks.split_whitespace() {
+        for check in checks.split_whitespace().map(|name| name.parse::<Check>().unwrap()) {
             let (mut facts, declared) = innocent();
             facts.clause = *clause;
             assert_eq!(permitted(check, &facts, &declared), None, "{check} of an innocent history");
@@ -165,19 +166,20 @@ fn every_row_permits_its_causes_and_nothing_else() {
 
 #[test]
 fn the_words_hold_every_row() {
-    let named = |check: &str, clause| WORDS.iter().any(|(c, k, _)| *k == clause && c.split(' ').any(|c| c == check));
+    let named =
+        |check: Check, clause| WORDS.iter().any(|(c, k, _)| *k == clause && c.split(' ').any(|c| c == check.name()));
     for row in TABLE {
-        for check in row.checks {
+        for &check in row.checks {
             assert!(named(check, row.clause), "{check} {:?}", row.clause);
         }
     }
-    for check in crate::oracles::CHECKS {
+    for check in Check::of_kind(CheckKind::Oracle) {
         assert!(named(check, None), "{check}");
     }
 }
 
 /// Whether a cause still permits after this change.
-fn still(check: &str, cause: Cause, change: impl FnOnce(&mut Facts, &mut Declared)) -> bool {
+fn still(check: Check, cause: Cause, change: impl FnOnce(&mut Facts, &mut Declared)) -> bool {
     let (mut facts, mut declared) = with(cause);
     assert_eq!(permitted(check, &facts, &declared), Some(cause));
     change(&mut facts, &mut declared);
@@ -189,35 +191,35 @@ fn what_comes_later_or_happens_elsewhere_permits_nothing() {
     let other = TopicPartition { topic: "t".into(), partition: 1 };
     for cause in [Cause::Acks1LeaderChange, Cause::UncleanElection, Cause::DataLoss, Cause::Compaction, Cause::Deletion]
     {
-        assert!(!still("lost-write", cause, |facts, _| facts.at = 49), "{cause:?} later");
-        assert!(!still("lost-write", cause, |facts, _| facts.source = other.clone()), "{cause:?} elsewhere");
-        assert!(still("lost-write", cause, |facts, _| facts.at = 50), "{cause:?} at the same moment");
+        assert!(!still(Check::LostWrite, cause, |facts, _| facts.at = 49), "{cause:?} later");
+        assert!(!still(Check::LostWrite, cause, |facts, _| facts.source = other.clone()), "{cause:?} elsewhere");
+        assert!(still(Check::LostWrite, cause, |facts, _| facts.at = 50), "{cause:?} at the same moment");
     }
 }
 
 #[test]
 fn only_what_was_lost_is_excused() {
     for cause in [Cause::UncleanElection, Cause::DataLoss] {
-        for check in ["lost-write", "unseen", "duplicate", "poll-skip", "int-nonmonotonic-send"] {
+        for check in [Check::LostWrite, Check::Unseen, Check::Duplicate, Check::PollSkip, Check::IntNonmonotonicSend] {
             assert!(!still(check, cause, |facts, _| facts.offset = Some(Offset(4))), "{check} below the cut");
             assert!(still(check, cause, |facts, _| facts.offset = None), "{check} nobody knows where");
         }
-        assert!(still("read-model", cause, |facts, _| facts.offset = Some(Offset(4))), "what follows has no bound");
+        assert!(still(Check::ReadModel, cause, |facts, _| facts.offset = Some(Offset(4))), "what follows has no bound");
     }
-    assert!(!still("lost-write", Cause::Deletion, |facts, _| facts.offset = Some(Offset(8))));
-    assert!(!still("lost-write", Cause::DataLoss, |_, declared| declared.losses[0].beyond_budget = false));
+    assert!(!still(Check::LostWrite, Cause::Deletion, |facts, _| facts.offset = Some(Offset(8))));
+    assert!(!still(Check::LostWrite, Cause::DataLoss, |_, declared| declared.losses[0].beyond_budget = false));
     let (facts, mut declared) = innocent();
     let damage =
         |to, beyond_budget| Damage { at: 50, source: source(), from: Offset(6), to: Offset(to), beyond_budget };
     declared.damages = vec![damage(7, true), damage(9, false)];
-    assert_eq!(permitted("lost-write", &facts, &declared), None);
+    assert_eq!(permitted(Check::LostWrite, &facts, &declared), None);
     declared.damages.push(damage(8, true));
-    assert_eq!(permitted("lost-write", &facts, &declared), Some(Cause::DataLoss));
+    assert_eq!(permitted(Check::LostWrite, &facts, &declared), Some(Cause::DataLoss));
 }
 
 #[test]
 fn deletion_takes_a_prefix() {
-    for check in ["lost-write", "unseen", "poll-skip", "next-offset-divergence"] {
+    for check in [Check::LostWrite, Check::Unseen, Check::PollSkip, Check::NextOffsetDivergence] {
         assert!(!still(check, Cause::Deletion, |facts, _| facts.older_survives = true), "{check} declared");
         let configured = Configured { deletion: true, ..Configured::default() };
         let recorded = Declared { recorded: true, configured, ..Declared::default() };
@@ -231,7 +233,7 @@ fn deletion_takes_a_prefix() {
 #[test]
 fn what_takes_a_suffix_leaves_nothing_of_that_leadership_above() {
     for cause in [Cause::Acks1LeaderChange, Cause::UncleanElection, Cause::DataLoss] {
-        for check in ["lost-write", "unseen"] {
+        for check in [Check::LostWrite, Check::Unseen] {
             assert!(!still(check, cause, |facts, _| facts.within_a_leadership = true), "{check} by {cause:?}");
         }
     }
@@ -239,37 +241,37 @@ fn what_takes_a_suffix_leaves_nothing_of_that_leadership_above() {
     let (mut facts, mut declared) = innocent();
     facts.within_a_leadership = true;
     declared.damages = vec![Damage { at: 50, source: source(), from: Offset(6), to: Offset(9), beyond_budget: true }];
-    assert_eq!(permitted("lost-write", &facts, &declared), Some(Cause::DataLoss));
+    assert_eq!(permitted(Check::LostWrite, &facts, &declared), Some(Cause::DataLoss));
 }
 
 #[test]
 fn acks_1_needs_a_leader_change_that_concerns_the_send_or_a_loss() {
     let cause = Cause::Acks1LeaderChange;
     let deposed = |by| move |_: &mut Facts, declared: &mut Declared| declared.leader_changes[0].deposed_by = Some(by);
-    assert!(!still("lost-write", cause, |_, declared| declared.leader_changes.clear()));
-    assert!(!still("lost-write", cause, deposed(9)));
-    assert!(still("lost-write", cause, deposed(10)));
-    assert!(!still("lost-write", cause, |facts, _| facts.sends[0].acks = Acks::All));
-    assert!(still("lost-write", cause, |_, declared| {
+    assert!(!still(Check::LostWrite, cause, |_, declared| declared.leader_changes.clear()));
+    assert!(!still(Check::LostWrite, cause, deposed(9)));
+    assert!(still(Check::LostWrite, cause, deposed(10)));
+    assert!(!still(Check::LostWrite, cause, |facts, _| facts.sends[0].acks = Acks::All));
+    assert!(still(Check::LostWrite, cause, |_, declared| {
         declared.leader_changes.clear();
         // One replica's loss is enough, however many others survive.
         declared.losses.push(Loss { at: 60, source: source(), from: None, beyond_budget: false });
     }));
-    for check in ["realtime-order", "nonmonotonic-send", "lost-write"] {
+    for check in [Check::RealtimeOrder, Check::NonmonotonicSend, Check::LostWrite] {
         assert!(!still(check, cause, |facts, _| facts.sends[0].read = true), "{check}: what was read was replicated");
         assert!(!still(check, cause, |facts, _| facts.sends[0].acknowledged = false), "{check}: it was owed nothing");
     }
-    assert!(still("realtime-order", cause, |facts, _| facts.sends.insert(0, send())), "either send");
+    assert!(still(Check::RealtimeOrder, cause, |facts, _| facts.sends.insert(0, send())), "either send");
 }
 
 #[test]
 fn a_retry_excuses_what_was_sent_again() {
     let one_attempt = |facts: &mut Facts, _: &mut Declared| facts.sends[0].attempts = 1;
-    assert!(!still("duplicate", Cause::AmbiguousRetry, one_attempt));
+    assert!(!still(Check::Duplicate, Cause::AmbiguousRetry, one_attempt));
     let cause = Cause::AmbiguousRetryInFlight;
-    assert!(!still("nonmonotonic-send", cause, one_attempt));
-    assert!(!still("nonmonotonic-send", cause, |facts, _| facts.sends[0].max_in_flight = 1));
-    assert!(!still("nonmonotonic-send", cause, |facts, _| {
+    assert!(!still(Check::NonmonotonicSend, cause, one_attempt));
+    assert!(!still(Check::NonmonotonicSend, cause, |facts, _| facts.sends[0].max_in_flight = 1));
+    assert!(!still(Check::NonmonotonicSend, cause, |facts, _| {
         // The later one comes later still.
         facts.sends[0].attempts = 1;
         facts.sends.push(SendFacts { idempotent: false, ..send() });
@@ -277,22 +279,22 @@ fn a_retry_excuses_what_was_sent_again() {
     // And of a recorded history it is what the recorder says.
     let (mut facts, _) = with(Cause::AmbiguousRetry);
     facts.sends[0].attempts = 1;
-    assert_eq!(permitted("duplicate", &facts, &Declared { recorded: true, ..Declared::default() }), None);
+    assert_eq!(permitted(Check::Duplicate, &facts, &Declared { recorded: true, ..Declared::default() }), None);
 }
 
 #[test]
 fn a_new_epoch_repeats_and_a_new_id_reorders() {
     let cause = Cause::NewProducerIdentity;
     let fenced = |facts: &mut Facts, _: &mut Declared| facts.sends[0].unfenced_at = None;
-    assert!(still("duplicate", cause, fenced));
+    assert!(still(Check::Duplicate, cause, fenced));
     let two = |facts: &mut Facts, _: &mut Declared| facts.sends.push(send());
-    assert!(still("int-nonmonotonic-send", cause, two));
-    assert!(!still("int-nonmonotonic-send", cause, |facts, declared| {
+    assert!(still(Check::IntNonmonotonicSend, cause, two));
+    assert!(!still(Check::IntNonmonotonicSend, cause, |facts, declared| {
         two(facts, declared);
         fenced(facts, declared);
     }));
     // Of the earlier one: the later one was sent behind it.
-    assert!(!still("int-nonmonotonic-send", cause, |facts, _| facts.sends.insert(0, send())));
+    assert!(!still(Check::IntNonmonotonicSend, cause, |facts, _| facts.sends.insert(0, send())));
 }
 
 #[test]
@@ -300,23 +302,23 @@ fn expired_producer_state_is_a_new_identity_for_what_was_open() {
     for (at, permits) in [(9, false), (10, true), (40, true), (41, false)] {
         let (facts, mut declared) = innocent();
         declared.expiries.push(Expired { at, source: source(), producer_id: None });
-        let by = permitted("duplicate", &facts, &declared);
+        let by = permitted(Check::Duplicate, &facts, &declared);
         assert_eq!(by, permits.then_some(Cause::NewProducerIdentity), "{at}");
     }
     for (id, permits) in [(7, true), (8, false)] {
         let (facts, mut declared) = innocent();
         declared.expiries.push(Expired { at: 10, source: source(), producer_id: Some(ProducerId(id)) });
-        assert_eq!(permitted("duplicate", &facts, &declared).is_some(), permits, "producer {id}");
+        assert_eq!(permitted(Check::Duplicate, &facts, &declared).is_some(), permits, "producer {id}");
     }
     let (mut facts, mut declared) = innocent();
     facts.sends[0].completed = None;
     declared.expiries.push(Expired { at: 90, source: source(), producer_id: None });
-    assert_eq!(permitted("duplicate", &facts, &declared), Some(Cause::NewProducerIdentity));
+    assert_eq!(permitted(Check::Duplicate, &facts, &declared), Some(Cause::NewProducerIdentity));
 }
 
 #[test]
 fn acks_0_excuses_what_is_missing_only() {
-    assert!(!still("half-done", Cause::Acks0, |facts, _| facts.sends[0].read = true));
+    assert!(!still(Check::HalfDone, Cause::Acks0, |facts, _| facts.sends[0].read = true));
 }
 
 #[test]
@@ -325,7 +327,8 @@ fn configuration_counts_for_recorded_histories_only() {
     let (mut facts, mut declared) = innocent();
     declared.configured = configured;
     facts.sends = vec![SendFacts { acks: Acks::Leader, ..send() }];
-    let checks = ["lost-write", "duplicate", "nonmonotonic-send", "int-poll-skip", "next-offset-divergence"];
+    let checks =
+        [Check::LostWrite, Check::Duplicate, Check::NonmonotonicSend, Check::IntPollSkip, Check::NextOffsetDivergence];
     for check in checks {
         assert_eq!(permitted(check, &facts, &declared), None, "{check} simulated");
         assert!(permitted(check, &facts, &Declared { recorded: true, ..declared.clone() }).is_some(), "{check}");

@@ -45,7 +45,7 @@ pub fn reference(history: &History) -> Said {
 
 /// A fast finding, as the reference would name it.
 fn subject(finding: &Finding) -> Option<Subject> {
-    let name = match &*finding.check {
+    let name = match finding.check.name() {
         "int-nonmonotonic-send" => "nonmonotonic-send",
         "unseen" => "lost-write",
         other => other,

@@ -15,7 +15,7 @@ type Said = BTreeSet<(String, i32, Option<i64>, Vec<u64>, bool)>;
 fn said(history: &History, value: impl Fn(ValueId) -> ValueId) -> Said {
     let line = |f: &klamm_workloads::oracles::Finding| {
         // Of several that are alike one is named; it may be another. What is found is about the offset, or about the later send.
-        let about = match &*f.check {
+        let about = match f.check.name() {
             "poll-skip" | "int-poll-skip" | "next-offset-divergence" => &[][..],
             "realtime-order" => f.values.last().map_or(&[][..], std::slice::from_ref),
             _ => &f.values[..],

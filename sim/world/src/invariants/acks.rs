@@ -71,23 +71,23 @@ impl Invariants {
             && decision.high_watermark > known
         {
             let detail = format!("decides with high watermark {}, having said {known} before", decision.high_watermark);
-            self.findings.report(report("trace-contradicted", detail, &[]));
+            self.findings.report(report(Check::TraceContradicted, detail, &[]));
         }
         let high_watermark = seat.high_watermark.unwrap_or(decision.high_watermark).min(decision.high_watermark);
         if high_watermark <= last {
             let detail = format!("offsets {base}-{last} are acknowledged at high watermark {high_watermark}");
-            self.findings.report(report("ack-justified", detail, &[]));
+            self.findings.report(report(Check::AckJustified, detail, &[]));
         }
         let Some(leading) = part.leading(node).filter(|l| l.epoch == epoch) else {
             let detail = format!("acknowledges in epoch {epoch}, in which the node does not lead");
-            self.findings.report(report("ack-justified", detail, &[]));
+            self.findings.report(report(Check::AckJustified, detail, &[]));
             return;
         };
         if leading.maximal.len() < min || decision.maximal.len() < min {
             let size = leading.maximal.len().min(decision.maximal.len());
             let detail =
                 format!("offsets {base}-{last} are acknowledged with a maximal ISR of {size}, {min} are needed");
-            self.findings.report(report("ack-justified", detail, &[leading.isr_since]));
+            self.findings.report(report(Check::AckJustified, detail, &[leading.isr_since]));
         }
         if duplicate {
             return;
@@ -97,7 +97,7 @@ impl Invariants {
             if last.0 >= seat.log_start.0 && !log.damaged() {
                 let detail =
                     format!("offsets {base}-{last} are acknowledged, but the leader's disk ends at {}", log.end());
-                self.findings.report(report("ack-justified", detail, &[]));
+                self.findings.report(report(Check::AckJustified, detail, &[]));
             }
             return;
         };
@@ -110,7 +110,7 @@ impl Invariants {
                 "offsets {base}-{last} are acknowledged, but broker {member} of the maximal ISR never appended them"
             );
             let witness = [part.identities.seen(&batch), leading.isr_since];
-            self.findings.report(report("ack-justified", detail, &witness));
+            self.findings.report(report(Check::AckJustified, detail, &witness));
             break;
         }
     }
@@ -141,7 +141,7 @@ impl Invariants {
         self.armed.judged(if acks == -1 { Check::TraceContradicted } else { Check::AckJustified });
         if acks == -1 && !decided.iter().any(|d| d.part == ix && d.base == base) {
             let detail = format!("an acknowledgement with acks=all for offset {base} leaves without a decision for it");
-            let finding = ctx.finding("trace-contradicted", detail).about(part.id).offset(base);
+            let finding = ctx.finding(Check::TraceContradicted, detail).about(part.id).offset(base);
             self.findings.report(finding.because(&[taken]));
         }
         let Some(log) = part.seat(node).and_then(|s| s.replica).map(|rx| self.replicas.get(rx)) else { return };
@@ -150,7 +150,7 @@ impl Invariants {
                 "offset {base} is acknowledged, but the leader's disk never held it (it ends at {})",
                 log.end()
             );
-            let finding = ctx.finding("ack-justified", detail).about(part.id).offset(base);
+            let finding = ctx.finding(Check::AckJustified, detail).about(part.id).offset(base);
             self.findings.report(finding.because(&[taken]));
         }
     }

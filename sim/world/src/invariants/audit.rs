@@ -137,7 +137,7 @@ impl Invariants {
                         replica.end()
                     );
                     let seen = part.identities.seen(committed);
-                    found.push(report("disk-audit", committed.base, text).because(&[seen]));
+                    found.push(report(Check::DiskAudit, committed.base, text).because(&[seen]));
                     break;
                 }
                 continue;
@@ -149,7 +149,7 @@ impl Invariants {
                     committed.base, theirs.epoch, theirs.crc, committed.epoch, committed.crc
                 );
                 let seen = part.identities.seen(committed);
-                found.push(report("disk-audit", committed.base, text).because(&[seen]));
+                found.push(report(Check::DiskAudit, committed.base, text).because(&[seen]));
                 break;
             }
         }
@@ -161,11 +161,11 @@ impl Invariants {
         replica: &OnDisk,
         account: &PartitionInspection,
         found: &mut Vec<Finding>,
-        report: &dyn Fn(&'static str, i64, String) -> Finding,
+        report: &dyn Fn(Check, i64, String) -> Finding,
     ) {
         let (start, end) = (account.log_start.0, account.log_end.0);
         if let Some(at) = replica.rotten.filter(|at| *at < end && *at >= start) {
-            found.push(report("disk-audit", at, format!("the batch at offset {at} has a wrong CRC")));
+            found.push(report(Check::DiskAudit, at, format!("the batch at offset {at} has a wrong CRC")));
         }
         if end > start {
             let mut next = None;
@@ -181,7 +181,7 @@ impl Invariants {
                 let text = format!(
                     "the node says its log runs from {start} to {end}; its files have no whole batch at {next}"
                 );
-                found.push(report("disk-audit", next, text));
+                found.push(report(Check::DiskAudit, next, text));
             }
         }
         let mut epoch = None;
@@ -195,7 +195,7 @@ impl Invariants {
                     batch.base,
                     account.epochs.iter().map(|(e, o)| (e.0, o.0)).collect::<Vec<_>>()
                 );
-                found.push(report("disk-audit", batch.base, text));
+                found.push(report(Check::DiskAudit, batch.base, text));
                 break;
             }
             epoch = Some(batch.epoch);
@@ -211,12 +211,12 @@ impl Invariants {
         replica: &OnDisk,
         account: &PartitionInspection,
         found: &mut Vec<Finding>,
-        report: &dyn Fn(&'static str, i64, String) -> Finding,
+        report: &dyn Fn(Check, i64, String) -> Finding,
     ) {
         for (pid, live) in account.producers.iter().filter(|(_, p)| p.last_offset < account.log_end) {
             let Some(replayed) = replica.producers.get(pid) else {
                 let text = format!("the node keeps state of producer {pid}, of which its log holds nothing");
-                found.push(report("replay-equals-live", live.last_offset.0, text));
+                found.push(report(Check::ReplayEqualsLive, live.last_offset.0, text));
                 continue;
             };
             let (a, b) = ((live.epoch, live.last_sequence), (replayed.epoch, replayed.last_sequence));
@@ -225,7 +225,7 @@ impl Invariants {
                     "the node has producer {pid} at epoch {}, sequence {}, offset {}; its log says epoch {}, sequence {}, offset {}",
                     a.0, a.1, live.last_offset, b.0, b.1, replayed.last_offset
                 );
-                found.push(report("replay-equals-live", live.last_offset.0, text));
+                found.push(report(Check::ReplayEqualsLive, live.last_offset.0, text));
             }
         }
         let view = self.cluster.parts[replica.part.0].seat(replica.node).and_then(|s| s.replica);
@@ -235,7 +235,7 @@ impl Invariants {
             let kept = view.producers.get(pid).is_some_and(|p| p.known);
             if kept && !account.producers.contains_key(pid) {
                 let text = format!("the node has no state of producer {pid}, which its log gives");
-                found.push(report("replay-equals-live", replayed.last_offset.0, text));
+                found.push(report(Check::ReplayEqualsLive, replayed.last_offset.0, text));
             }
         }
     }
@@ -257,7 +257,7 @@ impl Invariants {
                     let (a, b) = (self.cluster.name(other.node), self.cluster.name(replica.node));
                     let text = format!("{a} and {b} hold different batches at offset {} after convergence", batch.base);
                     let seen = part.identities.seen(batch);
-                    let finding = ctx.finding("disk-audit", text).about(part.id).offset(Offset(batch.base));
+                    let finding = ctx.finding(Check::DiskAudit, text).about(part.id).offset(Offset(batch.base));
                     found.push(finding.because(&[seen]));
                     break;
                 }
@@ -280,7 +280,7 @@ impl Invariants {
                 });
                 if !equal {
                     let text = format!("{name} has {theirs:?}; its committed records give {ours:?}");
-                    found.push(ctx.finding("replay-equals-live", text).about(theirs.partition));
+                    found.push(ctx.finding(Check::ReplayEqualsLive, text).about(theirs.partition));
                 }
             }
             for &(id, epoch, fenced, leaving) in &controller.brokers {
@@ -290,7 +290,7 @@ impl Invariants {
                         "{name} has broker {id} at epoch {epoch}, fenced {fenced}, shutting down {leaving}; its committed \
                          records give {ours:?}"
                     );
-                    found.push(ctx.finding("replay-equals-live", text));
+                    found.push(ctx.finding(Check::ReplayEqualsLive, text));
                 }
             }
             for (broker, theirs) in brokers(accounts) {
@@ -300,7 +300,7 @@ impl Invariants {
                         self.cluster.name(broker),
                         controller.committed
                     );
-                    found.push(ctx.finding("replay-equals-live", text));
+                    found.push(ctx.finding(Check::ReplayEqualsLive, text));
                 }
             }
         }

@@ -257,7 +257,7 @@ impl Invariants {
         let host = ctx.host;
         for (at, text) in wrong {
             let mut finding =
-                ctx.finding("compaction-legal", format!("a compacted copy from offset {base} on: {text}"));
+                ctx.finding(Check::CompactionLegal, format!("a compacted copy from offset {base} on: {text}"));
             finding.host = host;
             self.findings.report(finding.about(id).offset(Offset(at)));
         }

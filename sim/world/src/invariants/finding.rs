@@ -1,6 +1,7 @@
 //! What the judge says: a verdict, with the facts that prove it.
 
 use crate::event::{HostId, NodeRef, Ordinal};
+use klamm_model::checks::Check;
 use klamm_model::ids::{LeaderEpoch, Offset, TopicIdPartition};
 use klamm_model::units::Instant;
 use std::collections::BTreeMap;
@@ -12,8 +13,8 @@ const KEPT: u32 = 3;
 /// One violation. Whether it was permitted is for others to say; the facts for it are here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {
-    /// The check's name, kebab-case, as in reports.
-    pub check: &'static str,
+    /// Which check.
+    pub check: Check,
     /// When.
     pub at: Instant,
     /// On which host, if on one.
@@ -62,7 +63,7 @@ pub(crate) struct Ctx {
 
 impl Ctx {
     /// The beginning of a finding about this event.
-    pub(crate) fn finding(&self, check: &'static str, detail: String) -> Finding {
+    pub(crate) fn finding(&self, check: Check, detail: String) -> Finding {
         let mut witness = vec![self.cause, self.ordinal];
         witness.retain(|o| o.0 != 0);
         Finding {
@@ -106,7 +107,7 @@ impl Finding {
 #[derive(Default)]
 pub(crate) struct Findings {
     list: Vec<Finding>,
-    counts: BTreeMap<(&'static str, Option<TopicIdPartition>), u32>,
+    counts: BTreeMap<(Check, Option<TopicIdPartition>), u32>,
 }
 
 impl Findings {
@@ -129,7 +130,7 @@ impl Findings {
             }
         }
     }
-    pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, Option<TopicIdPartition>, u32)> + '_ {
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (Check, Option<TopicIdPartition>, u32)> + '_ {
         self.counts.iter().map(|(&(check, partition), &n)| (check, partition, n))
     }
 }

@@ -31,7 +31,7 @@ impl Invariants {
             if log_end.0 > log.reach() && !log.damaged() {
                 let end = log.end();
                 let detail = format!("the node says its log ends at {log_end}, but its disk holds only up to {end}");
-                let finding = ctx.finding("trace-contradicted", detail).about(partition).epoch(epoch);
+                let finding = ctx.finding(Check::TraceContradicted, detail).about(partition).epoch(epoch);
                 self.findings.report(finding.offset(Offset(end)));
             }
         }
@@ -39,7 +39,7 @@ impl Invariants {
         let anew = replica.map_or(0, |rx| self.replicas.get(rx).empty_at);
         if new > log_end && new.0 > anew {
             let detail = format!("high watermark {new} above the replica's own log end {log_end}");
-            let finding = ctx.finding("high-watermark", detail).about(partition).offset(new).epoch(epoch);
+            let finding = ctx.finding(Check::HighWatermark, detail).about(partition).offset(new).epoch(epoch);
             self.findings.report(finding);
         }
         if leading {
@@ -47,7 +47,7 @@ impl Invariants {
         } else if new > self.cluster.parts[ix.0].highest_watermark {
             let highest = self.cluster.parts[ix.0].highest_watermark;
             let detail = format!("a follower's high watermark is {new}; no leader's was ever above {highest}");
-            let finding = ctx.finding("high-watermark", detail).about(partition).offset(new).epoch(epoch);
+            let finding = ctx.finding(Check::HighWatermark, detail).about(partition).offset(new).epoch(epoch);
             self.findings.report(finding);
         }
     }
@@ -70,7 +70,7 @@ impl Invariants {
         match before {
             Some(before) if new < before => {
                 let detail = format!("the leader's high watermark fell from {before} to {new}");
-                let finding = ctx.finding("high-watermark", detail).about(partition).offset(new).epoch(epoch);
+                let finding = ctx.finding(Check::HighWatermark, detail).about(partition).offset(new).epoch(epoch);
                 self.findings.report(finding.because(&[since]));
                 return;
             }
@@ -96,14 +96,14 @@ impl Invariants {
                     since,
                 ),
             };
-            let finding = ctx.finding("high-watermark", detail).about(partition).offset(new).epoch(epoch);
+            let finding = ctx.finding(Check::HighWatermark, detail).about(partition).offset(new).epoch(epoch);
             self.findings.report(finding.because(&[because, leading.isr_since]));
             break;
         }
         if leading.isr.len() < min {
             let isr: Vec<i32> = leading.isr.iter().map(|n| n.0).collect();
             let detail = format!("high watermark moved to {new} while the ISR {isr:?} was smaller than {min}");
-            let finding = ctx.finding("high-watermark", detail).about(partition).offset(new).epoch(epoch);
+            let finding = ctx.finding(Check::HighWatermark, detail).about(partition).offset(new).epoch(epoch);
             self.findings.report(finding.because(&[leading.isr_since]));
         }
         part.highest_watermark = part.highest_watermark.max(new);
@@ -121,14 +121,14 @@ impl Invariants {
                 "the leader of epoch {epoch} commits {theirs} at offset {}, where a batch of epoch {} was committed before",
                 committed.base, committed.epoch
             );
-            let finding = ctx.finding("committed-prefix", detail).about(partition).epoch(epoch);
+            let finding = ctx.finding(Check::CommittedPrefix, detail).about(partition).epoch(epoch);
             let witness = [part.identities.seen(&committed), since];
             self.findings.report(finding.offset(Offset(committed.base)).because(&witness));
         }
         if !reached && !log.damaged() {
             let end = log.end();
             let detail = format!("high watermark {new}, but the leader's disk holds only up to {end}");
-            let finding = ctx.finding("trace-contradicted", detail).about(partition).epoch(epoch);
+            let finding = ctx.finding(Check::TraceContradicted, detail).about(partition).epoch(epoch);
             self.findings.report(finding.offset(Offset(end)));
         }
         self.check_deposed(ctx, node, partition, epoch);
@@ -153,7 +153,7 @@ impl Invariants {
                  epoch {later} does not hold",
                 missing.base, missing.epoch
             );
-            let finding = ctx.finding("committed-prefix", detail).about(partition).epoch(epoch);
+            let finding = ctx.finding(Check::CommittedPrefix, detail).about(partition).epoch(epoch);
             let witness = [part.identities.seen(&missing), since];
             self.findings.report(finding.offset(Offset(missing.base)).because(&witness));
         }

@@ -34,7 +34,7 @@ impl Invariants {
             self.armed.judged(Check::BatchIntegrity);
             if !crc_holds(&head, bytes) {
                 let detail = format!("a batch with a wrong CRC is appended to {file}");
-                let finding = ctx.finding("batch-integrity", detail).about(id);
+                let finding = ctx.finding(Check::BatchIntegrity, detail).about(id);
                 self.findings.report(finding.offset(head.base).epoch(head.epoch));
             }
             if id == TopicIdPartition::METADATA {
@@ -51,19 +51,19 @@ impl Invariants {
                     "the leader of epoch {epoch} appends a batch of epoch {}: a late answer of the leader before?",
                     head.epoch
                 );
-                let finding = ctx.finding("fencing", detail).about(id).offset(head.base);
+                let finding = ctx.finding(Check::Fencing, detail).about(id).offset(head.base);
                 self.findings.report(finding.epoch(epoch).because(&[since]));
             } else if !head.control && !head.append_time && !of_groups && !self.requests.appended(node, ix, head.crc) {
                 let detail =
                     format!("the leader appends a batch (CRC {:08x}) that no producer's request brought", head.crc);
-                let finding = ctx.finding("batch-integrity", detail).about(id).offset(head.base);
+                let finding = ctx.finding(Check::BatchIntegrity, detail).about(id).offset(head.base);
                 self.findings.report(finding.epoch(epoch));
             }
         }
         if all.position() != data.len() {
             let (at, len) = (all.position(), data.len());
             let detail = format!("an append of {len} bytes to {file} holds whole batches only up to byte {at}");
-            self.findings.report(ctx.finding("batch-integrity", detail).about(id));
+            self.findings.report(ctx.finding(Check::BatchIntegrity, detail).about(id));
         }
     }
 
@@ -96,7 +96,7 @@ impl Invariants {
         {
             let detail =
                 format!("a batch at offset {} is appended behind one that ends at {}", batch.base, before.last());
-            let finding = ctx.finding("batch-integrity", detail).about(part.id).epoch(LeaderEpoch(batch.epoch));
+            let finding = ctx.finding(Check::BatchIntegrity, detail).about(part.id).epoch(LeaderEpoch(batch.epoch));
             self.findings.report(finding.offset(Offset(batch.base)));
         }
         let previous = before.filter(|b| b.next() == batch.base).map(|b| b.epoch);
@@ -127,7 +127,7 @@ impl Invariants {
                 previous.unwrap_or(-1)
             ),
         };
-        let finding = ctx.finding("log-matching", detail).about(part.id).offset(Offset(base));
+        let finding = ctx.finding(Check::LogMatching, detail).about(part.id).offset(Offset(base));
         self.findings.report(finding.epoch(LeaderEpoch(epoch)).because(&[mismatch.seen]));
     }
 }

@@ -71,7 +71,7 @@ impl Invariants {
             self.check_added(id, ix, &now, member, &mut broken);
         }
         for (detail, because) in broken {
-            let finding = ctx.finding("isr-legal", detail).about(id).epoch(now.leader_epoch);
+            let finding = ctx.finding(Check::IsrLegal, detail).about(id).epoch(now.leader_epoch);
             self.findings.report(finding.because(&[because, now.ordinal]));
         }
     }
@@ -132,7 +132,7 @@ impl Invariants {
         self.armed.judged(Check::IsrLegal);
         if version > newest.0 {
             let detail = format!("the leader works with partition epoch {version}, committed is {}", newest.0);
-            let finding = ctx.finding("isr-legal", detail).about(partition);
+            let finding = ctx.finding(Check::IsrLegal, detail).about(partition);
             self.findings.report(finding.because(&[newest.2]));
             return;
         }
@@ -144,7 +144,7 @@ impl Invariants {
                 ids(isr),
                 ids(committed)
             );
-            let finding = ctx.finding("isr-legal", detail).about(partition);
+            let finding = ctx.finding(Check::IsrLegal, detail).about(partition);
             self.findings.report(finding.because(&[*since]));
         }
     }
@@ -251,7 +251,7 @@ impl Invariants {
             self.armed.judged(Check::Fencing);
             if accepted {
                 let detail = format!("an AlterPartition {} is accepted", must.why);
-                let mut finding = ctx.finding("fencing", detail).because(&[request.taken, must.because]);
+                let mut finding = ctx.finding(Check::Fencing, detail).because(&[request.taken, must.because]);
                 finding.partition = must.partition;
                 self.findings.report(finding);
             }

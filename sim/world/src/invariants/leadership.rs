@@ -14,7 +14,7 @@ impl Invariants {
             Some(&(other, since)) if other != node => {
                 let (a, b) = (self.cluster.name(other), self.cluster.name(node));
                 let detail = format!("both {a} and {b} lead the quorum in epoch {epoch}");
-                let finding = ctx.finding("single-leader-per-epoch", detail).about(TopicIdPartition::METADATA);
+                let finding = ctx.finding(Check::SingleLeader, detail).about(TopicIdPartition::METADATA);
                 self.findings.report(finding.epoch(epoch).because(&[since]));
             }
             Some(_) => {}
@@ -50,7 +50,7 @@ impl Invariants {
         {
             let detail =
                 format!("the high watermark fell from {before} to {high_watermark} though the node kept leading");
-            let finding = ctx.finding("high-watermark", detail).about(partition);
+            let finding = ctx.finding(Check::HighWatermark, detail).about(partition);
             self.findings.report(finding.offset(high_watermark).epoch(epoch).because(&[since]));
         }
         if high_watermark > epoch_start || high_watermark > part.highest_watermark {
@@ -59,7 +59,7 @@ impl Invariants {
                 "a new leader begins with high watermark {high_watermark}; its log ends at {epoch_start}, and no \
                  leader's was ever above {highest}"
             );
-            let finding = ctx.finding("high-watermark", detail).about(partition);
+            let finding = ctx.finding(Check::HighWatermark, detail).about(partition);
             self.findings.report(finding.offset(high_watermark).epoch(epoch));
         }
         let seat = part.seat_mut(node);
@@ -84,7 +84,7 @@ impl Invariants {
             let end = replica.end();
             let detail =
                 format!("the node takes up leadership at log end {epoch_start}, but its disk holds only up to {end}");
-            let finding = ctx.finding("trace-contradicted", detail).about(partition).epoch(epoch);
+            let finding = ctx.finding(Check::TraceContradicted, detail).about(partition).epoch(epoch);
             self.findings.report(finding.offset(Offset(end)));
         }
 
@@ -120,7 +120,7 @@ impl Invariants {
                     part.ghost.end()
                 ),
             };
-            let finding = ctx.finding("leader-completeness", detail).about(partition).epoch(epoch);
+            let finding = ctx.finding(Check::LeaderCompleteness, detail).about(partition).epoch(epoch);
             let witness = [part.identities.seen(&missing), election];
             self.findings.report(finding.offset(Offset(missing.base)).because(&witness));
         }
@@ -143,7 +143,7 @@ impl Invariants {
         if let Some((other, since)) = rival {
             let detail =
                 format!("both {} and {} lead in epoch {epoch}", self.cluster.name(other), self.cluster.name(node));
-            let finding = ctx.finding("single-leader-per-epoch", detail).about(partition).epoch(epoch);
+            let finding = ctx.finding(Check::SingleLeader, detail).about(partition).epoch(epoch);
             self.findings.report(finding.because(&[since]));
         }
         match part.elections.get(&epoch) {
@@ -151,13 +151,13 @@ impl Invariants {
             Some(election) => {
                 let detail =
                     format!("broker {me} leads in epoch {epoch}, for which broker {} was elected", election.leader);
-                let finding = ctx.finding("single-leader-per-epoch", detail).about(partition).epoch(epoch);
+                let finding = ctx.finding(Check::SingleLeader, detail).about(partition).epoch(epoch);
                 self.findings.report(finding.because(&[election.ordinal]));
             }
             None => {
                 let detail =
                     format!("broker {me} leads in epoch {epoch}, for which no committed record elects anybody");
-                let finding = ctx.finding("single-leader-per-epoch", detail).about(partition).epoch(epoch);
+                let finding = ctx.finding(Check::SingleLeader, detail).about(partition).epoch(epoch);
                 self.findings.report(finding);
             }
         }
@@ -184,7 +184,7 @@ impl Invariants {
             let elected = election.leader;
             let detail =
                 format!("the node follows broker {leader} in epoch {epoch}, for which broker {elected} was elected");
-            let finding = ctx.finding("trace-contradicted", detail).about(partition).epoch(epoch);
+            let finding = ctx.finding(Check::TraceContradicted, detail).about(partition).epoch(epoch);
             self.findings.report(finding.because(&[election.ordinal]));
         }
     }

@@ -25,7 +25,7 @@ impl Invariants {
             if known.is_none_or(|(_, e, r)| *e != epoch || r != record) {
                 let known = known.map_or("a control record".to_owned(), |(_, e, r)| format!("{r:?} of epoch {e}"));
                 let detail = format!("{record:?} of epoch {epoch} is committed where {known} was");
-                let finding = ctx.finding("metadata-prefix", detail).about(TopicIdPartition::METADATA);
+                let finding = ctx.finding(Check::MetadataPrefix, detail).about(TopicIdPartition::METADATA);
                 self.findings.report(finding.offset(offset).epoch(epoch));
             }
             return;
@@ -34,7 +34,7 @@ impl Invariants {
             && *last > epoch
         {
             let detail = format!("a record of quorum epoch {epoch} is committed after one of epoch {last}");
-            let finding = ctx.finding("metadata-prefix", detail).about(TopicIdPartition::METADATA);
+            let finding = ctx.finding(Check::MetadataPrefix, detail).about(TopicIdPartition::METADATA);
             self.findings.report(finding.offset(offset).epoch(epoch));
         }
         self.check_durable(ctx, offset, epoch);
@@ -101,7 +101,7 @@ impl Invariants {
             let detail = format!(
                 "offset {offset} is committed with {durable} of {voters} voters holding it durably (the furthest up to {furthest})"
             );
-            let finding = ctx.finding("quorum-safety", detail).about(TopicIdPartition::METADATA);
+            let finding = ctx.finding(Check::QuorumSafety, detail).about(TopicIdPartition::METADATA);
             self.findings.report(finding.offset(offset).epoch(epoch));
         }
     }
@@ -112,7 +112,7 @@ impl Invariants {
         if let Some((id, incarnation, since)) = self.broker_epochs.get(&r.broker_epoch).copied() {
             if (id, incarnation) != (r.broker_id, r.incarnation_id) {
                 let detail = format!("broker epoch {} is given to brokers {id} and {}", r.broker_epoch, r.broker_id);
-                self.findings.report(ctx.finding("unique-ids", detail).because(&[since]));
+                self.findings.report(ctx.finding(Check::UniqueIds, detail).because(&[since]));
             }
             return;
         }
@@ -144,7 +144,7 @@ impl Invariants {
             Some(_) => None,
         };
         if let Some(detail) = wrong {
-            let finding = ctx.finding("metadata-prefix", detail).about(TopicIdPartition::METADATA);
+            let finding = ctx.finding(Check::MetadataPrefix, detail).about(TopicIdPartition::METADATA);
             self.findings.report(finding.offset(last).epoch(epoch));
         }
     }
@@ -157,7 +157,7 @@ impl Invariants {
         if !committed {
             let detail =
                 format!("broker {id} says it is registered with epoch {epoch}, which was never committed for it");
-            self.findings.report(ctx.finding("trace-contradicted", detail));
+            self.findings.report(ctx.finding(Check::TraceContradicted, detail));
         }
     }
 }

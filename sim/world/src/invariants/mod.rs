@@ -38,8 +38,6 @@ mod requests;
 mod tests;
 mod truncation;
 
-pub use armed::CHECKS;
-pub(crate) use armed::Check;
 pub use contents::{Compaction, UnknownProducer};
 pub use finding::Finding;
 use finding::{Ctx, Findings};
@@ -50,6 +48,7 @@ use armed::Armed;
 use bytes::Bytes;
 use cluster::{Cluster, Doing};
 use kafka_protocol::messages::{RequestKind, ResponseKind};
+pub(crate) use klamm_model::checks::Check;
 use klamm_model::disk::{DiskOp, Path};
 use klamm_model::history::Op;
 use klamm_model::ids::*;
@@ -241,12 +240,12 @@ impl Invariants {
     }
 
     /// How many findings there were, kept or not, by check and partition.
-    pub fn counts(&self) -> impl Iterator<Item = (&'static str, Option<TopicIdPartition>, u32)> + '_ {
+    pub fn counts(&self) -> impl Iterator<Item = (Check, Option<TopicIdPartition>, u32)> + '_ {
         self.findings.counts()
     }
 
     /// How often each check could have judged so far; a check that is missing could not.
-    pub fn armed(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+    pub fn armed(&self) -> impl Iterator<Item = (Check, u64)> + '_ {
         self.armed.counts()
     }
 
@@ -298,7 +297,7 @@ impl Invariants {
     pub fn not_converged(&mut self, at: Instant, last: Ordinal, unmet: &[Unmet]) {
         for one in unmet {
             let ctx = Ctx { ordinal: last, cause: Ordinal(0), at, host: None, node: None };
-            self.findings.report(ctx.finding("convergence", format!("{}: {}", one.condition, one.detail)));
+            self.findings.report(ctx.finding(Check::Convergence, format!("{}: {}", one.condition, one.detail)));
         }
     }
 
@@ -310,7 +309,7 @@ impl Invariants {
     fn ended(&mut self, ctx: Ctx, node: NodeRef, how: &Ending) {
         if let Ending::Panicked { message } = how {
             let detail = format!("{} panicked: {message}", self.cluster.name(node));
-            self.findings.report(ctx.finding("crash", detail));
+            self.findings.report(ctx.finding(Check::Crash, detail));
         }
         self.replicas.stopped(node);
         self.requests.stopped(node);
@@ -498,11 +497,11 @@ impl Invariants {
         if let Some(lost) = phantom.filter(|_| !self.lying && !log.damaged()) {
             let detail =
                 format!("the log is loaded up to {log_end}, though power loss took part of the batch at {lost}");
-            let finding = ctx.finding("replay-equals-live", detail).about(id).offset(Offset(lost));
+            let finding = ctx.finding(Check::ReplayEqualsLive, detail).about(id).offset(Offset(lost));
             self.findings.report(finding);
         } else if log_end > log_start && log.end() < log_end.0 && !log.damaged() {
             let detail = format!("the log is loaded up to {log_end}, but its disk holds only up to {}", log.end());
-            let finding = ctx.finding("trace-contradicted", detail).about(id).offset(Offset(log.end()));
+            let finding = ctx.finding(Check::TraceContradicted, detail).about(id).offset(Offset(log.end()));
             self.findings.report(finding);
         }
     }

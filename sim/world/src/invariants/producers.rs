@@ -46,20 +46,20 @@ impl Invariants {
                 "a batch of producer {pid} in epoch {} is appended after one in epoch {}",
                 head.producer_epoch, before.epoch
             );
-            ("fencing", detail)
+            (Check::Fencing, detail)
         } else if head.producer_epoch > before.epoch {
             if first == Sequence(0) {
                 return;
             }
             let detail = format!("producer {pid} begins its epoch {} with sequence {first}", head.producer_epoch);
-            ("sequence-contiguous", detail)
+            (Check::SequenceContiguous, detail)
         } else {
             let next = before.last_sequence.plus(1);
             if first == next {
                 return;
             }
             let detail = format!("a batch of producer {pid} with sequence {first} is appended, {next} is next");
-            ("sequence-contiguous", detail)
+            (Check::SequenceContiguous, detail)
         };
         let part = &self.cluster.parts[part.0];
         let finding = ctx.finding(check, detail).about(part.id).offset(head.base).epoch(head.epoch);
@@ -75,7 +75,7 @@ impl Invariants {
         let key = (ProducerId(response.producer_id.0), ProducerEpoch(response.producer_epoch));
         if let Some(&since) = self.producer_ids.get(&key) {
             let detail = format!("producer id {} with epoch {} is issued twice", key.0, key.1);
-            self.findings.report(ctx.finding("unique-ids", detail).because(&[since]));
+            self.findings.report(ctx.finding(Check::UniqueIds, detail).because(&[since]));
             return;
         }
         self.producer_ids.insert(key, ctx.ordinal);
@@ -92,7 +92,7 @@ impl Invariants {
         let (below, since): (i64, Ordinal) = self.producer_blocks;
         if from < below {
             let detail = format!("producer ids {from}-{to} are given away again: they went up to {below} before");
-            self.findings.report(ctx.finding("unique-ids", detail).because(&[since]));
+            self.findings.report(ctx.finding(Check::UniqueIds, detail).because(&[since]));
         }
         if to > below {
             self.producer_blocks = (to, ctx.ordinal);

@@ -107,7 +107,7 @@ impl Invariants {
                             "a fetch from {} is answered out of range; the leader's log runs from {} to {}",
                             asked.position, seat.log_start, asked.end
                         );
-                        self.findings.report(report("no-spurious-reset", detail).offset(asked.position));
+                        self.findings.report(report(Check::NoSpuriousReset, detail).offset(asked.position));
                     }
                 }
                 if data.error_code != 0 {
@@ -120,7 +120,7 @@ impl Invariants {
                     let detail = format!(
                         "a fetch bearing epoch {stale} is answered by the leader of epoch {epoch} as if it were current"
                     );
-                    self.findings.report(report("fencing", detail).offset(asked.position));
+                    self.findings.report(report(Check::Fencing, detail).offset(asked.position));
                 }
                 let Some(high_watermark) = seat.high_watermark else { continue };
                 if data.high_watermark > high_watermark.0 {
@@ -128,7 +128,7 @@ impl Invariants {
                         "the answer says high watermark {}, the node's is {high_watermark}",
                         data.high_watermark
                     );
-                    self.findings.report(report("trace-contradicted", detail).offset(Offset(data.high_watermark)));
+                    self.findings.report(report(Check::TraceContradicted, detail).offset(Offset(data.high_watermark)));
                 }
                 let (false, Some(records)) = (*replica, &data.records) else { continue };
                 let log = seat.replica.map(|rx| self.replicas.get(rx)).filter(|l| !l.damaged());
@@ -138,7 +138,7 @@ impl Invariants {
                             "a consumer is shown offsets up to {}, the high watermark is {high_watermark}",
                             head.last
                         );
-                        self.findings.report(report("high-watermark", detail).offset(head.last));
+                        self.findings.report(report(Check::HighWatermark, detail).offset(head.last));
                     }
                     let Some(log) = log else { continue };
                     let given = Batch::of(&head);
@@ -149,7 +149,7 @@ impl Invariants {
                             "a consumer is given a batch (CRC {:08x}, epoch {}) that is not the one on disk",
                             head.crc, head.epoch
                         );
-                        self.findings.report(report("batch-integrity", detail).offset(head.base));
+                        self.findings.report(report(Check::BatchIntegrity, detail).offset(head.base));
                     }
                 }
             }

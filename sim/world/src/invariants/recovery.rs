@@ -46,7 +46,7 @@ impl Invariants {
     pub fn not_recovered(&mut self, at: Instant, last: Ordinal, unmet: &[Unmet]) {
         for one in unmet {
             let ctx = Ctx { ordinal: last, cause: Ordinal(0), at, host: None, node: None };
-            self.findings.report(ctx.finding("client-recovers", format!("{}: {}", one.condition, one.detail)));
+            self.findings.report(ctx.finding(Check::ClientRecovers, format!("{}: {}", one.condition, one.detail)));
         }
     }
 }

@@ -66,7 +66,7 @@ impl Invariants {
                 part.ghost.end()
             );
             let witness = [part.identities.seen(&first)];
-            let finding = ctx.finding("truncation-justified", detail).about(partition).epoch(epoch);
+            let finding = ctx.finding(Check::TruncationJustified, detail).about(partition).epoch(epoch);
             self.findings.report(finding.offset(Offset(first.base)).because(&witness));
             return;
         }
@@ -82,7 +82,7 @@ impl Invariants {
                 first.base, first.epoch
             );
             let witness = [part.identities.seen(&first), leading.since];
-            let finding = ctx.finding("truncation-justified", detail).about(partition).epoch(epoch);
+            let finding = ctx.finding(Check::TruncationJustified, detail).about(partition).epoch(epoch);
             self.findings.report(finding.offset(Offset(first.base)).because(&witness));
         }
     }
@@ -126,18 +126,19 @@ impl Invariants {
         self.armed.judged(Check::DeletionLegal);
         let report = |check, detail: String| ctx.finding(check, detail).about(partition).offset(new);
         if new < before {
-            self.findings.report(report("deletion-legal", format!("the log start went back from {before} to {new}")));
+            self.findings
+                .report(report(Check::DeletionLegal, format!("the log start went back from {before} to {new}")));
         }
         let leading = part.leading(node).is_some();
         let limit = if leading { high_watermark.unwrap_or(part.highest_watermark) } else { part.highest_watermark };
         if new > limit {
             let detail = format!("log start {new} above the high watermark {limit}");
-            self.findings.report(report("high-watermark", detail));
+            self.findings.report(report(Check::HighWatermark, detail));
         }
         match reason {
             LogStartReason::Retention if topic.retention_bytes < 0 && topic.retention_ms < 0 => {
                 let detail = format!("offsets {before}-{new} were deleted by retention, which the topic has none of");
-                self.findings.report(report("deletion-legal", detail));
+                self.findings.report(report(Check::DeletionLegal, detail));
             }
             LogStartReason::Retention if topic.retention_bytes >= 0 && topic.retention_ms < 0 => {
                 let kept = replica.map_or(u64::MAX, |r| r.asked_bytes_from(new.0));
@@ -146,18 +147,18 @@ impl Invariants {
                         "offsets {before}-{new} were deleted by size, leaving {kept} bytes of the {} to be kept",
                         topic.retention_bytes
                     );
-                    self.findings.report(report("deletion-legal", detail));
+                    self.findings.report(report(Check::DeletionLegal, detail));
                 }
             }
             LogStartReason::DeleteRecords if asked.is_none_or(|asked| new > asked) => {
                 let asked = asked.map_or("nobody asked".to_owned(), |o| format!("nobody asked for more than {o}"));
                 let detail = format!("offsets {before}-{new} were deleted as if somebody had asked; {asked}");
-                self.findings.report(report("deletion-legal", detail));
+                self.findings.report(report(Check::DeletionLegal, detail));
             }
             LogStartReason::Leader if new > part.log_start && !leading => {
                 let detail =
                     format!("a follower's log start moved to {new}; no leader's was ever above {}", part.log_start);
-                self.findings.report(report("deletion-legal", detail));
+                self.findings.report(report(Check::DeletionLegal, detail));
             }
             _ => {}
         }

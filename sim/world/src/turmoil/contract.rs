@@ -12,6 +12,7 @@ use crate::shell::observer::Fault;
 use bytes::BytesMut;
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 use klamm_model::DisconnectReason;
+use klamm_model::checks::Check;
 use std::collections::{BTreeMap, VecDeque};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -150,7 +151,7 @@ impl Contract {
             && self.breaches.len() < KEPT
         {
             self.breaches.push(Finding {
-                check: "shell-contract",
+                check: Check::ShellContract,
                 at: s.at,
                 host: s.host,
                 node: s.node,

@@ -232,7 +232,7 @@ fn every_bug_planted_in_the_shell_is_noticed() {
         let noticed = (0..3).filter(|seed| {
             let mut trio = Trio::with(*seed, 3, true, Some(bug));
             trio.until(500);
-            trio.world.findings().iter().any(|f| f.check == "shell-contract")
+            trio.world.findings().iter().any(|f| f.check == klamm_model::checks::Check::ShellContract)
         });
         assert_eq!(noticed.count(), 3, "{bug:?}");
     }

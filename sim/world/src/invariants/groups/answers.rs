@@ -108,14 +108,7 @@ impl Invariants {
         self.home(group).map(|ix| self.cluster.parts[ix.0].id)
     }
 
-    pub(super) fn about_group(
-        &mut self,
-        ctx: Ctx,
-        check: &'static str,
-        group: &str,
-        detail: String,
-        because: &[Ordinal],
-    ) {
+    pub(super) fn about_group(&mut self, ctx: Ctx, check: Check, group: &str, detail: String, because: &[Ordinal]) {
         let mut finding = ctx.finding(check, format!("group `{group}`: {detail}")).because(because);
         finding.partition = self.offsets_partition(group);
         self.findings.report(finding);
@@ -129,7 +122,7 @@ impl Invariants {
         let key = (group.to_owned(), member.to_owned());
         if let Some(since) = self.groups.issued.insert(key, ctx.ordinal) {
             let detail = format!("member id {member} is issued twice");
-            self.about_group(ctx, "unique-ids", group, detail, &[since, asked]);
+            self.about_group(ctx, Check::UniqueIds, group, detail, &[since, asked]);
         }
     }
 
@@ -188,7 +181,7 @@ impl Invariants {
                     listed(&got),
                     listed(&traced.assigned)
                 );
-                self.about_group(ctx, "trace-contradicted", group, detail, &[traced.ordinal, asked.taken]);
+                self.about_group(ctx, Check::TraceContradicted, group, detail, &[traced.ordinal, asked.taken]);
             }
             Some(_) => {}
             None if silent => {}
@@ -197,7 +190,7 @@ impl Invariants {
                     "{member} is told {} in generation {generation}, of which the trace says nothing",
                     listed(&got)
                 );
-                self.about_group(ctx, "trace-contradicted", group, detail, &[asked.taken]);
+                self.about_group(ctx, Check::TraceContradicted, group, detail, &[asked.taken]);
             }
         }
         let Some((_, log)) = self.replayed(group) else { return };
@@ -205,14 +198,14 @@ impl Invariants {
         let classic = state.and_then(|s| s.classic.as_ref()).filter(|c| c.generation >= generation);
         let Some(classic) = classic else {
             let detail = format!("{member} is told its part of generation {generation}, which is not in the log");
-            self.about_group(ctx, "replay-equals-live", group, detail, &[asked.taken]);
+            self.about_group(ctx, Check::ReplayEqualsLive, group, detail, &[asked.taken]);
             return;
         };
         let (since, same) = (state.map_or(Ordinal(0), |s| s.classic_since), classic.generation == generation);
         let own = classic.members.iter().find(|m| m.id == *member).map(|m| m.assigned.clone());
         if let Some(own) = own.filter(|own| same && *own != got) {
             let detail = format!("{member} is told {}; the log has {}", listed(&got), listed(&own));
-            self.about_group(ctx, "replay-equals-live", group, detail, &[since, asked.taken]);
+            self.about_group(ctx, Check::ReplayEqualsLive, group, detail, &[since, asked.taken]);
         }
     }
 
@@ -266,14 +259,14 @@ impl Invariants {
                 let traced = listed(&t.assigned);
                 let detail =
                     format!("{member} is told {told} in epoch {epoch}; the coordinator's trace had it as {traced}");
-                ("trace-contradicted", t.ordinal, detail)
+                (Check::TraceContradicted, t.ordinal, detail)
             }
             (None, Some((_, since))) if !got.is_empty() && self.was_there(node, &group, since) => {
-                ("trace-contradicted", since, format!("{member} is told {told}, of which the trace says nothing"))
+                (Check::TraceContradicted, since, format!("{member} is told {told}, of which the trace says nothing"))
             }
             (_, Some((assigned, since))) if assigned != got && self.coordinates(node, &group).is_some() => {
                 let log = listed(&assigned);
-                ("replay-equals-live", since, format!("{member} is told {told} in epoch {epoch}; the log has {log}"))
+                (Check::ReplayEqualsLive, since, format!("{member} is told {told} in epoch {epoch}; the log has {log}"))
             }
             _ => return,
         };

@@ -55,7 +55,7 @@ impl Invariants {
             if let Some(differs) = differs {
                 let who = self.cluster.name(account.node);
                 let detail = format!("{who}, group `{name}`: {differs}");
-                let finding = ctx.finding("replay-equals-live", detail).about(live.partition);
+                let finding = ctx.finding(Check::ReplayEqualsLive, detail).about(live.partition);
                 self.findings.report(finding.offset(live.committed).epoch(live.epoch));
             }
         }
@@ -145,7 +145,7 @@ impl Invariants {
                 silent.as_millis(),
                 limit.as_millis()
             );
-            self.about_group(ctx, "liveness-verdicts", &group, detail, &[life.ordinal]);
+            self.about_group(ctx, Check::LivenessVerdicts, &group, detail, &[life.ordinal]);
         }
     }
 

@@ -115,7 +115,7 @@ impl Invariants {
         self.armed.judged(Check::Fencing);
         if let Some(Stale { why, because }) = &asked.stale {
             let detail = format!("a {api} that is stale is answered without an error: {why}");
-            self.about_group(ctx, "fencing", &asked.group, detail, &[*because, asked.taken]);
+            self.about_group(ctx, Check::Fencing, &asked.group, detail, &[*because, asked.taken]);
         }
     }
 }

@@ -126,7 +126,7 @@ impl Invariants {
         };
         self.armed.judged(Check::LivenessVerdicts);
         if early {
-            self.about_group(ctx, "liveness-verdicts", group, detail, &[life.ordinal]);
+            self.about_group(ctx, Check::LivenessVerdicts, group, detail, &[life.ordinal]);
         }
     }
 }

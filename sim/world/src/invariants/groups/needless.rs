@@ -185,7 +185,7 @@ impl Invariants {
         let Some((begun, stable)) = watched.needless.pending.filter(|(begun, _)| begun.at < ctx.at) else { return };
         watched.needless.pending = None;
         let detail = "it rebalances although nothing happened to it since it became stable".to_owned();
-        self.about_group(begun, "needless-rebalance", group, detail, &[stable]);
+        self.about_group(begun, Check::NeedlessRebalance, group, detail, &[stable]);
     }
 
     /// At the end of a phase.
@@ -245,7 +245,7 @@ impl Invariants {
             let detail = format!("{kept} partitions stay with their owners, where {most} could");
             let id = self.cluster.parts[ix.0].id;
             let since = state.classic_since;
-            let finding = ctx.finding("needless-move", format!("group `{group}`: {detail}")).about(id);
+            let finding = ctx.finding(Check::NeedlessMove, format!("group `{group}`: {detail}")).about(id);
             self.findings.report(finding.offset(Offset(offset)).because(&[since]));
         }
     }

@@ -27,7 +27,7 @@ impl Invariants {
         if let Some(Stale { why, because }) = stale {
             let detail =
                 format!("a commit of {offset} for {}-{} is accepted though it is stale: {why}", source.0, source.1);
-            self.about_group(ctx, "fencing", group, detail, &[*because, asked.taken]);
+            self.about_group(ctx, Check::Fencing, group, detail, &[*because, asked.taken]);
         }
         let Some((_, log)) = self.replayed(group) else { return };
         let committed = log.replayed.groups.get(group.as_str()).and_then(|g| g.offsets.get(source));
@@ -37,7 +37,7 @@ impl Invariants {
                 "a commit of {offset} for {}-{} is acknowledged; no committed record of the offsets topic says so",
                 source.0, source.1
             );
-            self.about_group(ctx, "committed-offset", group, detail, &[asked.taken]);
+            self.about_group(ctx, Check::CommittedOffset, group, detail, &[asked.taken]);
         }
     }
 
@@ -86,7 +86,7 @@ impl Invariants {
             };
             let detail =
                 format!("the committed offset of {}-{} is answered as {answer}; it is {truth}", source.0, source.1);
-            self.about_group(ctx, "committed-offset", group, detail, &[asked.taken]);
+            self.about_group(ctx, Check::CommittedOffset, group, detail, &[asked.taken]);
         }
     }
 
@@ -114,7 +114,7 @@ impl Invariants {
                 source.0,
                 source.1
             );
-            self.about_group(ctx, "trace-contradicted", group, detail, &[]);
+            self.about_group(ctx, Check::TraceContradicted, group, detail, &[]);
         }
     }
 
@@ -129,7 +129,7 @@ impl Invariants {
         if !gone && (classic || consumer) {
             let detail = format!("an offset of {topic} is deleted while the group's members subscribe to it");
             let since = state.classic_since;
-            let finding = ctx.finding("committed-offset", format!("group `{group}`: {detail}"));
+            let finding = ctx.finding(Check::CommittedOffset, format!("group `{group}`: {detail}"));
             let id = self.cluster.parts[ix.0].id;
             self.findings.report(finding.about(id).offset(Offset(offset)).because(&[since]));
         }

@@ -22,18 +22,18 @@ use std::collections::{BTreeMap, BTreeSet};
 fn faults_of(
     members: &[(&str, &[Source], &[String])],
     may_leave_out: impl Fn(&Source) -> bool,
-) -> Vec<(&'static str, String)> {
+) -> Vec<(Check, String)> {
     let mut wrong = Vec::new();
     let mut owner: BTreeMap<&Source, &str> = BTreeMap::new();
     let mut highest: BTreeMap<&str, i32> = BTreeMap::new();
     for (member, parts, topics) in members {
         for part in *parts {
             if let Some(other) = owner.insert(part, member) {
-                wrong.push(("single-owner", format!("{}-{} is given to {other} and to {member}", part.0, part.1)));
+                wrong.push((Check::SingleOwner, format!("{}-{} is given to {other} and to {member}", part.0, part.1)));
             }
             if !topics.contains(&part.0) {
                 let text = format!("{member} is given {}-{} and does not subscribe to {}", part.0, part.1, part.0);
-                wrong.push(("assignment-legal", text));
+                wrong.push((Check::AssignmentLegal, text));
             }
             let top = highest.entry(&part.0).or_default();
             *top = (*top).max(part.1);
@@ -44,22 +44,14 @@ fn faults_of(
         let missing: Vec<Source> =
             (0..top).map(|p| (topic.to_owned(), p)).filter(|p| !owner.contains_key(p) && !may_leave_out(p)).collect();
         if !missing.is_empty() {
-            wrong.push(("assignment-legal", format!("{} are given to nobody", listed(&missing))));
+            wrong.push((Check::AssignmentLegal, format!("{} are given to nobody", listed(&missing))));
         }
     }
     wrong
 }
 
 impl Invariants {
-    fn judged(
-        &mut self,
-        ctx: Ctx,
-        ix: PartIx,
-        group: &str,
-        offset: i64,
-        since: Ordinal,
-        wrong: Vec<(&'static str, String)>,
-    ) {
+    fn judged(&mut self, ctx: Ctx, ix: PartIx, group: &str, offset: i64, since: Ordinal, wrong: Vec<(Check, String)>) {
         let id = self.cluster.parts[ix.0].id;
         for (check, text) in wrong {
             let finding = ctx.finding(check, format!("group `{group}`: {text}")).about(id);
@@ -95,7 +87,7 @@ impl Invariants {
         self.armed.judged(Check::AssignmentLegal);
         let wrong = faults_of(&members, |_| false).into_iter();
         // A target gives nothing away yet: what it gives twice is an illegal assignment.
-        let wrong = wrong.map(|(_, text)| ("assignment-legal", format!("target: {text}"))).collect();
+        let wrong = wrong.map(|(_, text)| (Check::AssignmentLegal, format!("target: {text}"))).collect();
         self.judged(ctx, ix, group, offset, Ordinal(0), wrong);
     }
 
@@ -120,7 +112,7 @@ impl Invariants {
             let (topic, partition) = self.source_of(part);
             let owners: Vec<String> = owners.into_iter().collect();
             let text = format!("{topic}-{partition} belongs to {} at once", owners.join(" and "));
-            self.judged(ctx, ix, &group, offset, since, vec![("single-owner", text)]);
+            self.judged(ctx, ix, &group, offset, since, vec![(Check::SingleOwner, text)]);
         }
     }
 
@@ -134,7 +126,7 @@ impl Invariants {
                 "{member} gave {}-{} up in a rebalance in which it was to keep it, and got it back",
                 source.0, source.1
             );
-            self.about_group(ctx, "needless-revocation", &group, detail, &[since]);
+            self.about_group(ctx, Check::NeedlessRevocation, &group, detail, &[since]);
         }
         let others: Vec<(NodeRef, String, Ordinal)> = self
             .groups
@@ -153,7 +145,7 @@ impl Invariants {
                     "{}-{} comes to {member} while {name} has it, as {as_member}, which is still a member",
                     source.0, source.1
                 );
-                self.about_group(ctx, "single-owner", &group, detail, &[since]);
+                self.about_group(ctx, Check::SingleOwner, &group, detail, &[since]);
             }
         }
         let holders = self.groups.watched(&group).holders.entry(source).or_default();
@@ -188,7 +180,7 @@ fn since(state: &GroupState, owners: &BTreeSet<String>) -> Ordinal {
     owners.iter().filter_map(|m| state.current.get(m)).map(|h| h.ordinal).min().unwrap_or(Ordinal(0))
 }
 
-fn classic_faults(classic: &Classic, before: Option<&Classic>) -> Vec<(&'static str, String)> {
+fn classic_faults(classic: &Classic, before: Option<&Classic>) -> Vec<(Check, String)> {
     let members: Vec<_> =
         classic.members.iter().map(|m| (m.id.as_str(), m.assigned.as_slice(), m.topics.as_slice())).collect();
     // A cooperative assignment leaves out what its owner has to give up first (KIP-429).

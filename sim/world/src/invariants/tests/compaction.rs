@@ -136,11 +136,11 @@ fn the_latest_of_a_key_may_not() {
     let all = rows();
     let mut w = World::filled(&all, 5);
     w.copied(1, &all[1..2]);
-    assert_eq!(w.only("compaction-legal").offset, Some(Offset(3)));
+    assert_eq!(w.only(Check::CompactionLegal).offset, Some(Offset(3)));
     // Nor what only something uncommitted supersedes, nor beyond what is committed at all.
     let mut w = World::filled(&all, 3);
     w.copied(1, &all[1..3]);
-    w.fires("compaction-legal");
+    w.fires(Check::CompactionLegal);
     assert!(w.judge.findings().iter().any(|f| f.offset == Some(Offset(1))), "{:?}", w.judge.findings());
     assert!(w.judge.findings().iter().all(|f| f.offset != Some(Offset(0))), "{:?}", w.judge.findings());
 }
@@ -151,11 +151,11 @@ fn what_stays_stays_as_it_was() {
     for changed in [keyed(2, &[("a", Some("other"))]), keyed(2, &[("x", Some("2"))]), keyed(1, &[("a", Some("2"))])] {
         let mut w = World::filled(&all, 5);
         w.copied(1, &[changed, all[2].clone()]);
-        w.fires("compaction-legal");
+        w.fires(Check::CompactionLegal);
     }
     let mut w = World::filled(&all, 5);
     w.copied(1, &[all[2].clone(), all[1].clone()]);
-    w.fires("compaction-legal");
+    w.fires(Check::CompactionLegal);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn tombstones_wait_for_their_horizon() {
     // At once: it has no horizon.
     let mut w = World::filled(&all, 4);
     w.copied(1, &all[2..3]);
-    w.only("compaction-legal");
+    w.only(Check::CompactionLegal);
     // First marked, then removed; too early if the horizon lies ahead.
     for (horizon, legal) in [(EPOCH_MS, true), (EPOCH_MS + 1_000_000, false)] {
         let mut w = World::filled(&all, 4);
@@ -181,7 +181,7 @@ fn tombstones_wait_for_their_horizon() {
             let told: Vec<i64> = w.judge.compactions().iter().flat_map(|c| &c.offsets).map(|o| o.0).collect();
             assert_eq!(told, [0, 1]);
         } else {
-            w.fires("compaction-legal");
+            w.fires(Check::CompactionLegal);
         }
     }
     // A value that it had deleted must not come back.
@@ -190,7 +190,7 @@ fn tombstones_wait_for_their_horizon() {
     w.swapped(1);
     w.silent();
     w.copied(1, &[all[0].clone(), all[2].clone()]);
-    w.only("compaction-legal");
+    w.only(Check::CompactionLegal);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn the_active_segment_may_not_be_touched() {
     let all = rows();
     let mut w = World::filled(&all, 5);
     w.copied(1, &all[1..4]);
-    w.only("compaction-legal");
+    w.only(Check::CompactionLegal);
 }
 
 #[test]

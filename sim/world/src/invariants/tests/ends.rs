@@ -93,7 +93,7 @@ fn audits() {
     let mut wrong = files.clone();
     wrong[2].files = file(&batch(0, 3, 0, (5, 0, 0), b"other"));
     w.judge.audit(AuditAt::Hardship, Instant::ZERO, &wrong, &accounts);
-    w.only("disk-audit");
+    w.only(Check::DiskAudit);
 
     // A file that ends early.
     let mut w = World::new();
@@ -101,14 +101,14 @@ fn audits() {
     let mut short = files.clone();
     short[1].files = file(b"");
     w.judge.audit(AuditAt::Hardship, Instant::ZERO, &short, &accounts);
-    w.only("disk-audit");
+    w.only(Check::DiskAudit);
 
     // Producer state that the log does not give.
     let mut w = World::new();
     w.three_committed();
     let accounts = with_state(&w, 9);
     w.judge.audit(AuditAt::Hardship, Instant::ZERO, &files, &accounts);
-    w.only("replay-equals-live");
+    w.only(Check::ReplayEqualsLive);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn unmet_conditions_have_names() {
     assert!(w.judge.unmet(&accounts, &[P]).iter().all(|u| u.condition == "node-up"));
     let unmet = w.judge.unmet(&accounts, &[]);
     w.judge.not_converged(Instant::ZERO, Ordinal(1), &unmet);
-    w.fires("convergence");
+    w.fires(Check::Convergence);
 }
 
 /// What keeps a client from working: its own account of the way to the cluster, and what it has not done.
@@ -146,7 +146,7 @@ fn clients_recover_or_are_named() {
         if conditions.is_empty() {
             w.silent()
         } else {
-            w.fires("client-recovers")
+            w.fires(Check::ClientRecovers)
         }
         conditions
     };
@@ -173,5 +173,5 @@ fn a_client_that_has_ended_is_not_judged() {
     let mut accounts = w.accounts([0; 3]);
     accounts.push(Account { node: CLIENT, inspection: None });
     assert_eq!(w.judge.unrecovered(&[CLIENT], &accounts, true), []);
-    assert!(!w.judge.armed().any(|(check, _)| check == "client-recovers"));
+    assert!(!w.judge.armed().any(|(check, _)| check == Check::ClientRecovers));
 }

@@ -41,13 +41,13 @@ fn a_failover_that_cuts_an_uncommitted_tail_is_silent() {
 fn two_leaders_in_one_epoch() {
     let mut w = World::new();
     w.lead(2, 0, 0, 0, &ALL, 0);
-    w.only("single-leader-per-epoch");
+    w.only(Check::SingleLeader);
 
     let mut w = World::new();
     w.trace(0, TraceEvent::ControllerActive { epoch: LeaderEpoch(1) });
     w.silent();
     w.trace(3, TraceEvent::ControllerActive { epoch: LeaderEpoch(1) });
-    w.only("single-leader-per-epoch");
+    w.only(Check::SingleLeader);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_new_leader_lacks_what_was_committed() {
     w.watermark(1, 0, true, 3, 3);
     w.cut(2, 0);
     w.fail_over(0, 0);
-    let finding = w.only("leader-completeness");
+    let finding = w.only(Check::LeaderCompleteness);
     assert_eq!((finding.offset, finding.epoch), (Some(Offset(0)), Some(LeaderEpoch(1))));
 }
 
@@ -97,7 +97,7 @@ fn logs_that_should_match_do_not() {
     let mut w = World::new();
     w.write(1, &batch(0, 1, 0, (5, 0, 0), b"one"));
     w.append(2, &batch(0, 1, 0, (5, 0, 0), b"two"));
-    w.only("log-matching");
+    w.only(Check::LogMatching);
 
     // The same batch behind another one: an epoch was missed.
     let story = |deleted: bool| {
@@ -118,7 +118,7 @@ fn logs_that_should_match_do_not() {
         w.append(3, &next);
         w
     };
-    story(false).only("log-matching");
+    story(false).only(Check::LogMatching);
     // Where the leader's log begins with it, nothing is before it.
     story(true).silent();
 }
@@ -130,13 +130,13 @@ fn high_watermark_rules() {
     w.write(1, &batch(0, 1, 0, (5, 0, 0), b"one"));
     w.fetch(2, 1, 0, 1);
     w.watermark(1, 0, true, 1, 1);
-    w.only("high-watermark");
+    w.only(Check::HighWatermark);
 
     // Back.
     let mut w = World::new();
     w.three_committed();
     w.watermark(1, 0, true, 2, 3);
-    w.only("high-watermark");
+    w.only(Check::HighWatermark);
 
     // Under the minimum.
     let mut w = World::new();
@@ -145,7 +145,7 @@ fn high_watermark_rules() {
     w.install(1, 1, &[1]);
     w.silent();
     w.watermark(1, 0, true, 1, 1);
-    w.only("high-watermark");
+    w.only(Check::HighWatermark);
 
     // A follower above every leader.
     let mut w = World::new();
@@ -153,7 +153,7 @@ fn high_watermark_rules() {
     w.write(1, &data);
     w.append(2, &data);
     w.watermark(2, 0, false, 1, 1);
-    w.only("high-watermark");
+    w.only(Check::HighWatermark);
 
     // A stale epoch's fetch, and an old leader's, count for nothing.
     let mut w = World::new();
@@ -162,7 +162,7 @@ fn high_watermark_rules() {
     w.write(2, &batch(3, 1, 1, (5, 0, 3), b"x"));
     w.fetch(3, 2, 0, 4);
     w.watermark(2, 1, true, 4, 4);
-    w.only("high-watermark");
+    w.only(Check::HighWatermark);
 }
 
 #[test]
@@ -176,19 +176,19 @@ fn exposed_reads() {
     w.write(1, &more);
     let ask = w.fetch(-1, 1, 0, 3);
     w.fetched(1, ask, 0, 3, Some(more));
-    w.only("high-watermark");
+    w.only(Check::HighWatermark);
 
     let mut w = World::new();
     w.three_committed();
     let ask = w.fetch(-1, 1, 0, 0);
     w.fetched(1, ask, 0, 3, Some(batch(0, 3, 0, (5, 0, 0), b"forged")));
-    w.only("batch-integrity");
+    w.only(Check::BatchIntegrity);
 
     let mut w = World::new();
     w.three_committed();
     let ask = w.fetch(-1, 1, 0, 3);
     w.fetched(1, ask, 0, 4, None);
-    w.only("trace-contradicted");
+    w.only(Check::TraceContradicted);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn acknowledgements() {
     w.append(2, &data);
     w.append(3, &data);
     w.ack(1, ask, 0, 0, 0, &ALL);
-    w.only("ack-justified");
+    w.only(Check::AckJustified);
 
     // While a joiner of a pending expansion lacks it.
     let mut w = World::new();
@@ -214,8 +214,8 @@ fn acknowledgements() {
     w.propose(1, &ALL, &[1, 2]);
     w.watermark(1, 0, true, 1, 1);
     w.ack(1, ask, 0, 0, 1, &[1, 2]);
-    w.fires("ack-justified");
-    w.fires("high-watermark");
+    w.fires(Check::AckJustified);
+    w.fires(Check::HighWatermark);
 
     // With too small a maximal ISR.
     let mut w = World::new();
@@ -223,14 +223,14 @@ fn acknowledgements() {
     w.change(|c| c.isr = Some(ids(&[1])));
     w.install(1, 1, &[1]);
     w.ack(1, 99, 0, 2, 3, &[1]);
-    w.only("ack-justified");
+    w.only(Check::AckJustified);
 
     // Without a decision.
     let mut w = World::new();
     w.three_committed();
     let ask = w.write(1, &batch(3, 1, 0, (5, 0, 3), b"more"));
     w.produced(1, ask, 3);
-    w.only("trace-contradicted");
+    w.only(Check::TraceContradicted);
 
     // acks=1 before the append has completed.
     let mut w = World::new();
@@ -238,7 +238,7 @@ fn acknowledgements() {
     let ask = w.produce(1, 1, &data);
     w.asked(1, &DiskOp::Append { file: Path::new("t-0/00000000000000000000.log"), data: data.into() });
     w.produced(1, ask, 0);
-    w.only("ack-justified");
+    w.only(Check::AckJustified);
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_member_that_had_it_and_died_justifies_an_acknowledgement() {
     w.end_process(3, Ending::PowerLost);
     w.event(3, What::PowerLost { lost: &lost });
     w.load(3, 0, 1);
-    w.only("replay-equals-live");
+    w.only(Check::ReplayEqualsLive);
 }
 
 /// A truncation that no fsync has made durable is undone by a power loss: what it had cut off is back, and what was
@@ -293,7 +293,7 @@ fn a_power_loss_brings_back_what_a_truncation_had_cut() {
     };
     story(false).silent();
     // Once the cut is durable, nothing comes back.
-    story(true).only("replay-equals-live");
+    story(true).only(Check::ReplayEqualsLive);
 }
 
 /// Nothing was appended since, so that nothing is missing of what reads saw (seed 0x1d066772bac189f4 of
@@ -324,7 +324,7 @@ fn a_power_loss_that_takes_nothing_may_bring_something_back() {
         w.cut(3, 0);
         w.disk(3, fsync.clone());
     })
-    .only("trace-contradicted");
+    .only(Check::TraceContradicted);
     // A process that died during the truncation does not say that it was done; the log it loads next does.
     let mut w = World::new();
     w.append(3, &batch(0, 1, 0, (5, 0, 0), b"old"));
@@ -362,7 +362,7 @@ fn a_power_loss_may_undo_the_later_of_two_truncations() {
     let lost = [LostData { file: file(), from: 7, to: one.len() as u64 }];
     w.event(3, What::PowerLost { lost: &lost });
     w.load(3, 0, 2);
-    w.fires("replay-equals-live");
+    w.fires(Check::ReplayEqualsLive);
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn a_segment_that_was_removed_is_back_until_its_directory_is_flushed() {
         w
     };
     story(false).silent();
-    story(true).only("trace-contradicted");
+    story(true).only(Check::TraceContradicted);
 }
 
 #[test]
@@ -397,13 +397,13 @@ fn truncations() {
     w.append(2, &more);
     w.cut(2, data.len());
     w.truncated(2, 4, 3, TruncationReason::HighWatermark);
-    w.only("truncation-justified");
+    w.only(Check::TruncationJustified);
 
     // Of what is committed; told before the disk has done it.
     let mut w = World::new();
     w.three_committed();
     w.truncated(3, 3, 0, TruncationReason::HighWatermark);
-    w.only("truncation-justified");
+    w.only(Check::TruncationJustified);
 
     // Recovery may.
     let mut w = World::new();

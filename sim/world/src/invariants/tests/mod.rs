@@ -307,11 +307,11 @@ impl World {
         silent(&self.judge);
     }
     #[track_caller]
-    fn only(&self, check: &str) -> &Finding {
+    fn only(&self, check: Check) -> &Finding {
         only(&self.judge, check)
     }
     #[track_caller]
-    fn fires(&self, check: &str) {
+    fn fires(&self, check: Check) {
         let found: Vec<String> = self.judge.findings().iter().map(|f| f.to_string()).collect();
         assert!(self.judge.findings().iter().any(|f| f.check == check), "{check}: {found:#?}");
         armed(&self.judge, check);
@@ -354,14 +354,13 @@ pub(in crate::invariants) fn silent(judge: &Invariants) {
 
 /// What finds something was able to.
 #[track_caller]
-fn armed(judge: &Invariants, check: &str) {
-    assert!(CHECKS.contains(&check), "{check} is not in the list");
+fn armed(judge: &Invariants, check: Check) {
     assert!(judge.armed().any(|(name, n)| name == check && n > 0), "{check} found something and was not armed");
 }
 
 /// This check found something, with a witness, and no other did.
 #[track_caller]
-pub(in crate::invariants) fn only<'a>(judge: &'a Invariants, check: &str) -> &'a Finding {
+pub(in crate::invariants) fn only(judge: &Invariants, check: Check) -> &Finding {
     let found: Vec<String> = judge.findings().iter().map(|f| f.to_string()).collect();
     assert!(!found.is_empty() && judge.findings().iter().all(|f| f.check == check), "{check}: {found:#?}");
     let first = &judge.findings()[0];

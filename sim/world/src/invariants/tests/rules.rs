@@ -10,7 +10,7 @@ fn in_sync_replicas() {
     // A fenced member.
     let mut w = World::new();
     w.commit(vec![fence(3, 30, true)]);
-    w.only("isr-legal");
+    w.only(Check::IsrLegal);
 
     // Fencing with the shrink in one batch is legal, whatever the order.
     let mut w = World::new();
@@ -31,19 +31,19 @@ fn in_sync_replicas() {
     w.lead(2, 1, 2, 3, &[2], 0);
     w.silent();
     w.change(|c| c.isr = Some(ids(&[2, 3])));
-    w.only("isr-legal");
+    w.only(Check::IsrLegal);
 
     // With an old broker epoch.
     let mut w = World::new();
     w.commit(vec![MetadataRecord::PartitionChange(shrink)]);
     w.alter(&[(1, 10), (2, 20), (3, 29)], 1, 10, 0, 0);
     w.change(|c| c.isr = Some(ids(&ALL)));
-    w.only("isr-legal");
+    w.only(Check::IsrLegal);
 
     // The leader works with another one.
     let mut w = World::new();
     w.install(1, 0, &[1, 2]);
-    w.only("isr-legal");
+    w.only(Check::IsrLegal);
 }
 
 impl World {
@@ -87,7 +87,7 @@ fn stale_epochs_are_refused() {
     w.silent();
     let ask = w.fetch(3, 2, 0, 3);
     w.fetched(2, ask, 0, 3, None);
-    w.only("fencing");
+    w.only(Check::Fencing);
 
     let mut w = World::new();
     w.three_committed();
@@ -95,7 +95,7 @@ fn stale_epochs_are_refused() {
     w.alter(&[(1, 10)], 0, 10, 0, 74);
     w.silent();
     w.alter(&[(1, 10)], 0, 10, 0, 0);
-    w.only("fencing");
+    w.only(Check::Fencing);
 
     let mut w = World::new();
     w.commit(vec![register(1, 44)]);
@@ -103,7 +103,7 @@ fn stale_epochs_are_refused() {
     w2.alter(&[(1, 10), (2, 20), (3, 30)], 0, 10, 0, 0);
     w2.silent();
     w.alter(&[(1, 10), (2, 20), (3, 30)], 0, 10, 0, 0);
-    w.fires("fencing");
+    w.fires(Check::Fencing);
 }
 
 #[test]
@@ -117,32 +117,32 @@ fn sequences() {
     let unknown: Vec<_> = w.judge.unknown_producers().iter().map(|u| (u.partition, u.producer)).collect();
     assert_eq!(unknown, [(P, ProducerId(6))], "a leader that knows nothing of a producer takes any batch");
     w.write(1, &batch(6, 1, 0, (5, 1, 0), b"repeated"));
-    w.only("sequence-contiguous");
+    w.only(Check::SequenceContiguous);
 
     let mut w = World::new();
     w.write(1, &batch(0, 2, 0, (5, 1, 0), b"a"));
     w.write(1, &batch(2, 1, 0, (5, 0, 7), b"old epoch"));
-    w.only("fencing");
+    w.only(Check::Fencing);
 
     let mut w = World::new();
     w.write(1, &batch(0, 2, 0, (5, 0, i32::MAX - 1), b"a"));
     w.write(1, &batch(2, 1, 0, (5, 0, 0), b"wrapped"));
     w.silent();
     w.write(1, &batch(3, 1, 0, (5, 0, 2), b"gap"));
-    w.only("sequence-contiguous");
+    w.only(Check::SequenceContiguous);
 }
 
 #[test]
 fn a_batch_that_nobody_sent() {
     let mut w = World::new();
     w.append(1, &batch(0, 1, 0, (5, 0, 0), b"made up"));
-    w.only("batch-integrity");
+    w.only(Check::BatchIntegrity);
 
     let mut w = World::new();
     let mut rotten = batch(0, 1, 0, (5, 0, 0), b"abc");
     *rotten.last_mut().expect("a body") ^= 1;
     w.append(2, &rotten);
-    w.only("batch-integrity");
+    w.only(Check::BatchIntegrity);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn spurious_resets() {
     w.silent();
     let ask = w.fetch(-1, 1, 0, 2);
     w.fetched(1, ask, 1, -1, None);
-    w.only("no-spurious-reset");
+    w.only(Check::NoSpuriousReset);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn the_metadata_log() {
     w.trace(1, TraceEvent::MetadataApplied { offset: Offset(w.metadata), epoch: LeaderEpoch(1) });
     w.silent();
     w.trace(1, TraceEvent::MetadataApplied { offset: Offset(w.metadata + 1), epoch: LeaderEpoch(1) });
-    w.only("metadata-prefix");
+    w.only(Check::MetadataPrefix);
 
     let mut w = World::new();
     let again = TraceEvent::MetadataCommitted {
@@ -173,18 +173,18 @@ fn the_metadata_log() {
         record: Arc::new(MetadataRecord::NoOp),
     };
     w.trace(0, again);
-    w.only("metadata-prefix");
+    w.only(Check::MetadataPrefix);
 
     let mut w = World::new();
     w.commit_undurably(vec![MetadataRecord::NoOp], false);
-    w.only("quorum-safety");
+    w.only(Check::QuorumSafety);
 }
 
 #[test]
 fn ids_are_given_once() {
     let mut w = World::new();
     w.commit(vec![register(2, 10)]);
-    w.fires("unique-ids");
+    w.fires(Check::UniqueIds);
 
     let mut w = World::new();
     let given = ResponseKind::InitProducerId(InitProducerIdResponse::default().with_producer_id(7.into()));
@@ -192,7 +192,7 @@ fn ids_are_given_once() {
     w.event(1, What::ResponseSent { from, to, correlation: 1, version: 4, response: &given });
     w.silent();
     w.event(1, What::ResponseSent { from, to, correlation: 2, version: 4, response: &given });
-    w.only("unique-ids");
+    w.only(Check::UniqueIds);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn deletions() {
     let mut w = World::new();
     w.three_committed();
     w.trace(1, TraceEvent::LogStart { partition: P, log_start: Offset(3), reason: LogStartReason::Retention });
-    w.only("deletion-legal");
+    w.only(Check::DeletionLegal);
 }
 
 /// A leader with one batch of three records committed and one under way in a second segment; `spare` bytes more than
@@ -228,7 +228,7 @@ fn deletions_by_size_leave_what_is_to_be_kept() {
     w.silent();
     let mut w = with_retention(1);
     start_moves(&mut w, 1, LogStartReason::Retention);
-    w.only("deletion-legal");
+    w.only(Check::DeletionLegal);
 }
 
 #[test]
@@ -247,8 +247,8 @@ fn records_are_deleted_as_far_as_somebody_asked() {
     };
     asked(Some(3)).silent();
     asked(Some(-1)).silent();
-    asked(Some(2)).only("deletion-legal");
-    asked(None).only("deletion-legal");
+    asked(Some(2)).only(Check::DeletionLegal);
+    asked(None).only(Check::DeletionLegal);
 }
 
 /// A follower deletes by itself, and may then lead: what it has no more, nobody can be held to (seed
@@ -267,7 +267,7 @@ fn a_follower_far_behind_gives_up_what_its_new_leader_deleted_while_it_followed(
         w
     };
     story(true).silent();
-    story(false).only("truncation-justified");
+    story(false).only(Check::TruncationJustified);
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn a_followers_log_start_moves_after_its_leaders() {
     w.silent();
     let mut w = with_retention(0);
     start_moves(&mut w, 2, LogStartReason::Leader);
-    w.only("deletion-legal");
+    w.only(Check::DeletionLegal);
 }
 
 #[test]
@@ -297,18 +297,18 @@ fn a_log_that_lost_all_to_retention_still_ends_where_it_did() {
     let mut w = with_retention(0);
     w.disk(2, gone);
     w.watermark(2, 0, false, 3, 3);
-    w.only("trace-contradicted");
+    w.only(Check::TraceContradicted);
 }
 
 #[test]
 fn claims_beyond_the_disk() {
     let mut w = World::new();
     w.load(2, 0, 9);
-    w.only("trace-contradicted");
+    w.only(Check::TraceContradicted);
 
     let mut w = World::new();
     w.watermark(1, 0, true, 0, 5);
-    w.only("trace-contradicted");
+    w.only(Check::TraceContradicted);
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn appends_in_flight_at_a_crash_are_settled_by_the_load() {
     w.asked(1, &op);
     w.event(1, What::DiskDone { op: &op, result: &Err(DiskError::Io) });
     w.watermark(1, 0, true, 0, 2);
-    w.only("trace-contradicted");
+    w.only(Check::TraceContradicted);
 }
 
 #[test]
@@ -357,19 +357,19 @@ fn what_was_under_way_behind_a_failed_append_is_held_by_nobody() {
     // Or it goes on as if it had them.
     let mut w = both();
     w.watermark(1, 0, true, 0, 3);
-    w.only("trace-contradicted");
+    w.only(Check::TraceContradicted);
     // What is asked for after the failure is judged as ever.
     let mut w = both();
     w.append(1, &batch(0, 1, 0, (7, 0, 0), b"c"));
     w.append(1, &batch(2, 1, 0, (7, 0, 1), b"d"));
-    w.fires("batch-integrity");
+    w.fires(Check::BatchIntegrity);
 }
 
 #[test]
 fn a_panic_is_a_crash() {
     let mut w = World::new();
     w.end_process(2, Ending::Panicked { message: "broken".into() });
-    w.only("crash");
+    w.only(Check::Crash);
 }
 
 #[test]
@@ -423,5 +423,5 @@ fn a_log_given_up_wholly_holds_nothing_that_is_kept() {
     let mut w = World::new();
     w.three_committed();
     w.truncated(3, 3, 9, TruncationReason::OutOfRange);
-    w.only("truncation-justified");
+    w.only(Check::TruncationJustified);
 }

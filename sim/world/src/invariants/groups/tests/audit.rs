@@ -13,15 +13,15 @@ fn accounts_agree_with_the_log() {
         w
     };
     audited(group_of("Stable", 1, members, Some(7))).silent();
-    audited(group_of("Stable", 1, members, Some(6))).only("replay-equals-live");
-    audited(group_of("Stable", 1, members, None)).only("replay-equals-live");
-    audited(group_of("Stable", 2, members, Some(7))).only("replay-equals-live");
-    audited(group_of("Stable", 1, &[("m1", &[0])], Some(7))).only("replay-equals-live");
-    audited(group_of("Stable", 1, &[("m1", &[1]), ("m2", &[1])], Some(7))).only("replay-equals-live");
-    audited(group_of("Stable", 1, &[("m1", &[0]), ("m3", &[1])], Some(7))).only("replay-equals-live");
+    audited(group_of("Stable", 1, members, Some(6))).only(Check::ReplayEqualsLive);
+    audited(group_of("Stable", 1, members, None)).only(Check::ReplayEqualsLive);
+    audited(group_of("Stable", 2, members, Some(7))).only(Check::ReplayEqualsLive);
+    audited(group_of("Stable", 1, &[("m1", &[0])], Some(7))).only(Check::ReplayEqualsLive);
+    audited(group_of("Stable", 1, &[("m1", &[1]), ("m2", &[1])], Some(7))).only(Check::ReplayEqualsLive);
+    audited(group_of("Stable", 1, &[("m1", &[0]), ("m3", &[1])], Some(7))).only(Check::ReplayEqualsLive);
     // Between two generations memory may be ahead, but not with offsets.
     audited(group_of("PreparingRebalance", 2, &[("m1", &[])], Some(7))).silent();
-    audited(group_of("PreparingRebalance", 2, &[("m1", &[])], Some(6))).only("replay-equals-live");
+    audited(group_of("PreparingRebalance", 2, &[("m1", &[])], Some(6))).only(Check::ReplayEqualsLive);
 }
 
 #[test]
@@ -41,9 +41,9 @@ fn a_kip_848_account_agrees_with_the_log() {
         w
     };
     audited(2, member(2, &[0])).silent();
-    audited(3, member(2, &[0])).only("replay-equals-live");
-    audited(2, member(1, &[0])).only("replay-equals-live");
-    audited(2, member(2, &[])).only("replay-equals-live");
+    audited(3, member(2, &[0])).only(Check::ReplayEqualsLive);
+    audited(2, member(1, &[0])).only(Check::ReplayEqualsLive);
+    audited(2, member(2, &[])).only(Check::ReplayEqualsLive);
 }
 
 #[test]

@@ -8,7 +8,7 @@ fn kip_848_partitions_have_one_owner_across_epochs() {
     w.appends(&[current_record("m1", 2, &[], &[0]), current_record("m2", 3, &[1], &[])], true);
     w.silent();
     w.appends(&[current_record("m2", 3, &[0, 1], &[])], true);
-    w.only("single-owner");
+    w.only(Check::SingleOwner);
     // Released in the same batch is early enough.
     let mut w = consumer_group();
     w.appends(&[current_record("m2", 3, &[0, 1], &[]), current_record("m1", 3, &[], &[])], true);
@@ -16,10 +16,10 @@ fn kip_848_partitions_have_one_owner_across_epochs() {
     // Targets: everything, once.
     let mut w = consumer_group();
     w.appends(&[target_record("m1", &[1]), target_record("m2", &[]), epoch_record(6, 3)], true);
-    w.only("assignment-legal");
+    w.only(Check::AssignmentLegal);
     let mut w = consumer_group();
     w.appends(&[target_record("m1", &[0, 1]), epoch_record(6, 3)], true);
-    w.only("assignment-legal");
+    w.only(Check::AssignmentLegal);
 }
 
 #[test]
@@ -43,14 +43,14 @@ fn kip_848_epochs_fence_within_their_bounds() {
     w.commit(4, "m1", 3, 7);
     w.silent();
     beat(&mut w, "m1", 2, 0);
-    w.only("fencing");
+    w.only(Check::Fencing);
     let mut w = consumer_group();
     w.appends(&[current_record("m1", 5, &[], &[])], true);
     w.commit(4, "m1", 3, 7);
-    w.only("fencing");
+    w.only(Check::Fencing);
     let mut w = consumer_group();
     beat(&mut w, "gone", 2, 0);
-    w.only("fencing");
+    w.only(Check::Fencing);
 }
 
 /// A heartbeat of `m1` is answered with these partitions.
@@ -73,7 +73,7 @@ fn kip_848_answers_agree_with_the_trace() {
     tell(&mut w, &[0]);
     w.silent();
     tell(&mut w, &[1]);
-    w.only("trace-contradicted");
+    w.only(Check::TraceContradicted);
 }
 
 /// A new coordinator has read the log: what another one said, and had not committed, binds it no more.
@@ -88,7 +88,7 @@ fn what_another_coordinator_said_is_no_measure() {
         w
     };
     told(&[]).silent();
-    told(&[0]).only("replay-equals-live");
+    told(&[0]).only(Check::ReplayEqualsLive);
 }
 
 /// A member that was expelled and does not know it yet beats on, is refused, and joins again.
@@ -118,7 +118,7 @@ fn an_expelled_member_that_beats_on_comes_anew() {
         w.state("Stable", "Reconciling", 4);
         w.passes(1);
         w.state("Reconciling", "Stable", 4);
-        w.judge.findings().iter().filter(|f| f.check == "needless-rebalance").count()
+        w.judge.findings().iter().filter(|f| f.check == Check::NeedlessRebalance).count()
     };
     assert_eq!(begun(true), 0);
     assert_eq!(begun(false), 2);

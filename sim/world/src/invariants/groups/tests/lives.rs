@@ -17,14 +17,14 @@ fn living_members_are_not_expelled() {
     w.removed("m2", RemovalReason::SessionExpired);
     w.silent();
     w.removed("m1", RemovalReason::SessionExpired);
-    w.only("liveness-verdicts");
+    w.only(Check::LivenessVerdicts);
     // A new coordinator gives a whole session.
     let mut w = World::settled(EAGER, "range");
     w.passes(44);
     w.moves();
     w.passes(2);
     w.removed("m1", RemovalReason::SessionExpired);
-    w.only("liveness-verdicts");
+    w.only(Check::LivenessVerdicts);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn dead_members_are_expelled_in_time() {
     w.silent();
     w.passes(20);
     w.audit(&accounts);
-    let found = w.only("liveness-verdicts");
+    let found = w.only(Check::LivenessVerdicts);
     assert!(found.detail.contains("m2"), "{found}");
 }
 
@@ -61,7 +61,7 @@ fn a_heartbeat_behind_a_commit_that_waits_is_not_heard() {
         w
     };
     stuck(false).silent();
-    stuck(true).only("liveness-verdicts");
+    stuck(true).only(Check::LivenessVerdicts);
 }
 
 /// Whoever asks a broker that does not coordinate, or is refused, has not been heard of.
@@ -77,7 +77,7 @@ fn only_what_the_coordinator_accepts_is_a_sign_of_life() {
     w.passes(46);
     w.heartbeat(4, "m1", 1, 27);
     w.removed("m1", RemovalReason::SessionExpired);
-    w.only("liveness-verdicts");
+    w.only(Check::LivenessVerdicts);
     let beat = |w: &mut World, error: i16| {
         let r = ConsumerGroupHeartbeatRequest::default()
             .with_group_id(GroupId(s(G)))
@@ -97,7 +97,7 @@ fn only_what_the_coordinator_accepts_is_a_sign_of_life() {
         w
     };
     expelled(16).silent();
-    expelled(0).only("liveness-verdicts");
+    expelled(0).only(Check::LivenessVerdicts);
     let mut w = consumer_group();
     beat(&mut w, 0);
     w.moves();
@@ -133,13 +133,13 @@ fn whoever_died_while_it_waited_has_a_session_from_the_end_of_the_wait() {
     audited(&mut w, "PreparingRebalance");
     w.silent();
     w.removed("m1", RemovalReason::SessionExpired);
-    w.only("liveness-verdicts");
+    w.only(Check::LivenessVerdicts);
     // Joining takes a rebalance's time at most.
     let mut w = waiting();
     w.passes(30);
     w.heartbeat(5, "m2", 1, 27);
     audited(&mut w, "PreparingRebalance");
-    assert!(w.only("liveness-verdicts").detail.contains("m1"));
+    assert!(w.only(Check::LivenessVerdicts).detail.contains("m1"));
     // Everybody has joined: a session from now on.
     let joined = |secs: u64| {
         let mut w = waiting();
@@ -152,10 +152,10 @@ fn whoever_died_while_it_waited_has_a_session_from_the_end_of_the_wait() {
     w.silent();
     let mut w = joined(30);
     w.removed("m1", RemovalReason::SessionExpired);
-    w.only("liveness-verdicts");
+    w.only(Check::LivenessVerdicts);
     let mut w = joined(56);
     audited(&mut w, "CompletingRebalance");
-    w.only("liveness-verdicts");
+    w.only(Check::LivenessVerdicts);
     // The same for who waits for the leader's assignment.
     let synced = |secs: u64| {
         let mut w = joined(1);
@@ -168,7 +168,7 @@ fn whoever_died_while_it_waited_has_a_session_from_the_end_of_the_wait() {
         w
     };
     synced(46).silent();
-    synced(30).only("liveness-verdicts");
+    synced(30).only(Check::LivenessVerdicts);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn members_have_the_time_of_a_rebalance() {
         w
     };
     joining(60).silent();
-    joining(40).only("liveness-verdicts");
+    joining(40).only(Check::LivenessVerdicts);
     // To sync, from when all had joined, whenever the leader assigned.
     let syncing = |before: u64, after: u64| {
         let mut w = World::settled(EAGER, "range");
@@ -196,7 +196,7 @@ fn members_have_the_time_of_a_rebalance() {
         w
     };
     syncing(40, 20).silent();
-    syncing(20, 20).only("liveness-verdicts");
+    syncing(20, 20).only(Check::LivenessVerdicts);
     // A KIP-848 member to give up partitions, from when that was written down.
     let revoking = |before: u64, after: u64| {
         let mut w = consumer_group();
@@ -214,7 +214,7 @@ fn members_have_the_time_of_a_rebalance() {
         w
     };
     revoking(40, 61).silent();
-    revoking(40, 40).only("liveness-verdicts");
+    revoking(40, 40).only(Check::LivenessVerdicts);
 }
 
 /// That a KIP-848 member is out is told when it is committed: a sign of life after it was written is one of its return.
@@ -243,6 +243,6 @@ fn a_member_may_be_back_before_its_end_is_committed() {
         w
     };
     out_after(46).silent();
-    let found = out_after(20).only("liveness-verdicts").detail.clone();
+    let found = out_after(20).only(Check::LivenessVerdicts).detail.clone();
     assert!(found.contains("20000 ms after"), "{found}");
 }

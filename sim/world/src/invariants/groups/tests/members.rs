@@ -19,7 +19,9 @@ fn stale_requests_of_classic_members_change_nothing() {
     w.heartbeat(5, "m2", 1, 22);
     let silent = w.judge.findings().len();
     w.heartbeat(5, "m2", 1, 0);
-    assert!(w.judge.findings()[silent..].iter().all(|f| f.check == "fencing") && w.judge.findings().len() > silent);
+    assert!(
+        w.judge.findings()[silent..].iter().all(|f| f.check == Check::Fencing) && w.judge.findings().len() > silent
+    );
 
     // A generation that was told by a coordinator that is gone, and never written, binds nobody.
     let mut w = World::settled(EAGER, "range");
@@ -32,14 +34,14 @@ fn stale_requests_of_classic_members_change_nothing() {
     let mut w = World::settled(EAGER, "range");
     w.appends(&[generation(1, "range", &[("m1b", &[0]), ("m2", &[1])])], true);
     w.commit(4, "m1", 1, 7);
-    w.only("fencing");
+    w.only(Check::Fencing);
 }
 
 #[test]
 fn member_ids_are_issued_once() {
     let mut w = World::settled(EAGER, "range");
     w.join(5, "", "m1", 2);
-    w.only("unique-ids");
+    w.only(Check::UniqueIds);
 }
 
 #[test]
@@ -49,6 +51,6 @@ fn answers_agree_with_trace_and_log() {
     w.sync(4, "m1", 1, &[0]);
     w.silent();
     w.sync(4, "m1", 1, &[0, 1]);
-    let checks: BTreeSet<&str> = w.judge.findings().iter().map(|f| f.check).collect();
-    assert_eq!(checks, BTreeSet::from(["replay-equals-live", "trace-contradicted"]));
+    let checks: BTreeSet<Check> = w.judge.findings().iter().map(|f| f.check).collect();
+    assert_eq!(checks, BTreeSet::from([Check::ReplayEqualsLive, Check::TraceContradicted]));
 }

@@ -12,6 +12,7 @@ mod records;
 
 use super::*;
 use crate::event::{ConnEnd, Ending, Event, HostId, Observer, What};
+use crate::invariants::Check;
 use crate::invariants::batch::testing::batch;
 use crate::invariants::tests::{only, silent};
 use crate::invariants::{Account, AuditAt, Finding, NodeSetup, ReplicaFiles, Role, Setup, TopicSetup, Unmet};
@@ -485,7 +486,7 @@ impl World {
         silent(&self.judge);
     }
     #[track_caller]
-    fn only(&self, check: &str) -> &Finding {
+    fn only(&self, check: Check) -> &Finding {
         only(&self.judge, check)
     }
 }

@@ -11,12 +11,12 @@ fn a_settled_group_does_not_rebalance_for_nothing() {
     };
     let mut w = World::settled(EAGER, "range");
     begins(&mut w);
-    w.only("needless-rebalance");
+    w.only(Check::NeedlessRebalance);
     // A bouncing coordinator is no reason, if it is away for less than the session.
     let mut w = World::settled(EAGER, "range");
     w.moves();
     begins(&mut w);
-    w.only("needless-rebalance");
+    w.only(Check::NeedlessRebalance);
     let mut w = World::settled(EAGER, "range");
     w.event(1, What::Ended { incarnation: Incarnation(1), how: &Ending::Killed });
     w.passes(60);
@@ -53,7 +53,7 @@ fn a_settled_group_does_not_rebalance_for_nothing() {
         w
     };
     joins(true).silent();
-    joins(false).only("needless-rebalance");
+    joins(false).only(Check::NeedlessRebalance);
     // A member that has not heard of its part.
     let mut w = World::new();
     w.state("Empty", "PreparingRebalance", 0);
@@ -80,7 +80,7 @@ fn a_static_member_comes_back_unnoticed() {
         w.state("PreparingRebalance", "CompletingRebalance", 2);
         w
     };
-    begun("orders").only("needless-rebalance");
+    begun("orders").only(Check::NeedlessRebalance);
     begun("payments").silent();
     // But not after its session.
     let mut w = World::new();
@@ -105,7 +105,7 @@ fn cooperative_members_give_up_nothing_that_stays() {
     w.goes(4, 1, &[0], false);
     w.silent();
     w.comes(4, 2, &[0]);
-    w.only("needless-revocation");
+    w.only(Check::NeedlessRevocation);
     // Leaving gives everything up; so does what the next generation takes away.
     let mut w = World::settled(COOPERATIVE, "cooperative-sticky");
     w.goes(4, 1, &[0], false);
@@ -129,7 +129,7 @@ fn sticky_assignors_move_no_more_than_they_must() {
     w.join(4, "m1", "m1", 2);
     w.join(5, "m2", "m2", 2);
     w.appends(&[generation(2, "sticky", &[("m1", &[1]), ("m2", &[0])])], true);
-    w.only("needless-move");
+    w.only(Check::NeedlessMove);
     // Whoever did not come cannot say what it has.
     let mut w = World::settled(EAGER, "sticky");
     w.join(4, "m1", "m1", 2);
@@ -181,7 +181,7 @@ fn a_classic_leader_rebalances_when_it_hears_of_partitions() {
         w.judge.topic_changed(w.judge.last, "orders");
         hears.iter().for_each(|(client, n)| w.hears(*client, *n));
         begins(&mut w);
-        w.only("needless-rebalance");
+        w.only(Check::NeedlessRebalance);
     }
 }
 
@@ -204,7 +204,7 @@ fn what_a_cooperative_member_came_with_is_followed_up() {
         w
     };
     begun(&[0, 2]).silent();
-    begun(&[0]).only("needless-rebalance");
+    begun(&[0]).only(Check::NeedlessRebalance);
 }
 
 /// Whoever was expelled comes as somebody new, and a sticky assignor still gives it what it remembers.
@@ -223,7 +223,7 @@ fn what_somebody_new_remembers_is_its_own() {
         w
     };
     assigned(&[0, 2]).silent();
-    assigned(&[]).only("needless-move");
+    assigned(&[]).only(Check::NeedlessMove);
 }
 
 /// To a cooperative assignor a member has what it comes with: one that was told that its generation is unknown has lost
@@ -239,5 +239,5 @@ fn a_cooperative_member_that_lost_all_has_nothing_to_keep() {
         w
     };
     swapped(&[], &[]).silent();
-    swapped(&[0], &[]).only("needless-move");
+    swapped(&[0], &[]).only(Check::NeedlessMove);
 }

@@ -14,13 +14,13 @@ fn committed_offsets_are_what_the_log_says() {
     w.fetch(4, 5);
     w.silent();
     w.fetch(5, 7);
-    let found = w.only("committed-offset");
+    let found = w.only(Check::CommittedOffset);
     assert_eq!((found.partition, found.topic.as_deref()), (Some(HOME), Some(OFFSETS_TOPIC)));
 
     let mut w = World::settled(EAGER, "range");
     w.commit(4, "m1", 1, 7);
     w.fetch(4, -1);
-    w.only("committed-offset");
+    w.only(Check::CommittedOffset);
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn an_acknowledged_commit_is_in_the_committed_log() {
     let ask = w.asks_commit(4, "m1", 1, 7);
     w.appends(&[commit_record(0, Some(7))], false);
     w.commit_answered(4, ask, 0);
-    w.only("committed-offset");
+    w.only(Check::CommittedOffset);
     // Refused, it need not be.
     let mut w = World::settled(EAGER, "range");
     let ask = w.asks_commit(4, "m1", 1, 7);
@@ -52,7 +52,7 @@ fn offsets_in_use_do_not_expire() {
     let mut w = World::settled(EAGER, "range");
     w.commit(4, "m1", 1, 7);
     w.appends(&[commit_record(0, None)], true);
-    w.only("committed-offset");
+    w.only(Check::CommittedOffset);
     let mut w = World::settled(EAGER, "range");
     w.commit(4, "m1", 1, 7);
     w.appends(&[generation(2, "range", &[])], true);
@@ -74,7 +74,7 @@ fn what_the_trace_says_of_offsets_is_in_the_log() {
     tell(&mut w, 7, at);
     w.silent();
     tell(&mut w, 8, at);
-    w.only("trace-contradicted");
+    w.only(Check::TraceContradicted);
 }
 
 #[test]

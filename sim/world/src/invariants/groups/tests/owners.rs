@@ -6,17 +6,17 @@ use super::*;
 fn generations_give_each_partition_to_one_member_that_wants_it() {
     let mut w = World::settled(EAGER, "range");
     w.appends(&[generation(2, "range", &[("m1", &[0, 1]), ("m2", &[1])])], true);
-    w.only("single-owner");
+    w.only(Check::SingleOwner);
     let mut w = World::settled(EAGER, "range");
     w.appends(&[generation(2, "range", &[("m1", &[1]), ("m2", &[])])], true);
-    w.only("assignment-legal");
+    w.only(Check::AssignmentLegal);
     // A cooperative one may leave out what its owner has to give up first.
     let mut w = World::settled(COOPERATIVE, "cooperative-sticky");
     w.appends(&[generation(2, "cooperative-sticky", &[("m2", &[1]), ("m1", &[])])], true);
-    assert!(w.judge.findings().iter().all(|f| f.check == "needless-move"));
+    assert!(w.judge.findings().iter().all(|f| f.check == Check::NeedlessMove));
     let mut w = World::new();
     w.appends(&[generation(1, "cooperative-sticky", &[("m1", &[1])])], true);
-    w.only("assignment-legal");
+    w.only(Check::AssignmentLegal);
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn clients_do_not_overlap() {
     // Still a member, and it still has the partition.
     let mut w = World::settled(COOPERATIVE, "cooperative-sticky");
     w.comes(5, 2, &[0]);
-    w.only("single-owner");
+    w.only(Check::SingleOwner);
     // Given up, or removed without knowing it.
     let mut w = World::settled(COOPERATIVE, "cooperative-sticky");
     w.appends(&[generation(2, "range", &[("m2", &[0, 1])])], true);
@@ -67,5 +67,5 @@ fn a_static_member_that_misses_a_rebalance_is_not_removed() {
         w
     };
     overlap(false).silent();
-    overlap(true).only("single-owner");
+    overlap(true).only(Check::SingleOwner);
 }
