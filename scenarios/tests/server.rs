@@ -211,10 +211,13 @@ fn too_few_descriptors_end_nothing_and_cost_little() {
         let before = format!("ulimit -n {limit};");
         Server::try_start(&place, &before, "--brokers 1 --listen 127.0.0.1:0 --data data")
     };
-    let (limit, server) =
-        [34, 36, 40, 48, 64].into_iter().find_map(|n| Some((n, start(n)?))).expect("it starts with 64");
-    let mut early = TcpStream::connect(server.first()).unwrap();
-    assert!(answers(&mut early), "with {limit}");
+    // With the least of these it may start and have none left for anybody.
+    let serves = |limit: u32| {
+        let server = start(limit)?;
+        let mut early = TcpStream::connect(server.first()).ok()?;
+        answers(&mut early).then_some((limit, server, early))
+    };
+    let (limit, server, mut early) = [34, 36, 40, 48, 64].into_iter().find_map(serves).expect("it serves with 64");
     let used = server.used();
     let began = Instant::now();
     let mut crowd: Vec<TcpStream> = Vec::new();
