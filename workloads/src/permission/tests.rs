@@ -58,10 +58,10 @@ const WORDS: &[(&str, Option<Clause>, &str)] = &[
     ("committed-offset", None, ""),
     ("committed-offset", Some(Clause::OffsetsTopic), "unclean-election data-loss"),
     ("single-leader-per-epoch metadata-prefix quorum-safety", None, ""),
-    ("send-resolves key-affinity timestamp-lookup clean-handover", None, ""),
+    ("send-resolves key-affinity clean-handover", None, ""),
     ("high-watermark ack-justified isr-legal fencing single-owner assignment-legal replay-equals-live", None, ""),
     ("unique-ids no-spurious-reset batch-integrity deletion-legal compaction-legal liveness-verdicts", None, ""),
-    ("trace-contradicted bounded runaway crash", None, ""),
+    ("trace-contradicted runaway crash", None, ""),
 ];
 
 fn source() -> TopicPartition {
