@@ -126,9 +126,11 @@ impl Log {
             let end = self.segment_end(at);
             let segment = &mut self.segments[at];
             let indexes = (at < active || closing) && segment.indexes_dirty();
-            if segment.base >= up_to && !closing || end <= self.recovery_point && !indexes && segment.named {
+            let settled = end <= self.recovery_point && !indexes && segment.named && !segment.cut;
+            if segment.base >= up_to && !closing || settled {
                 continue;
             }
+            segment.cut = false;
             job.dir |= !segment.named;
             job.covered.push(segment.base);
             let file = segment.file.clone();

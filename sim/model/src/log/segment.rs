@@ -163,6 +163,8 @@ pub(super) struct Segment {
     created: Timestamp,
     /// Whether its name in the directory is known to be durable.
     pub(super) named: bool,
+    /// Its file was cut, and not fsynced since: a power loss may bring back what was cut, in front of the next segment.
+    pub(super) cut: bool,
     /// No batch in it ends beyond this offset. Learnt by reading: a segment may end before the next one begins.
     nothing_from: Offset,
 }
@@ -181,6 +183,7 @@ impl Segment {
             first_timestamp: None,
             created,
             named: false,
+            cut: false,
             nothing_from: Offset(i64::MAX),
         }
     }
@@ -313,7 +316,7 @@ impl Segment {
     /// Cuts it to `pos`, where `offset` would be next.
     pub(super) fn truncate(&mut self, pos: u64, offset: Offset, wall: Timestamp, ops: &mut Vec<DiskOp>) {
         ops.push(DiskOp::Truncate { file: self.file.clone(), len: pos });
-        self.size = pos;
+        (self.size, self.cut) = (pos, true);
         let relative = offset.0 - self.base.0;
         let keep = self.offsets.entries.partition_point(|e| i64::from(e.relative) < relative && u64::from(e.pos) < pos);
         ops.extend(self.offsets.truncate(keep));

@@ -103,6 +103,12 @@ fn what_an_index_lost_does_not_come_back() {
     cut_and_lose_power(6917946868000171509);
 }
 
+/// What was cut came back at the end of a segment to which nothing was appended since, below what was flushed in the next.
+#[test]
+fn what_was_cut_does_not_come_back_below_what_was_flushed() {
+    cut_and_lose_power(18088858630405373604);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
